@@ -1,0 +1,121 @@
+"""The rows of the table, measured in alternating rounds."""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+import limit
+from servers import Server, database, serving
+from stores import Store, copied
+from wrk import Load, run_wrk
+
+WARM_UP_S = 1
+
+
+@dataclass(frozen=True)
+class Measurement:
+    signals_per_s: float
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    peak_rss_mb: float | None = None
+    errors: int = 0
+    unstored: int = 0  # answered 200, yet not in the log: must be 0
+
+
+@dataclass
+class Row:
+    letter: str
+    name: str
+    load: Load | None
+    measure: Callable[[], Measurement]
+    stage: str = ""
+    rounds: list[Measurement] = field(default_factory=list)
+    ratio: float | None = None  # to the empty handler with the same load
+
+    def median(self, figure: str) -> float | None:
+        found = [getattr(one, figure) for one in self.rounds]
+        return statistics.median(found) if found and None not in found else None
+
+    def total(self, figure: str) -> int:
+        return sum(getattr(one, figure) for one in self.rounds)
+
+
+def wrk_row(letter: str, name: str, store: Store, load: Load, seconds: int) -> Row:
+    def measure() -> Measurement:
+        with copied(store) as folder:
+            return measure_load(store, folder, load, seconds)
+
+    return Row(letter, name, load, measure)
+
+
+def bundle_rows(store: Store, load: Load, seconds: int) -> list[Row]:
+    """Our bundles, and behind them SQLite with the rows they became, round by round."""
+    written: limit.Rows = []
+
+    def measure() -> Measurement:
+        with copied(store) as folder:
+            found = measure_load(store, folder, load, seconds)
+            start = limit.last_position(database(store.folder))
+            written[:] = limit.rows_after(database(folder), start)
+            return found
+
+    def insert(rows_per_commit: int) -> Callable[[], Measurement]:
+        def measure_limit() -> Measurement:
+            with copied(store) as folder:
+                return Measurement(limit.insert_rate(database(folder), written, rows_per_commit))
+
+        return measure_limit
+
+    rows = [Row("c", f"ours, bundles of {load.bundle}", load, measure)]
+    for size in (load.bundle, 1000):
+        rows.append(Row("c", f"raw executemany, commit each {size}", None, insert(size)))
+    return rows
+
+
+def measure_load(store: Store, folder: Path, load: Load, seconds: int) -> Measurement:
+    with serving(store.kind, folder, store.body(store.next_slot)) as server:
+        warm = run_wrk(server.port, load, WARM_UP_S, store.posts(store.next_slot + 1))
+        before = position(server, store, warm.next_slot)
+        found = run_wrk(server.port, load, seconds, store.posts(warm.next_slot + 1))
+        after = position(server, store, found.next_slot)
+        stored = after - before - 1
+        return Measurement(
+            signals_per_s=found.posts_per_s * load.bundle,
+            p50_ms=found.p50_ms,
+            p99_ms=found.p99_ms,
+            peak_rss_mb=server.peak_rss_mb(),
+            errors=found.errors + warm.errors,
+            unstored=max(0, found.posts * load.bundle - stored) if store.kind == "ours" else 0,
+        )
+
+
+def position(server: Server, store: Store, slot: int) -> int:
+    """Where the log stands, asked by one more post."""
+    return int(server.post(store.body(slot)).get("position", 0))
+
+
+def measure_rounds(rows: list[Row], rounds: int, console: Console) -> None:
+    """Round by round, each row once in each, so that a slow minute hits all rows alike."""
+    for number in range(1, rounds + 1):
+        for row in rows:
+            with console.status(f"{row.stage} round {number} of {rounds}: {row.name}"):
+                row.rounds.append(row.measure())
+    for row in rows:
+        row.ratio = ratio_to(row, empty_row(rows, row.load))
+
+
+def empty_row(rows: list[Row], load: Load | None) -> Row | None:
+    if load is None:
+        return None
+    return next((row for row in rows if row.letter == "a" and row.load == load), None)
+
+
+def ratio_to(row: Row | None, other: Row | None) -> float | None:
+    """The median of the ratios within each round."""
+    if row is None or other is None:
+        return None
+    pairs = zip(row.rounds, other.rounds, strict=True)
+    return statistics.median(one.signals_per_s / two.signals_per_s for one, two in pairs)

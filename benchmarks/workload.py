@@ -1,0 +1,87 @@
+"""What is posted: the lives of print items, many interleaved, every signal unique.
+
+Time is cut into slots, one signal each. Five slots make a tick: in it one new item is registered,
+and the items `WINDOW`, 2 x `WINDOW`, … before it make their second, third, fourth and fifth step.
+So once the first items have shipped, every stretch of the stream has the same mix, however short
+it is, and consecutive signals touch far apart places of any index on order and item.
+
+`posts.lua` tells wrk the same; change both together.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+
+TYPES = ("ItemRegistered", "ItemProduce", "ItemProduced", "ItemPacked", "ItemShipped")
+WINDOW = 1000  # ticks between two steps of an item: 4,000 items are on their way at any time
+
+# Partners report within minutes: the first step is dated half an hour ago, each next one five
+# minutes later, spread a little. So nothing is in the future, late or out of order.
+OLDEST_S, STEP_S, SPREAD_S = 1800, 300, 240
+
+# From here on all five steps happen in each tick. The slots before it that have no item yet
+# are skipped: RAMP_SLOTS slots hold RAMP_SIGNALS signals.
+RAMP_SLOTS = 4 * WINDOW * len(TYPES)
+RAMP_SIGNALS = WINDOW * (4 + 3 + 2 + 1)
+
+
+def first_item_now() -> int:
+    """Every run of the benchmark has its own million of item numbers."""
+    return int(time.time()) % 999_000 * 1_000_000
+
+
+# An item asks five times, within 4 * WINDOW ticks.
+@lru_cache(maxsize=5 * WINDOW)
+def order_id(number: int) -> str:
+    """Twelve random-looking digits, another set for each number: a three-round Feistel network."""
+    left, right = number // 1_000_000 % 1_000_000, number % 1_000_000
+    left = (left + (right * right + 104729) % 999983 * 7919) % 1_000_000
+    right = (right + (left * left + 224737) % 999983 * 6997) % 1_000_000
+    left = (left + (right * right + 350377) % 999983 * 5531) % 1_000_000
+    return f"{left:06}{right:06}"
+
+
+@lru_cache(maxsize=2 * OLDEST_S)
+def datetime_text(instant_s: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S GMT", time.gmtime(instant_s))
+
+
+def signal(first_item: int, slot: int, now_s: int) -> dict[str, str] | None:
+    """The signal of a slot; None in the ramp, where its item does not exist yet."""
+    tick, step = divmod(slot, len(TYPES))
+    number = tick - step * WINDOW
+    if number < 0:
+        return None
+    item = first_item + number
+    order = order_id(item)
+    instant_s = now_s - OLDEST_S + step * STEP_S + item % SPREAD_S
+    found = {
+        "type": TYPES[step],
+        "order": order,
+        "item": f"{order}-1",
+        "datetime": datetime_text(instant_s),
+    }
+    if step == len(TYPES) - 1:
+        found |= {"tracking": f"1Z{order}", "shipping_option": "ups_ground"}
+    return found
+
+
+def single(apikey: str, first_item: int, slot: int) -> bytes:
+    return json.dumps(
+        {"apikey": apikey} | (signal(first_item, slot, int(time.time())) or {}),
+        separators=(",", ":"),
+    ).encode()
+
+
+def bundles(
+    apikey: str, first_item: int, slots: range, size: int = 1000
+) -> Iterator[tuple[int, bytes]]:
+    """The signals of the slots as posts of at most `size`, each with how many it holds."""
+    for start in range(slots.start, slots.stop, size):
+        now_s = int(time.time())
+        stop = min(start + size, slots.stop)
+        found = [signal(first_item, slot, now_s) for slot in range(start, stop)]
+        items = [one for one in found if one is not None]
+        body = {"apikey": apikey, "items": items}
+        yield len(items), json.dumps(body, separators=(",", ":")).encode()

@@ -1,0 +1,40 @@
+"""The command line: ``cloudsignal``."""
+
+import sys
+
+import typer
+
+from cloudsignal.cli import access, look, serve
+from cloudsignal.cli.output import Failed, fail
+
+app = typer.Typer(
+    name="cloudsignal",
+    help="A self-hosted system around the CloudSignal API 2.0.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(access.partner, name="partner")
+app.add_typer(access.interface, name="interface")
+app.add_typer(access.token, name="token")
+app.add_typer(look.item, name="item")
+app.add_typer(look.order, name="order")
+app.add_typer(look.signals, name="signals")
+app.command()(look.rebuild)
+app.command()(serve.settings)
+app.command()(serve.serve)
+
+
+@app.command()
+def version() -> None:
+    """Print the version of this program."""
+    from cloudsignal import __version__
+
+    print(__version__)
+
+
+def main() -> None:
+    """Run the command line. What goes wrong is said in a sentence, and the exit code is 1."""
+    try:
+        app()
+    except Failed as error:
+        sys.exit(fail(error))

@@ -1,0 +1,188 @@
+"""Looking at items, orders and the log; folding the items again."""
+
+import time
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cloudsignal.cli.output import (
+    Config,
+    Database,
+    Failed,
+    Json,
+    opened,
+    out,
+    print_json,
+    print_json_line,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from cloudsignal.server.views import ItemView, SignalView
+
+item = typer.Typer(help="Items.", no_args_is_help=True)
+order = typer.Typer(help="Orders.", no_args_is_help=True)
+signals = typer.Typer(help="The log of signals.", no_args_is_help=True)
+
+POLL_S: Final = 0.5
+"""How often ``signals tail --follow`` looks for more."""
+PAGE: Final = 500
+ORDER_ITEMS_MAX: Final = 1000
+"""How many items of an order are shown."""
+
+
+@item.command("show")
+def show_item(
+    order: str,
+    item: str,
+    json: Json = False,
+    database: Database = None,
+    config: Config = None,
+) -> None:
+    """Show where an item is, and every signal about it."""
+    with opened(database, config) as (store, _):
+        from cloudsignal.server.views import item_view
+
+        stored = store.reading.item(order, item)
+        if stored is None:
+            raise Failed(f"no signal has come for item {item} of order {order}")
+        view = item_view(stored, store.reading.signals_of(order, item))
+    if json:
+        print_json(view)
+    else:
+        _print_item(view)
+
+
+@order.command("show")
+def show_order(
+    order: str, json: Json = False, database: Database = None, config: Config = None
+) -> None:
+    """Show the items of an order."""
+    with opened(database, config) as (store, _):
+        from cloudsignal.server.store.reading import ItemQuery
+        from cloudsignal.server.views import order_view
+
+        stored = store.reading.items(ItemQuery(order=order, limit=ORDER_ITEMS_MAX))
+        if not stored:
+            raise Failed(f"no signal has come for order {order}")
+        view = order_view(order, stored)
+    if json:
+        print_json(view)
+        return
+    print_table(
+        f"Order {view.order}",
+        ["item", "print partner", "state", "tracking", "findings", "updated"],
+        [
+            [
+                each.item,
+                each.partner,
+                _state(each),
+                ", ".join(parcel.tracking for parcel in each.parcels),
+                ", ".join(each.findings),
+                each.updated[:19],
+            ]
+            for each in view.items
+        ],
+    )
+
+
+@signals.command("tail")
+def tail_signals(
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, help="How many to begin with.")
+    ] = 10,
+    after: Annotated[
+        int | None, typer.Option(min=0, help="Begin after this position instead.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    json: Json = False,
+    database: Database = None,
+    config: Config = None,
+) -> None:
+    """Print the newest signals, a line each."""
+    with opened(database, config) as (store, _):
+        from cloudsignal.server.views import signal_view
+
+        position = store.reading.last_position() - lines if after is None else after
+        while True:
+            page = store.reading.signals(after=max(position, 0), limit=PAGE)
+            for logged in page:
+                view = signal_view(logged)
+                print_json_line(view) if json else print(_line(view), flush=True)
+                position = logged.position
+            if len(page) == PAGE:
+                continue
+            if not follow:
+                return
+            try:
+                time.sleep(POLL_S)
+            except KeyboardInterrupt:
+                return
+
+
+def rebuild(json: Json = False, database: Database = None, config: Config = None) -> None:
+    """Fold every item again from the log, and say how many differed. The server may run meanwhile."""
+    with opened(database, config) as (store, _), _progress() as progress:
+        task = progress.add_task("signals folded", total=None)
+        rebuilt = store.rebuild(
+            progress=lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    if json:
+        print_json(rebuilt)
+    else:
+        out.print(
+            f"{rebuilt.signals} signals make {rebuilt.items} items;"
+            f" {rebuilt.differed} differed" + (" and were put right." if rebuilt.differed else ".")
+        )
+
+
+def _progress() -> Progress:
+    from rich.console import Console
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    # On standard error, so that what a program reads stays JSON.
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+
+
+def _state(view: "ItemView") -> str:
+    return view.state + (", delayed" if view.delayed else "") + (", test" if view.test else "")
+
+
+def _print_item(view: "ItemView") -> None:
+    facts = {
+        "order": view.order,
+        "item": view.item,
+        "print partner": view.partner,
+        "state": _state(view),
+        "parcels": ", ".join(f"{each.tracking} ({each.shipping_option})" for each in view.parcels),
+        "cause": view.cause or "",
+        "message": view.message or "",
+        "delay": "" if view.delay_hours is None else f"{view.delay_hours:g} hours",
+        "findings": ", ".join(view.findings),
+    }
+    for name, value in facts.items():
+        if value:
+            out.print(f"{name:>14}  {value}", markup=False)
+    out.print()
+    print_table(
+        "Signals",
+        ["position", "type", "happened", "received", "findings"],
+        [
+            [
+                str(each.position),
+                each.type,
+                each.datetime[:19],
+                each.received[:19],
+                ", ".join(each.findings or []),
+            ]
+            for each in view.signals or []
+        ],
+    )
+
+
+def _line(view: "SignalView") -> str:
+    return (
+        f"{view.position:>9}  {view.received[:19]}  {view.type:<14}  {view.order}  {view.item}"
+        f"  {view.partner}{'  test' if view.test else ''}"
+    )

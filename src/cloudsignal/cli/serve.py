@@ -1,0 +1,169 @@
+"""``cloudsignal serve`` and ``settings``: flags made from the declaration of the settings."""
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from cloudsignal.cli.output import (
+    Config,
+    Json,
+    open_store,
+    out,
+    print_json,
+    print_table,
+    read_settings,
+)
+
+if TYPE_CHECKING:
+    from cloudsignal.server.keys import Keyring
+    from cloudsignal.server.settings import Setting
+    from cloudsignal.server.store import Store
+
+FIRST_PARTNER = "My print partner"
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with a flag for every setting that is no secret, handed over as ``flags``."""
+    from cloudsignal.server.settings import declared
+
+    settings = [setting for setting in declared() if not setting.secret]
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(command).parameters.values()
+        if parameter.name != "flags"
+    ]
+
+    def called(**values: Any) -> None:
+        flags = {setting.name: values.pop(setting.name) for setting in settings}
+        command(flags=flags, **values)
+
+    parameters = [*map(_parameter, settings), *own]
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {each.name: each.annotation for each in parameters}
+    called.__name__ = command.__name__
+    called.__doc__ = command.__doc__
+    return called
+
+
+def _parameter(setting: "Setting") -> inspect.Parameter:
+    default = ",".join(setting.default) if isinstance(setting.default, tuple) else setting.default
+    flags = [setting.flag]
+    if isinstance(setting.default, bool):
+        flags = [f"{setting.flag}/--no-{setting.flag[2:]}"]
+    option = typer.Option(
+        *flags,
+        help=f"{setting.description[0].upper()}{setting.description[1:]}.",
+        show_default=str(default),
+        rich_help_panel="Settings",
+    )
+    kind = str if isinstance(setting.default, tuple) else type(setting.default)
+    return inspect.Parameter(
+        setting.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, option],
+    )
+
+
+def _typed(flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags as the settings want them: a list is given in one flag, with commas."""
+    from cloudsignal.server.settings import Settings, parts
+
+    defaults = Settings()
+    return {
+        name: parts(value)
+        if value is not None and isinstance(getattr(defaults, name), tuple)
+        else value
+        for name, value in flags.items()
+    }
+
+
+@with_settings
+def serve(
+    flags: dict[str, Any],
+    config: Config = None,
+    welcome: Annotated[
+        bool,
+        typer.Option(
+            "--welcome",
+            help="On an empty store, make a print partner with an interface, and show how to send.",
+        ),
+    ] = False,
+) -> None:
+    """Run the server until SIGTERM or Ctrl-C."""
+    settings = read_settings(_typed(flags), config)
+    from cloudsignal.server import app, clock, logs
+    from cloudsignal.server.keys import Keyring, secret_of
+
+    logger = logs.configure(settings)
+    with open_store(settings) as store:
+        keyring = Keyring(secret_of(settings))
+        keyring.check(store)
+        key = _first_key(store, keyring, clock.now()) if welcome else None
+
+        def ready(address: str) -> None:
+            logger.info("listening", address=address, database=settings.database)
+            if key is not None:
+                _greet(address, key)
+
+        app.serve(app.App(settings, store, keyring, logger, clock.now), ready)
+
+
+@with_settings
+def settings(flags: dict[str, Any], config: Config = None, json: Json = False) -> None:
+    """Print the settings in force, each with where it can be set. Secrets are not shown."""
+    in_force = read_settings(_typed(flags), config)
+    from cloudsignal.server.settings import declared
+
+    values = {
+        setting.name: ("set" if getattr(in_force, setting.name) else "not set")
+        if setting.secret
+        else getattr(in_force, setting.name)
+        for setting in declared()
+    }
+    if json:
+        print_json(values)
+        return
+    print_table(
+        "Settings in force",
+        ["setting", "value", "variable", "what it does"],
+        [
+            [setting.name, _plain(values[setting.name]), setting.variable, setting.description]
+            for setting in declared()
+        ],
+    )
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _first_key(store: "Store", keyring: "Keyring", now: int) -> str | None:
+    from cloudsignal.server.keys import new_apikey
+
+    if store.access.partners():
+        return None
+    key = new_apikey()
+    made = store.access.create_partner(FIRST_PARTNER, now=now)
+    store.access.create_interface(
+        made, keyring.digest(key), timezone="UTC", allow=(), test=False, now=now
+    )
+    return key
+
+
+def _greet(address: str, key: str) -> None:
+    from cloudsignal.protocol.signals import ItemRegistered, example
+
+    endpoint = f"{address}/cloudsignal/2.0/status/"
+    body = msgspec.json.encode({"apikey": key} | example(ItemRegistered)).decode()
+    out.print(
+        f"\nThe store is new: it has a print partner now, {FIRST_PARTNER!r}, with an interface."
+    )
+    out.print(f"\n  endpoint  {endpoint}\n  apikey    {key}   (shown this once)\n")
+    out.print("Send a first signal from another terminal:\n")
+    out.print(f"curl -i {endpoint} -H 'Content-Type: application/json' -d '{body}'\n", markup=False)
+    order = example(ItemRegistered)
+    out.print(f"and look at the item: cloudsignal item show {order['order']} {order['item']}\n")

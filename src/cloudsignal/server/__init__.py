@@ -1,0 +1,1 @@
+"""Who listens: the self-hosted CloudSignal 2.0 server."""

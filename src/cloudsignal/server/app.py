@@ -1,0 +1,189 @@
+"""The composition root: the only module that knows every part."""
+
+import asyncio
+import importlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from uvicorn import Config, Server
+
+from cloudsignal.protocol.refusals import Refusal
+from cloudsignal.protocol.wire import Receipt
+from cloudsignal.server.asgi import Receive, Scope, Send
+from cloudsignal.server.connections import Connection, close_stalled
+from cloudsignal.server.events import Followers
+from cloudsignal.server.group_commit import GroupCommit
+from cloudsignal.server.health import Health
+from cloudsignal.server.ingest import (
+    PATHS,
+    REMOVED_PATHS,
+    Ingest,
+    removed_version,
+    send_refusal,
+)
+from cloudsignal.server.interfaces import Caller, Failures, Interfaces
+from cloudsignal.server.keys import Keyring
+from cloudsignal.server.logs import Logger, RefusedLines
+from cloudsignal.server.metrics import Metrics
+from cloudsignal.server.settings import Settings
+from cloudsignal.server.store import Arrival, Store
+from cloudsignal.server.tokens import Tokens
+
+API: Final = "cloudsignal.server.api"
+BACKLOG: Final = 4096
+"""How many connections the system may hold for us while the loop is busy."""
+
+
+class App:
+    """All parts, wired together; an ASGI application."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        keyring: Keyring,
+        logger: Logger,
+        clock: Callable[[], int],
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.followers = Followers(store, most=settings.events_max)
+        self.tokens = Tokens(store, keyring)
+        self._logger = logger
+        self._lines = RefusedLines(logger, settings.refused_lines_per_minute, clock)
+        failures = Failures(settings.failed_keys_max, settings.failed_keys_window_s, clock)
+        self._interfaces = Interfaces(store, keyring, failures, clock)
+        self._group_commit = GroupCommit(
+            settings.database,
+            queue_max=settings.queue_max,
+            group_max=settings.group_max,
+            watch=self._written,
+            failed=self._failed,
+        )
+        self._metrics = Metrics(lambda: self._group_commit.waiting)
+        self._health = Health(settings, store, self.tokens, self._metrics)
+        self._ingest = Ingest(settings, self._interfaces, self._group_commit, clock, self._refused)
+        self._background: list[asyncio.Task[Any]] = []
+        self._api: asyncio.Task[Any] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request to the part that answers it."""
+        path = scope.get("path")
+        if path in PATHS:
+            await self._ingest(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif path in self._health.paths:
+            await self._health(scope, receive, send)
+        elif path in REMOVED_PATHS:
+            await self._removed(scope, send)
+        elif self._api is not None:
+            api = await asyncio.shield(self._api)
+            await api(scope, receive, send)
+
+    async def start(self) -> None:
+        """Begin to take signals; the API is there a moment later."""
+        await self._group_commit.start()
+        await asyncio.to_thread(self._interfaces.load)
+        self._api = asyncio.create_task(asyncio.to_thread(self._load_api))
+        self._background = [
+            asyncio.create_task(self._interfaces.keep_fresh(self.settings.refresh_s))
+        ]
+
+    async def stop(self) -> None:
+        """Write what waits, and end."""
+        self.followers.stop()
+        for task in self._background:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await self._group_commit.stop()
+
+    def watch_connections(self, connections: set[Any]) -> None:
+        """Hang up on clients that stall, from now on."""
+        self._background.append(
+            asyncio.create_task(close_stalled(connections, self.settings.read_timeout_s))
+        )
+
+    def _load_api(self) -> Any:
+        # Its framework takes longer to import than everything else together, and no signal needs it.
+        return importlib.import_module(API).create(self.store, self.tokens, self.followers)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _removed(self, scope: Scope, send: Send) -> None:
+        refusal = removed_version()
+        self._refused(refusal, scope["client"][0] if scope["client"] else "", None)
+        await send_refusal(send, refusal)
+
+    def _written(
+        self, arrivals: Sequence[Arrival], receipts: Sequence[Receipt | None], seconds: float
+    ) -> None:
+        self._metrics.note_group(arrivals, receipts, seconds)
+        self.followers.wake()
+
+    def _refused(self, refusal: Refusal, address: str, caller: Caller | None) -> None:
+        self._metrics.note_refused(refusal)
+        self._lines(refusal, address, caller)
+
+    def _failed(self, why: str) -> None:
+        self._logger.error("a group could not be written", why=why)
+
+
+class _Server(Server):
+    """uvicorn's server, which ends its streams and exits with 0 when it is asked to stop."""
+
+    def __init__(self, config: Config, app: App, ready: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._app = app
+        self._ready = ready
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM or SIGINT: no new posts, answer what was accepted, end."""
+        self.should_exit = True
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        self._app.watch_connections(self.server_state.connections)
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        self._ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Stop listening."""
+        self._app.followers.stop()
+        await super().shutdown(sockets)
+
+
+def serve(app: App, ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; ``ready`` is told the server's address once it listens."""
+    settings = app.settings
+    config = Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=Connection,
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        date_header=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        backlog=BACKLOG,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=int(settings.shutdown_s),
+    )
+    _Server(config, app, ready).run()

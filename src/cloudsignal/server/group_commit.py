@@ -1,0 +1,189 @@
+"""Everything that waits, in one transaction; each answered after it.
+
+Posts gather while the writer's process is busy with those before them; when it is free, all that
+wait go to it as one group, and come back answered by one commit. A single post waits for one commit,
+a thousand share it.
+"""
+
+import asyncio
+import subprocess
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, cast
+
+from cloudsignal.protocol.refusals import Refusal, refuse
+from cloudsignal.protocol.wire import Receipt
+from cloudsignal.server import writer
+from cloudsignal.server.store import Arrival
+
+RETRY_AFTER_S: Final = 1
+"""After how many seconds a sender that met a full queue or an absent store may come back."""
+UNDER_WAY_MAX: Final = 2
+"""How many groups are with the writer: one being written, and one it finds when that is done."""
+RESTART_S: Final = 1.0
+"""How long to wait before a writer that ended is started again."""
+END_S: Final = 5.0
+"""How long the writer may take to end once it has nothing left to write."""
+
+Waiting = tuple[Arrival, "asyncio.Future[Receipt]"]
+Group = Sequence[Waiting]
+
+
+class Watcher(Protocol):
+    """Who is told of every group: its posts, their answers, and the seconds it took."""
+
+    def __call__(
+        self, arrivals: Sequence[Arrival], receipts: Sequence[Receipt | None], seconds: float
+    ) -> None: ...
+
+
+class GroupCommit:
+    """The only one that appends to the log."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        queue_max: int,
+        group_max: int,
+        watch: Watcher,
+        failed: Callable[[str], None],
+    ) -> None:
+        self._url = url
+        self._queue_max = queue_max
+        self._group_max = group_max
+        self._watch = watch
+        self._failed = failed
+        self._gathering: deque[Waiting] = deque()
+        self._under_way: deque[tuple[Group, float]] = deque()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._link: _Link | None = None
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self.waiting = 0
+        """How many signals are on their way to the disk."""
+
+    async def start(self) -> None:
+        """Start the writer, on the event loop whose coroutines append."""
+        self._loop = asyncio.get_running_loop()
+        self._process, connection = writer.start(self._url)
+        _, self._link = await self._loop.create_connection(lambda: _Link(self), sock=connection)
+
+    async def stop(self) -> None:
+        """Write what waits, then end the writer."""
+        self._stopping = True
+        if self._link is not None and self._process is not None:
+            self._idle.clear()
+            if self.waiting:
+                await self._idle.wait()
+            self._link.close()
+            await asyncio.to_thread(self._process.wait, END_S)
+
+    def append(self, arrival: Arrival) -> "asyncio.Future[Receipt]":
+        """Put a post on its way to the disk.
+
+        The future's result is its receipt, once it is there, or a Refusal as its exception.
+        Raises Refusal at once when too much is waiting (``overloaded``) or nothing can be written
+        just now (``unavailable``).
+        """
+        if self._link is None:
+            raise _unavailable()
+        signals = len(arrival.reports)
+        if self.waiting + signals > self._queue_max:
+            raise refuse(
+                "overloaded",
+                "too many signals are waiting to be written: send this again in a moment",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        future: asyncio.Future[Receipt] = self._loop.create_future()
+        if not self._gathering:
+            # Not at once: the posts that came in the same moment belong to the same group.
+            self._loop.call_soon(self._hand_over)
+        self.waiting += signals
+        self._gathering.append((arrival, future))
+        return future
+
+    def _hand_over(self) -> None:
+        """Give the writer what has gathered, if it can take it."""
+        while self._gathering and self._link and len(self._under_way) < UNDER_WAY_MAX:
+            group = self._next_group()
+            self._under_way.append((group, self._loop.time()))
+            self._link.send(writer.encode([arrival for arrival, _ in group]))
+
+    def _next_group(self) -> Group:
+        group: list[Waiting] = []
+        signals = 0
+        while self._gathering and signals < self._group_max:
+            group.append(self._gathering.popleft())
+            signals += len(group[-1][0].reports)
+        return group
+
+    def written(self, answers: writer.Answers) -> None:
+        """Answer the oldest group under way."""
+        group, since = self._under_way.popleft()
+        self._hand_over()
+        if answers.failure:
+            self._failed(answers.failure)
+        for index, ((arrival, future), receipt) in enumerate(
+            zip(group, answers.receipts, strict=True)
+        ):
+            self.waiting -= len(arrival.reports)
+            if future.done():
+                # Its sender hung up. What it sent is in the log all the same.
+                continue
+            if receipt is not None:
+                future.set_result(receipt)
+            elif problem := answers.problems.get(index):
+                future.set_exception(Refusal([problem]))
+            else:
+                future.set_exception(_unavailable())
+        self._watch([arrival for arrival, _ in group], answers.receipts, self._loop.time() - since)
+        if not self.waiting:
+            self._idle.set()
+
+    def hung_up(self) -> None:
+        """The writer ended. What it had is answered 503, and a retry will show what was written."""
+        self._link = None
+        while self._gathering:
+            self._under_way.append((self._next_group(), self._loop.time()))
+        while self._under_way:
+            group, _ = self._under_way[0]
+            self.written(writer.Answers([None] * len(group), {}, "the writer's process ended"))
+        if not self._stopping:
+            self._loop.call_later(RESTART_S, self._restart)
+
+    def _restart(self) -> None:
+        if not self._stopping:
+            self._restarting = self._loop.create_task(self.start())
+
+
+class _Link(asyncio.Protocol):
+    """Our end of the socket to the writer."""
+
+    def __init__(self, owner: GroupCommit) -> None:
+        self._owner = owner
+        self._frames = writer.Frames()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        for payload in self._frames.feed(data):
+            self._owner.written(writer.decode_answers(payload))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._owner.hung_up()
+
+    def send(self, payload: bytes) -> None:
+        self._transport.write(writer.frame(payload))
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+def _unavailable() -> Refusal:
+    return refuse(
+        "unavailable",
+        "this could not be written just now: send it again, a repeat is recognised",
+        retry_after_s=RETRY_AFTER_S,
+    )

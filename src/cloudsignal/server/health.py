@@ -1,0 +1,62 @@
+"""What those who operate the server ask it: is it alive, is it ready, how is it doing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from cloudsignal.server import addresses
+from cloudsignal.server.asgi import Receive, Scope, Send, answer
+from cloudsignal.server.metrics import CONTENT_TYPE, Metrics
+from cloudsignal.server.settings import Settings
+from cloudsignal.server.store import Store, StoreUnavailable
+from cloudsignal.server.tokens import NotAllowed, Tokens
+
+Answer = tuple[int, str, bytes]
+_JSON: Final = "application/json"
+
+
+class Health:
+    """``/healthz`` and ``/readyz`` for anyone, ``/metrics`` for near addresses and token holders."""
+
+    def __init__(self, settings: Settings, store: Store, tokens: Tokens, metrics: Metrics) -> None:
+        self._settings = settings
+        self._store = store
+        self._tokens = tokens
+        self._metrics = metrics
+        self.paths: dict[str, Callable[[Scope], Awaitable[Answer]]] = {
+            "/healthz": self._alive,
+            "/readyz": self._ready,
+            "/metrics": self._figures,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request to one of the ``paths``."""
+        if scope["method"] not in ("GET", "HEAD"):
+            status, content_type, body = 405, _JSON, b'{"status":"use GET"}'
+        else:
+            status, content_type, body = await self.paths[scope["path"]](scope)
+        headers = [(b"content-type", content_type.encode()), (b"cache-control", b"no-store")]
+        if status == 405:
+            headers.append((b"allow", b"GET, HEAD"))
+        await answer(send, status, headers, body)
+
+    async def _alive(self, scope: Scope) -> Answer:
+        return 200, _JSON, b'{"status":"ok"}'
+
+    async def _ready(self, scope: Scope) -> Answer:
+        try:
+            position = await asyncio.to_thread(self._store.reading.last_position)
+        except StoreUnavailable:
+            return 503, _JSON, b'{"status":"the store cannot be read just now"}'
+        return 200, _JSON, msgspec.json.encode({"status": "ready", "position": position})
+
+    async def _figures(self, scope: Scope) -> Answer:
+        client: Any = scope["client"]
+        if not client or not addresses.is_within(client[0], self._settings.metrics_allow):
+            try:
+                await self._tokens.holder(dict(scope["headers"]).get(b"authorization", b""))
+            except NotAllowed as error:
+                return 401, _JSON, msgspec.json.encode({"status": str(error)})
+        return 200, CONTENT_TYPE, self._metrics.text()

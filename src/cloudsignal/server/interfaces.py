@@ -1,0 +1,178 @@
+"""API key -> interface: who is asking, and whether they may (contract, section 2)."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import tzinfo
+from hmac import compare_digest
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from cloudsignal.protocol.refusals import Refusal, refuse
+from cloudsignal.server import addresses
+from cloudsignal.server.keys import Keyring
+from cloudsignal.server.store import Store, StoreUnavailable
+from cloudsignal.server.store.access import Interface, Key
+
+ADDRESSES_MAX: Final = 10_000
+"""How many addresses with failed keys are remembered; the longest quiet one is forgotten first."""
+
+Clock = Callable[[], int]
+
+
+class Caller(Struct, frozen=True):
+    """An interface with the key that opens it; ``expires`` in microseconds."""
+
+    digest: str
+    interface: int
+    partner: int
+    partner_name: str
+    zone: tzinfo
+    allow: tuple[str, ...]
+    test: bool
+    closed: bool
+    expires: int | None
+
+
+class Interfaces:
+    """Every key, in memory, read anew when the store says that something changed."""
+
+    def __init__(self, store: Store, keyring: Keyring, failures: "Failures", clock: Clock) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._failures = failures
+        self._clock = clock
+        self._callers: dict[str, Caller] = {}
+        self._revision = -1
+
+    def known(self, apikey: str) -> Caller | None:
+        """The interface that a key opens, as far as is in memory."""
+        digest = self._keyring.digest(apikey)
+        caller = self._callers.get(digest)
+        # The digest is found by hash; what is left to compare takes the same time for any key.
+        if caller is not None and compare_digest(caller.digest, digest):
+            return caller
+        return None
+
+    async def find(self, apikey: str, address: str) -> Caller:
+        """The interface of a key that is not in memory: it may be a few moments old.
+
+        Raises Refusal: ``too_many_requests`` when the address has tried too many,
+        ``wrong_kind_of_key`` for a key of another kind, else ``unknown_key``.
+        """
+        self._failures.check(address)
+        digest = self._keyring.digest(apikey)
+        if await asyncio.to_thread(self._store.access.find_key, digest):
+            await self.refresh()
+            if caller := self._callers.get(digest):
+                return caller
+        self._failures.note(address)
+        if await asyncio.to_thread(self._store.access.find_token, digest):
+            raise refuse(
+                "wrong_kind_of_key",
+                "this is an API token: signals need the key of a CloudSignal API interface",
+                at="apikey",
+            )
+        raise refuse(
+            "unknown_key",
+            "this apikey is not known here: check it, and that it is the one of this server",
+            at="apikey",
+        )
+
+    def admit(self, caller: Caller, address: str) -> None:
+        """Raises Refusal when the interface is closed, the key expired, or the address not allowed."""
+        if caller.closed:
+            raise refuse(
+                "key_disabled",
+                "this key's interface is disabled or revoked: ask the platform for another key",
+                at="apikey",
+            )
+        if caller.expires is not None and caller.expires <= self._clock():
+            raise refuse(
+                "key_expired",
+                "this key was replaced and has expired: use the interface's new key",
+                at="apikey",
+            )
+        if caller.allow and not addresses.is_within(address, caller.allow):
+            raise refuse(
+                "address_not_allowed",
+                f"this key may not be used from {address}: ask the platform to allow the address",
+                at="apikey",
+            )
+
+    async def refresh(self) -> None:
+        """Read the keys anew if anything has changed."""
+        await asyncio.to_thread(self.load)
+
+    def load(self) -> None:
+        """Read the keys anew if anything has changed. May raise StoreUnavailable."""
+        # The revision first: what changes in between is read twice rather than never.
+        revision = self._store.access.revision()
+        if revision == self._revision:
+            return
+        interfaces = {each.id: each for each in self._store.access.interfaces()}
+        self._callers = {
+            key.digest: _caller(key, interfaces[key.interface])
+            for key in self._store.access.apikeys()
+            if key.interface in interfaces
+        }
+        self._revision = revision
+
+    async def keep_fresh(self, every_s: float) -> None:
+        """Notice changes made by other programs, for as long as the server runs."""
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                await self.refresh()
+            except StoreUnavailable:
+                # Nothing can be stored either, so a key that is no longer good opens nothing.
+                continue
+
+
+class Failures:
+    """Who has tried too many unknown keys: at most ``limit`` in a window, per address."""
+
+    def __init__(self, limit: int, window_s: int, clock: Clock) -> None:
+        self._limit = limit
+        self._window_us = window_s * 1_000_000
+        self._clock = clock
+        self._windows: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def check(self, address: str) -> None:
+        """Raises Refusal when the address has to wait."""
+        ends, failed = self._windows.get(addresses.neighbourhood(address), (0, 0))
+        left_us = ends - self._clock()
+        if failed >= self._limit and left_us > 0:
+            raise refuse(
+                "too_many_requests",
+                "too many unknown keys came from this address: check the apikey, then wait",
+                retry_after_s=-(-left_us // 1_000_000),
+            )
+
+    def note(self, address: str) -> None:
+        """Count one unknown key."""
+        who = addresses.neighbourhood(address)
+        now = self._clock()
+        ends, failed = self._windows.pop(who, (0, 0))
+        self._windows[who] = (ends, failed + 1) if ends > now else (now + self._window_us, 1)
+        if len(self._windows) > ADDRESSES_MAX:
+            self._windows.popitem(last=False)
+
+
+def _caller(key: Key, interface: Interface) -> Caller:
+    return Caller(
+        digest=key.digest,
+        interface=interface.id,
+        partner=interface.partner,
+        partner_name=interface.partner_name,
+        zone=ZoneInfo(interface.timezone),
+        allow=interface.allow,
+        test=interface.test,
+        closed=interface.state != "active",
+        expires=key.expires,
+    )
+
+
+__all__ = ["Caller", "Failures", "Interfaces", "Refusal"]

@@ -1,0 +1,91 @@
+"""Making keys and tokens, and the digests by which the store knows them."""
+
+import os
+import re
+import secrets
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from cloudsignal.server.settings import Settings, SettingsError
+from cloudsignal.server.store import Store, StoreUnusable
+from cloudsignal.server.store.database import path_of
+
+APIKEY: Final = re.compile(r"[0-9a-f]{32}")
+"""What a key of an interface looks like: 128 bits in lower-case hex."""
+TOKEN_PREFIX: Final = "cst_"
+SECRET_BYTES: Final = 32
+
+_KNOWN: Final = "cloudsignal"
+
+
+class Keyring:
+    """Digests keys with a secret: the store alone is of no use to a thief."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = blake2b(secret.encode(), digest_size=SECRET_BYTES).digest()
+
+    def digest(self, key: str) -> str:
+        """What the store knows a key or token by."""
+        return blake2b(key.encode(), key=self._key, digest_size=20).hexdigest()
+
+    def check(self, store: Store) -> None:
+        """Make sure that the keys of this store were digested with this secret.
+
+        Raises StoreUnusable when they were not: every key would be unknown.
+        """
+        known = store.access.secret_check()
+        if known is None:
+            store.access.set_secret_check(self.digest(_KNOWN))
+        elif not secrets.compare_digest(known, self.digest(_KNOWN)):
+            raise StoreUnusable(
+                "the secret is not the one this store's keys were made with: bring back the file"
+                " PATH.secret that belongs to the store, or set CLOUDSIGNAL_SECRET_FILE to it"
+            )
+
+
+def new_apikey() -> str:
+    """A new key for an interface."""
+    return secrets.token_hex(16)
+
+
+def new_token() -> str:
+    """A new bearer token; the prefix lets secret scanners find one that was published."""
+    return TOKEN_PREFIX + secrets.token_hex(16)
+
+
+def secret_of(settings: Settings) -> str:
+    """The secret from the settings, else the one beside the store, made if there is none yet.
+
+    Raises SettingsError when the file cannot be read or made.
+    """
+    if settings.secret:
+        return settings.secret
+    store = path_of(settings.database)
+    path = store.with_name(store.name + ".secret")
+    try:
+        return _read_secret(path) or _make_secret(path)
+    except OSError as error:
+        raise SettingsError(f"the secret in {path} cannot be used: {error.strerror}") from None
+
+
+def _read_secret(path: Path) -> str | None:
+    return path.read_text(encoding="ascii").strip() if path.exists() else None
+
+
+def _make_secret(path: Path) -> str:
+    # Written aside and linked into place, so that of two programs that start together one wins and
+    # the other reads a whole file.
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(SECRET_BYTES) + "\n")
+        file.flush()
+        os.fsync(descriptor)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return _read_secret(path) or ""

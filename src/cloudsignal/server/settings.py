@@ -1,0 +1,214 @@
+"""Every setting, declared once: the flag, the environment variable, the file and the docs follow.
+
+A setting called ``queue_max`` is the flag ``--queue-max``, the variable ``CLOUDSIGNAL_QUEUE_MAX`` and
+the line ``queue_max = …`` of a TOML file; the first of these that is there counts, then the default.
+A secret can also be read from a file that ``CLOUDSIGNAL_…_FILE`` names.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+PREFIX: Final = "CLOUDSIGNAL_"
+CONFIG_VARIABLE: Final = "CLOUDSIGNAL_CONFIG"
+OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "CLOUDSIGNAL_APIKEY"})
+"""Variables of the command line that are no settings of the server."""
+
+Positive = Meta(ge=1)
+Secret = Meta(extra={"secret": True})
+
+
+class SettingsError(Exception):
+    """A setting is unknown, unreadable, or not what it must be."""
+
+
+class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """What can be set, with its default."""
+
+    database: Annotated[
+        str,
+        Meta(description="where the store is: sqlite:///PATH (four slashes for an absolute path)"),
+    ] = "sqlite:///cloudsignal.db"
+    secret: Annotated[
+        str,
+        Secret,
+        Meta(
+            description="what keys are digested with; without it, a random one in the file PATH.secret"
+            " beside the SQLite store"
+        ),
+    ] = ""
+    host: Annotated[str, Meta(description="the address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="the port; 0 takes a free one")] = 8000
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="addresses or networks of reverse proxies whose X-Forwarded-For is believed"
+        ),
+    ] = ()
+    body_bytes_max: Annotated[int, Positive, Meta(description="the largest request body")] = 1 << 20
+    bundle_max: Annotated[int, Positive, Meta(description="how many signals a bundle may hold")] = (
+        1000
+    )
+    strict_causes: Annotated[
+        bool, Meta(description="refuse an ItemCanceled whose cause is none of the published ones")
+    ] = False
+    queue_max: Annotated[
+        int,
+        Positive,
+        Meta(description="how many signals may wait for the store before posts get 503"),
+    ] = 20_000
+    group_max: Annotated[
+        int, Positive, Meta(description="how many signals are written in one transaction at most")
+    ] = 2_000
+    failed_keys_max: Annotated[
+        int,
+        Positive,
+        Meta(description="how many unknown keys an address may try before it gets 429"),
+    ] = 20
+    failed_keys_window_s: Annotated[
+        int, Positive, Meta(description="in how many seconds it may try them, and then has to wait")
+    ] = 60
+    read_timeout_s: Annotated[
+        float, Meta(gt=0, description="how long a connection may take to send a request it began")
+    ] = 30.0
+    keep_alive_s: Annotated[
+        int, Positive, Meta(description="how long an idle connection is kept for the next request")
+    ] = 75
+    shutdown_s: Annotated[
+        float,
+        Meta(gt=0, description="how long accepted posts may take to be answered after SIGTERM"),
+    ] = 8.0
+    refresh_s: Annotated[
+        float,
+        Meta(gt=0, le=5, description="after how many seconds a changed or revoked key is noticed"),
+    ] = 1.0
+    metrics_allow: Annotated[
+        tuple[str, ...],
+        Meta(description="addresses or networks that may read /metrics without a token"),
+    ] = ("127.0.0.0/8", "::1/128")
+    events_max: Annotated[
+        int, Positive, Meta(description="how many live event connections are served at once")
+    ] = 1000
+    log_format: Annotated[
+        Literal["auto", "console", "json"],
+        Meta(description="how log lines look; auto is console on a terminal, else json"),
+    ] = "auto"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="the least important line shown"),
+    ] = "info"
+    refused_lines_per_minute: Annotated[
+        int, Positive, Meta(description="how many refused posts are logged in a minute")
+    ] = 120
+
+
+class Setting(Struct, frozen=True):
+    """What is known of one setting, read from its annotation."""
+
+    name: str
+    type: Any
+    default: Any
+    description: str
+    secret: bool
+
+    @property
+    def variable(self) -> str:
+        """The environment variable, such as ``CLOUDSIGNAL_QUEUE_MAX``."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def flag(self) -> str:
+        """The flag of the command line, such as ``--queue-max``."""
+        return "--" + self.name.replace("_", "-")
+
+
+def declared() -> tuple[Setting, ...]:
+    """Every setting in the order of its declaration."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return tuple(
+        _setting(name, hints[name], default)
+        for name, default in zip(
+            Settings.__struct_fields__, Settings.__struct_defaults__, strict=True
+        )
+    )
+
+
+def _setting(name: str, hint: Any, default: Any) -> Setting:
+    metas: tuple[Meta, ...] = hint.__metadata__
+    description = next(meta.description for meta in metas if meta.description)
+    secret = any((meta.extra or {}).get("secret", False) for meta in metas)
+    return Setting(name, hint, default, description, secret)
+
+
+def read(
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> Settings:
+    """The settings in force: flags that are not None, then the environment, then the TOML file.
+
+    Raises SettingsError with a sentence for an unknown name, an unreadable file or a bad value.
+    """
+    environment = os.environ if environment is None else environment
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    values = _from_file(config, environment) | _from_environment(environment) | given
+    try:
+        # TOML and flags bring types, the environment only texts: both are read leniently.
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"a setting is not what it must be: {error}") from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    settings = {setting.variable: setting for setting in declared()}
+    values: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
+            continue
+        setting = settings.get(variable) or settings.get(variable.removesuffix("_FILE"))
+        if setting is None:
+            raise SettingsError(f"{variable} is no setting: `cloudsignal settings` lists them all")
+        if variable != setting.variable:
+            text = _secret_of(setting, variable, text)
+        values[setting.name] = parts(text) if isinstance(setting.default, tuple) else text
+    return values
+
+
+def _secret_of(setting: Setting, variable: str, path: str) -> str:
+    if not setting.secret:
+        raise SettingsError(f"{variable} is no setting: only a secret is read from a file")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{variable}: {path} cannot be read: {error.strerror}") from None
+
+
+def parts(text: str) -> list[str]:
+    """The parts of a list that is written with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _from_file(config: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
+    path = config or (
+        Path(environment[CONFIG_VARIABLE]) if CONFIG_VARIABLE in environment else None
+    )
+    if path is None:
+        return {}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from None
+    known = {setting.name for setting in declared()}
+    for name in values:
+        if name not in known:
+            raise SettingsError(
+                f"{path}: {name} is no setting: `cloudsignal settings` lists them all"
+            )
+    return values

@@ -1,0 +1,272 @@
+"""Who may speak: print partners, their interfaces and keys, and tokens for the API.
+
+A key or token is known here by its keyed digest only. Instants are microseconds since 1970.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, Engine, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from cloudsignal.server.store.database import reading, writing
+from cloudsignal.server.store.errors import AlreadyThere, NotFound
+from cloudsignal.server.store.schema import apikeys, facts, interfaces, partners, tokens
+
+REVISION: Final = "access_revision"
+SECRET_CHECK: Final = "secret_check"
+
+Role = Literal["reader", "operator", "admin"]
+ROLES: Final[tuple[Role, ...]] = ("reader", "operator", "admin")
+"""Each may do what those before it may."""
+
+
+class Partner(Struct, frozen=True):
+    """A company that prints and reports."""
+
+    id: int
+    name: str
+    created: int
+
+
+class Interface(Struct, frozen=True):
+    """A CloudSignal API interface: what a print partner's keys open."""
+
+    id: int
+    partner: int
+    partner_name: str
+    timezone: str
+    allow: tuple[str, ...]
+    test: bool
+    disabled: bool
+    revoked: int | None
+    created: int
+
+    @property
+    def state(self) -> Literal["active", "disabled", "revoked"]:
+        """Whether its keys open it."""
+        if self.revoked is not None:
+            return "revoked"
+        return "disabled" if self.disabled else "active"
+
+
+class Key(Struct, frozen=True):
+    """A key of an interface, by its digest; one being rotated out expires."""
+
+    digest: str
+    interface: int
+    created: int
+    expires: int | None
+
+
+class Token(Struct, frozen=True):
+    """A bearer token for the API, by its digest."""
+
+    digest: str
+    name: str
+    role: Role
+    created: int
+    revoked: int | None
+
+
+class Access:
+    """The verbs of who may speak. Every one may raise StoreUnavailable."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # ---- print partners ----
+
+    def create_partner(self, name: str, *, now: int) -> Partner:
+        """Add a print partner. Raises AlreadyThere when one has that name."""
+        with self._changing(f"a print partner called {name!r} is already there") as connection:
+            key = _inserted(connection, insert(partners).values(name=name, created=now))
+            return Partner(key, name, now)
+
+    def partners(self) -> list[Partner]:
+        """Every print partner in order of name."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(partners).order_by(partners.c.name))
+            return [Partner(**row._mapping) for row in rows]
+
+    def partner(self, name: str) -> Partner:
+        """The print partner of that name. Raises NotFound."""
+        with reading(self._engine) as connection:
+            row = connection.execute(select(partners).where(partners.c.name == name)).first()
+        if row is None:
+            raise NotFound(f"there is no print partner called {name!r}")
+        return Partner(**row._mapping)
+
+    # ---- interfaces and their keys ----
+
+    def create_interface(
+        self,
+        partner: Partner,
+        digest: str,
+        *,
+        timezone: str,
+        allow: tuple[str, ...],
+        test: bool,
+        now: int,
+    ) -> Interface:
+        """Add an interface with its first key. Raises AlreadyThere when the key is in use."""
+        values = {"partner": partner.id, "timezone": timezone, "test": test, "disabled": False}
+        with self._changing("this key is already in use: keys are never shared") as connection:
+            number = _inserted(
+                connection,
+                insert(interfaces).values(
+                    **values, allow=msgspec.json.encode(allow).decode(), created=now
+                ),
+            )
+            _add_key(connection, digest, number, now)
+        return self.interface(number)
+
+    def interfaces(self) -> list[Interface]:
+        """Every interface in order of its number."""
+        with reading(self._engine) as connection:
+            return [_interface(row) for row in connection.execute(_INTERFACES)]
+
+    def interface(self, number: int) -> Interface:
+        """The interface of that number. Raises NotFound."""
+        with reading(self._engine) as connection:
+            row = connection.execute(_INTERFACES.where(interfaces.c.id == number)).first()
+        if row is None:
+            raise NotFound(f"there is no interface {number}")
+        return _interface(row)
+
+    def apikeys(self) -> list[Key]:
+        """Every key of every interface, the oldest first."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(apikeys).order_by(apikeys.c.created))
+            return [Key(**row._mapping) for row in rows]
+
+    def find_key(self, digest: str) -> tuple[Interface, Key] | None:
+        """The interface that a key opens, whatever its state."""
+        with reading(self._engine) as connection:
+            key = connection.execute(select(apikeys).where(apikeys.c.digest == digest)).first()
+            if key is None:
+                return None
+            row = connection.execute(_INTERFACES.where(interfaces.c.id == key.interface)).one()
+        return _interface(row), Key(**key._mapping)
+
+    def rotate_key(self, number: int, digest: str, *, expires: int, now: int) -> Interface:
+        """Give an interface a new key; the ones it has expire then, or earlier if they did before.
+
+        Raises NotFound, and AlreadyThere when the new key is in use.
+        """
+        interface = self.interface(number)
+        with self._changing("this key is already in use: keys are never shared") as connection:
+            older = apikeys.c.interface == number
+            outlives = or_(apikeys.c.expires.is_(None), apikeys.c.expires > expires)
+            connection.execute(update(apikeys).where(older, outlives).values(expires=expires))
+            _add_key(connection, digest, number, now)
+        return interface
+
+    def set_disabled(self, number: int, disabled: bool) -> Interface:
+        """Close an interface, or open it again. Raises NotFound."""
+        return self._change_interface(number, disabled=disabled)
+
+    def revoke(self, number: int, *, now: int) -> Interface:
+        """Close an interface for good. Raises NotFound."""
+        return self._change_interface(number, revoked=now)
+
+    def _change_interface(self, number: int, **values: Any) -> Interface:
+        self.interface(number)
+        with self._changing() as connection:
+            connection.execute(update(interfaces).where(interfaces.c.id == number).values(**values))
+        return self.interface(number)
+
+    # ---- tokens ----
+
+    def create_token(self, name: str, role: Role, digest: str, *, now: int) -> Token:
+        """Add a token for the API. Raises AlreadyThere when one has that name."""
+        token = Token(digest, name, role, now, None)
+        with self._changing(f"a token called {name!r} is already there") as connection:
+            connection.execute(insert(tokens).values(**msgspec.structs.asdict(token)))
+        return token
+
+    def tokens(self) -> list[Token]:
+        """Every token in order of name."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(tokens).order_by(tokens.c.name))
+            return [Token(**row._mapping) for row in rows]
+
+    def find_token(self, digest: str) -> Token | None:
+        """The token of that digest, revoked or not."""
+        with reading(self._engine) as connection:
+            row = connection.execute(select(tokens).where(tokens.c.digest == digest)).first()
+        return None if row is None else Token(**row._mapping)
+
+    def revoke_token(self, name: str, *, now: int) -> Token:
+        """End a token. Raises NotFound."""
+        with self._changing() as connection:
+            done = connection.execute(
+                update(tokens)
+                .where(tokens.c.name == name, tokens.c.revoked.is_(None))
+                .values(revoked=now)
+            )
+        found = [token for token in self.tokens() if token.name == name]
+        if not done.rowcount and not found:
+            raise NotFound(f"there is no token called {name!r}")
+        return found[0]
+
+    # ---- what the store knows of itself ----
+
+    def revision(self) -> int:
+        """A number that grows with every change of who may speak."""
+        return int(self._fact(REVISION) or 0)
+
+    def secret_check(self) -> str | None:
+        """What the secret of this store was known by when its first key was made."""
+        return self._fact(SECRET_CHECK)
+
+    def set_secret_check(self, check: str) -> None:
+        """Note what the secret is known by."""
+        with writing(self._engine) as connection:
+            _set_fact(connection, SECRET_CHECK, check)
+
+    def _fact(self, name: str) -> str | None:
+        with reading(self._engine) as connection:
+            return connection.scalar(select(facts.c.value).where(facts.c.name == name))
+
+    @contextmanager
+    def _changing(self, taken: str = "") -> Iterator[Connection]:
+        """A transaction after which every node reads anew who may speak."""
+        try:
+            with writing(self._engine) as connection:
+                yield connection
+                known = connection.scalar(select(facts.c.value).where(facts.c.name == REVISION))
+                _set_fact(connection, REVISION, str(int(known or 0) + 1))
+        except IntegrityError:
+            raise AlreadyThere(taken) from None
+
+
+_INTERFACES: Final = (
+    select(interfaces, partners.c.name.label("partner_name"))
+    .join(partners, partners.c.id == interfaces.c.partner)
+    .order_by(interfaces.c.id)
+)
+
+
+def _interface(row: Any) -> Interface:
+    values = dict(row._mapping)
+    allow = msgspec.json.decode(values.pop("allow"), type=tuple[str, ...])
+    return Interface(**values, allow=allow)
+
+
+def _inserted(connection: Connection, statement: Any) -> int:
+    key: Any = connection.execute(statement).inserted_primary_key
+    return int(key[0])
+
+
+def _add_key(connection: Connection, digest: str, interface: int, now: int) -> None:
+    connection.execute(insert(apikeys).values(digest=digest, interface=interface, created=now))
+
+
+def _set_fact(connection: Connection, name: str, value: str) -> None:
+    changed = connection.execute(update(facts).where(facts.c.name == name).values(value=value))
+    if not changed.rowcount:
+        connection.execute(insert(facts).values(name=name, value=value))

@@ -1,0 +1,21 @@
+"""What can go wrong with a store."""
+
+
+class StoreError(Exception):
+    """The base of every error of the store."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be read or written just now: full, locked, read-only, or gone."""
+
+
+class StoreUnusable(StoreError):
+    """The store is not one this program can work with; the message says what to do."""
+
+
+class NotFound(StoreError):
+    """There is nothing of that name or number."""
+
+
+class AlreadyThere(StoreError):
+    """Something of that name is already there."""

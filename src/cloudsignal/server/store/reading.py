@@ -1,0 +1,175 @@
+"""Reading the log and the items: everything here only looks."""
+
+from typing import Any, Final
+
+from msgspec import Struct
+from sqlalchemy import Connection, Engine, Select, func, select, true
+
+from cloudsignal.protocol.items import Item
+from cloudsignal.protocol.wire import Report, reread
+from cloudsignal.server.store.database import reading
+from cloudsignal.server.store.log import decode_item
+from cloudsignal.server.store.schema import interfaces, items, parcels, partners, signals
+
+ITEM_SIGNALS_MAX: Final = 1000
+"""How many signals of one item are read with it: its newest."""
+
+
+class LoggedSignal(Struct, frozen=True):
+    """A signal in the log. Instants in microseconds; ``body`` as sent, less its key."""
+
+    position: int
+    received: int
+    interface: int
+    partner_name: str
+    test: bool
+    order: str
+    item: str
+    type: str
+    datetime: int
+    fingerprint: str
+    body: str
+
+    @property
+    def report(self) -> Report:
+        """The signal as the print partner reported it."""
+        return reread(self.body.encode(), self.datetime, self.fingerprint)
+
+
+class StoredItem(Struct, frozen=True):
+    """An item as it stands; ``updated`` is when its last signal arrived, ``position`` where it is."""
+
+    order: str
+    item: str
+    partner_name: str
+    position: int
+    updated: int
+    folded: Item
+
+
+class ItemQuery(Struct, frozen=True, kw_only=True):
+    """Which items to list. None asks for nothing; instants are of arrival, in microseconds."""
+
+    order: str | None = None
+    item: str | None = None
+    tracking: str | None = None
+    state: str | None = None
+    partner: str | None = None
+    delayed: bool | None = None
+    test: bool | None = None
+    since: int | None = None
+    until: int | None = None
+    before: int | None = None
+    limit: int = 100
+
+
+class Reading:
+    """The verbs that look. Every one may raise StoreUnavailable."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def last_position(self) -> int:
+        """The position of the newest signal, 0 in an empty log."""
+        with reading(self._engine) as connection:
+            return connection.scalar(select(func.max(signals.c.position))) or 0
+
+    def signals(self, *, after: int, limit: int) -> list[LoggedSignal]:
+        """The log beyond a position, in its order."""
+        chosen = _SIGNALS.where(signals.c.position > after).order_by(signals.c.position)
+        with reading(self._engine) as connection:
+            return _logged(connection, chosen.limit(limit))
+
+    def signals_of(self, order: str, item: str) -> list[LoggedSignal]:
+        """The newest signals of an item, in the order of the log."""
+        chosen = _SIGNALS.where(items.c.order == order, items.c.item == item)
+        newest = chosen.order_by(signals.c.position.desc()).limit(ITEM_SIGNALS_MAX)
+        with reading(self._engine) as connection:
+            return _logged(connection, newest)[::-1]
+
+    def item(self, order: str, item: str) -> StoredItem | None:
+        """One item as it stands."""
+        found = self.items(ItemQuery(order=order, item=item, limit=1))
+        return found[0] if found else None
+
+    def items(self, query: ItemQuery) -> list[StoredItem]:
+        """Items, the last changed first; the next page is ``before`` the last one's position."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(_items_statement(connection, query))
+            return [_stored(row) for row in rows]
+
+
+_SIGNALS: Final = (
+    select(
+        *(column for column in signals.columns if column is not signals.c.item),
+        items.c.order,
+        items.c.item,
+        partners.c.name.label("partner_name"),
+    )
+    .join(items, items.c.id == signals.c.item)
+    .join(interfaces, interfaces.c.id == signals.c.interface)
+    .join(partners, partners.c.id == interfaces.c.partner)
+)
+
+
+def _logged(connection: Connection, statement: Select[Any]) -> list[LoggedSignal]:
+    return [LoggedSignal(**row._mapping) for row in connection.execute(statement)]
+
+
+def _stored(row: Any) -> StoredItem:
+    return StoredItem(
+        row.order, row.item, row.partner_name, row.position, row.updated, decode_item(row.summary)
+    )
+
+
+def _items_statement(connection: Connection, query: ItemQuery) -> Select[Any]:
+    statement = select(items, partners.c.name.label("partner_name")).join(
+        partners, partners.c.id == items.c.partner
+    )
+    position: Any = items.c.position
+    if query.tracking is not None:
+        statement = statement.join(parcels, parcels.c.item == items.c.id)
+        statement = statement.where(parcels.c.tracking == query.tracking)
+    elif all(part is None for part in (query.order, query.item, query.state, query.partner)):
+        # Nothing has an index for this question, but every item is at the position of its last
+        # signal: the log, read backwards, meets the items in the order asked for.
+        same = (signals.c.item == items.c.id) & (signals.c.position == items.c.position)
+        statement = statement.join(signals, same)
+        position = signals.c.position
+    return (
+        statement.where(*_conditions(connection, query, position))
+        .order_by(position.desc())
+        .limit(query.limit)
+    )
+
+
+def _conditions(connection: Connection, query: ItemQuery, position: Any) -> list[Any]:
+    conditions: list[Any] = [true()]
+    for name in ("order", "item", "state", "delayed", "test"):
+        wanted = getattr(query, name)
+        if wanted is not None:
+            conditions.append(items.c[name] == wanted)
+    if query.partner is not None:
+        owner = select(partners.c.id).where(partners.c.name == query.partner).scalar_subquery()
+        conditions.append(items.c.partner == owner)
+    if query.since is not None:
+        conditions.append(position >= _position_at(connection, query.since))
+    if query.until is not None:
+        conditions.append(position < _position_at(connection, query.until))
+    if query.before is not None:
+        conditions.append(position < query.before)
+    return conditions
+
+
+def _position_at(connection: Connection, received: int) -> int:
+    """The first position that arrived at that instant or later, found by halving the log."""
+    low, high = 1, (connection.scalar(select(func.max(signals.c.position))) or 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        there = select(signals.c.position, signals.c.received).where(signals.c.position >= middle)
+        row = connection.execute(there.order_by(signals.c.position).limit(1)).first()
+        if row is None or row.received >= received:
+            high = middle
+        else:
+            low = row.position + 1
+    return low

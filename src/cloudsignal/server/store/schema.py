@@ -1,0 +1,137 @@
+"""The tables of the store: one log, what is folded from it, and who may speak."""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+VERSION: Final = "0001"
+"""The Alembic revision that these tables are."""
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "%(table_name)s_%(column_0_N_name)s",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "pk": "%(table_name)s_pkey",
+    }
+)
+
+# SQLite numbers rows by an INTEGER PRIMARY KEY only; every other whole number has 64 bits there anyway.
+_Id: Final = BigInteger().with_variant(Integer(), "sqlite")
+
+partners: Final = Table(
+    "partners",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("created", BigInteger, nullable=False),
+)
+
+interfaces: Final = Table(
+    "interfaces",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("partner", _Id, ForeignKey("partners.id"), nullable=False, index=True),
+    Column("timezone", String(64), nullable=False),
+    Column("allow", Text, nullable=False),
+    Column("test", Boolean, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("revoked", BigInteger),
+    Column("created", BigInteger, nullable=False),
+)
+
+apikeys: Final = Table(
+    "apikeys",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("interface", _Id, ForeignKey("interfaces.id"), nullable=False, index=True),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger),
+)
+
+tokens: Final = Table(
+    "tokens",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("revoked", BigInteger),
+)
+
+facts: Final = Table(
+    "facts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""What the store knows of itself: how often access was changed, and what its secret is known by."""
+
+signals: Final = Table(
+    "signals",
+    metadata,
+    Column("position", _Id, primary_key=True),
+    Column("item", _Id, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("interface", _Id, nullable=False),
+    Column("test", Boolean, nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("datetime", BigInteger, nullable=False),
+    Column("fingerprint", String(32), nullable=False),
+    Column("body", Text, nullable=False),
+    # What makes two signals the same (contract, section 5). Being led by the item, the one index
+    # also finds the signals of an item.
+    UniqueConstraint("item", "type", "datetime", "interface", "fingerprint", name="signals_same"),
+)
+"""The log: every accepted signal at its position, in commit order. Instants in microseconds.
+
+``item`` is the position of the item's first signal: the item's number in the store. Items that came
+at the same time are worked on at about the same time, so numbering them so keeps what a group
+writes close together, however random the platform's ids are.
+"""
+
+items: Final = Table(
+    "items",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=False),
+    Column("order", String(128), nullable=False),
+    Column("item", String(128), nullable=False),
+    Column("partner", _Id, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("delayed", Boolean, nullable=False),
+    Column("test", Boolean, nullable=False),
+    Column("position", _Id, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Column("summary", Text, nullable=False),
+    UniqueConstraint("order", "item", name="items_order_item"),
+    Index("items_item", "item"),
+    # Positions only grow, so both indexes are written at the end of a range and stay cheap. There is
+    # none on the position alone: the log itself, read backwards, lists the items by it.
+    Index("items_state_position", "state", "position"),
+    Index("items_partner_position", "partner", "position"),
+)
+"""What is folded from the log; ``position`` is that of the item's last signal. Can be thrown away."""
+
+FOLDED: Final = ("state", "delayed", "test", "position", "updated", "summary")
+"""The columns of an item that its signals change."""
+
+parcels: Final = Table(
+    "parcels",
+    metadata,
+    Column("tracking", String(255), primary_key=True),
+    Column("item", _Id, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""Which items a tracking number belongs to: folded from the log as well."""

@@ -1,0 +1,129 @@
+"""The log's writer on SQLite: a few statements a group, straight to the driver."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Table
+
+from cloudsignal.server.store import database
+from cloudsignal.server.store.schema import FOLDED, items, parcels, signals
+
+Row = tuple[Any, ...]
+Key = tuple[str, str]
+"""The order and the item."""
+
+ID_BATCH: Final = 250
+"""How many items are looked up by one statement."""
+
+
+def _insert(table: Table, conflict: str = "") -> str:
+    columns = ", ".join(f'"{column.name}"' for column in table.columns)
+    marks = ", ".join("?" * len(table.columns))
+    return f'INSERT INTO "{table.name}" ({columns}) VALUES ({marks}) {conflict}'
+
+
+def _update(table: Table, names: Sequence[str]) -> str:
+    changes = ", ".join(f'"{name}" = ?' for name in names)
+    return f'UPDATE "{table.name}" SET {changes} WHERE id = ?'
+
+
+_APPEND: Final = _insert(signals, "ON CONFLICT DO NOTHING")
+_SAME: Final = (
+    "SELECT position FROM signals"
+    " WHERE item = ? AND type = ? AND datetime = ? AND interface = ? AND fingerprint = ?"
+)
+_ADD_ITEM: Final = _insert(items)
+_CHANGE_ITEM: Final = _update(items, FOLDED)
+_ADD_PARCEL: Final = _insert(parcels, "ON CONFLICT DO NOTHING")
+
+
+def _load_statement(keys: int) -> str:
+    # Joined in this order, the index finds each item; `(order, item) IN (VALUES …)` reads the whole
+    # table instead.
+    values = ", ".join(["(?, ?)"] * keys)
+    return (
+        f"WITH wanted(o, i) AS (VALUES {values})"
+        ' SELECT "order", item, id, partner, summary FROM wanted'
+        ' CROSS JOIN items ON "order" = o AND item = i'
+    )
+
+
+class Writer:
+    """The one connection that appends to the log. Not for two threads at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Give the connection back; the next transaction opens another one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside is on disk at the end, or nothing of it is.
+
+        Raises StoreUnavailable. Whatever went wrong, the next transaction begins on a new
+        connection: a read-only file that is writable again, a full disk that has room again and a
+        file that came back need no restart.
+        """
+        try:
+            with database.translated():
+                self._open().execute("BEGIN IMMEDIATE")
+                yield
+                self._open().execute("COMMIT")
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            if not self._path.exists():
+                raise sqlite3.OperationalError(f"{self._path} is gone")
+            self._connection = database.connect(self._path, cache_kib=database.CACHE_KIB)
+        return self._connection
+
+    def last_position(self) -> int:
+        """The position of the newest signal, 0 in an empty log."""
+        (position,) = self._open().execute("SELECT max(position) FROM signals").fetchone()
+        return position or 0
+
+    def load(self, keys: Sequence[Key]) -> list[tuple[str, str, int, int, str]]:
+        """Order, item, number, partner and summary of the items that are there."""
+        found: list[tuple[str, str, int, int, str]] = []
+        for start in range(0, len(keys), ID_BATCH):
+            batch = keys[start : start + ID_BATCH]
+            flat = [part for key in batch for part in key]
+            found += self._open().execute(_load_statement(len(batch)), flat).fetchall()
+        return found
+
+    def append(self, rows: Sequence[Row]) -> int:
+        """Append signals, all but those that are there already; how many were new."""
+        return self._open().executemany(_APPEND, rows).rowcount
+
+    def position_of(self, same: Row) -> int:
+        """Where the signal stands that is the same in item, type, datetime and so on."""
+        (position,) = self._open().execute(_SAME, same).fetchone()
+        return int(position)
+
+    def add_items(self, rows: Iterable[Row]) -> None:
+        """Write items that were not there."""
+        self._open().executemany(_ADD_ITEM, rows)
+
+    def change_items(self, rows: Iterable[Row]) -> None:
+        """Write what signals changed of items: the folded columns, then the number."""
+        self._open().executemany(_CHANGE_ITEM, rows)
+
+    def add_parcels(self, rows: Iterable[Row]) -> None:
+        """Note which items a tracking number belongs to."""
+        self._open().executemany(_ADD_PARCEL, rows)
+
+
+def open_writer(url: str) -> Writer:
+    """The writer of the store that a database URL names."""
+    return Writer(database.path_of(url))

@@ -1,0 +1,130 @@
+"""What people and programs are shown of items and signals: the API's and the command line's JSON."""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
+
+from cloudsignal.protocol import datetimes
+from cloudsignal.protocol.items import Item, findings
+from cloudsignal.server.store.reading import LoggedSignal, StoredItem
+
+Instant = Annotated[
+    str, Meta(description="ISO 8601 with offset, in UTC", extra_json_schema={"format": "date-time"})
+]
+
+
+class ParcelView(Struct, frozen=True):
+    """One parcel an item left in."""
+
+    tracking: str
+    shipping_option: str
+    datetime: Instant
+
+
+class SignalView(Struct, frozen=True):
+    """A signal in the log; ``body`` is what was sent, less its key."""
+
+    position: int
+    type: str
+    order: str
+    item: str
+    partner: str
+    interface: int
+    datetime: Instant
+    received: Instant
+    test: bool
+    body: Raw
+    findings: list[str] | UnsetType = UNSET
+
+
+class ItemView(Struct, frozen=True):
+    """An item as it stands; ``times`` holds the datetime of every step it has taken."""
+
+    order: str
+    item: str
+    partner: str
+    state: str
+    delayed: bool
+    test: bool
+    parcels: list[ParcelView]
+    cause: str | None
+    message: str | None
+    delay_hours: float | None
+    findings: list[str]
+    times: dict[str, Instant]
+    updated: Instant
+    position: int
+    signals: list[SignalView] | UnsetType = UNSET
+
+
+class OrderView(Struct, frozen=True):
+    """An order: how many of its items are in which state, and the items."""
+
+    order: str
+    states: dict[str, int]
+    items: list[ItemView]
+
+
+def item_view(stored: StoredItem, signals: list[LoggedSignal] | None = None) -> ItemView:
+    """An item, with its signals if they are given."""
+    item = stored.folded
+    return ItemView(
+        order=stored.order,
+        item=stored.item,
+        partner=stored.partner_name,
+        state=item.state,
+        delayed=item.is_delayed,
+        test=not item.live,
+        parcels=[
+            ParcelView(each.tracking, each.shipping_option, datetimes.write(each.datetime))
+            for each in item.parcels
+        ],
+        cause=item.cause.value if item.cause else None,
+        message=item.message.value if item.message else None,
+        delay_hours=item.delay_hours,
+        findings=item.findings,
+        times={step: datetimes.write(when) for step, when in item.times.items()},
+        updated=datetimes.write(stored.updated),
+        position=stored.position,
+        signals=UNSET if signals is None else _marked(item, signals),
+    )
+
+
+def signal_view(logged: LoggedSignal) -> SignalView:
+    """A signal by itself."""
+    return SignalView(
+        position=logged.position,
+        type=logged.type,
+        order=logged.order,
+        item=logged.item,
+        partner=logged.partner_name,
+        interface=logged.interface,
+        datetime=datetimes.write(logged.datetime),
+        received=datetimes.write(logged.received),
+        test=logged.test,
+        body=Raw(logged.body.encode()),
+    )
+
+
+def order_view(order: str, stored: list[StoredItem]) -> OrderView:
+    """An order with its items, in the order of their ids."""
+    items = [item_view(each) for each in sorted(stored, key=lambda each: each.item)]
+    states: dict[str, int] = {}
+    for item in items:
+        states[item.state] = states.get(item.state, 0) + 1
+    return OrderView(order, states, items)
+
+
+def _marked(item: Item, signals: list[LoggedSignal]) -> list[SignalView]:
+    """The signals of an item, each with what is odd about it."""
+    views: list[SignalView] = []
+    latest: int | None = None
+    for logged in signals:
+        signal = logged.report.signal
+        found = set(findings(signal, logged.datetime, logged.received, latest))
+        if item.is_after_final(signal.effect, logged.datetime):
+            found.add("after_final")
+        latest = logged.datetime if latest is None else max(latest, logged.datetime)
+        view = signal_view(logged)
+        views.append(structs.replace(view, findings=sorted(found)))
+    return views
