@@ -6,6 +6,7 @@
 
 local PATH = "/cloudsignal/2.0/status/"
 local TYPES = { [0] = "ItemRegistered", "ItemProduce", "ItemProduced", "ItemPacked", "ItemShipped" }
+local ORDERS = { [0] = 1, 387, 549, 721, 903 } -- see workload.py
 local OLDEST_S, STEP_S, SPREAD_S = 1800, 300, 240
 local CLOCK_S = 600 -- datetimes are made this far ahead; no run lasts longer
 
@@ -58,7 +59,9 @@ end
 
 local function next_signal(signal_heads)
   local step = slot % 5
-  local item = first_item + floor(slot / 5) - step * window
+  local number = floor(slot / 5) - step * window
+  local place = number % window
+  local item = first_item + number - place + place * ORDERS[step] % window
   slot = slot + 1
   tick()
   return step, signal(signal_heads[step], step, item)

@@ -3,7 +3,9 @@
 Time is cut into slots, one signal each. Five slots make a tick: in it one new item is registered,
 and the items `WINDOW`, 2 x `WINDOW`, … before it make their second, third, fourth and fifth step.
 So once the first items have shipped, every stretch of the stream has the same mix, however short
-it is, and consecutive signals touch far apart places of any index on order and item.
+it is, and consecutive signals touch far apart places of any index on order and item. Each step takes
+the items of a window in another order than the step before: a plant works on what came in together
+at about the same time, but not in the order in which it came.
 
 `posts.lua` tells wrk the same; change both together.
 """
@@ -15,6 +17,7 @@ from functools import lru_cache
 
 TYPES = ("ItemRegistered", "ItemProduce", "ItemProduced", "ItemPacked", "ItemShipped")
 WINDOW = 1000  # ticks between two steps of an item: 4,000 items are on their way at any time
+ORDERS = (1, 387, 549, 721, 903)  # per step; having no factor with WINDOW, each reaches all of it
 
 # Partners report within minutes: the first step is dated half an hour ago, each next one five
 # minutes later, spread a little. So nothing is in the future, late or out of order.
@@ -53,7 +56,8 @@ def signal(first_item: int, slot: int, now_s: int) -> dict[str, str] | None:
     number = tick - step * WINDOW
     if number < 0:
         return None
-    item = first_item + number
+    window, place = divmod(number, WINDOW)
+    item = first_item + window * WINDOW + place * ORDERS[step] % WINDOW
     order = order_id(item)
     instant_s = now_s - OLDEST_S + step * STEP_S + item % SPREAD_S
     found = {
