@@ -66,7 +66,7 @@ class Telling(Struct, frozen=True, order=True, array_like=True):
     value: str
 
 
-class Item(Struct, omit_defaults=True, kw_only=True):
+class Item(Struct, array_like=True, kw_only=True):
     """All that is known of an item. Instants are microseconds since 1970.
 
     ``registered`` to ``delayed`` hold the latest datetime of the signals of that effect,

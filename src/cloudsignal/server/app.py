@@ -1,6 +1,7 @@
 """The composition root: the only module that knows every part."""
 
 import asyncio
+import gc
 import importlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -31,6 +32,8 @@ from cloudsignal.server.store import Arrival, Store
 from cloudsignal.server.tokens import Tokens
 
 API: Final = "cloudsignal.server.api"
+GC_ALLOCATIONS: Final = 50_000
+"""How many new objects it takes to look for cycles among them."""
 BACKLOG: Final = 4096
 """How many connections the system may hold for us while the loop is busy."""
 
@@ -108,7 +111,12 @@ class App:
 
     def _load_api(self) -> Any:
         # Its framework takes longer to import than everything else together, and no signal needs it.
-        return importlib.import_module(API).create(self.store, self.tokens, self.followers)
+        api = importlib.import_module(API).create(self.store, self.tokens, self.followers)
+        # What is there now stays: looking through it for cycles again and again costs posts.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_ALLOCATIONS)
+        return api
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

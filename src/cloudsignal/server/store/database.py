@@ -20,7 +20,7 @@ BUSY_S: Final = 5.0
 CACHE_KIB: Final = 32 * 1024
 """How much of the store the writing connection keeps in memory."""
 READER_CACHE_KIB: Final = 2 * 1024
-WAL_PAGES: Final = 16_384
+WAL_PAGES: Final = 8_000
 """After how many pages the write-ahead log is folded into the database."""
 
 

@@ -12,8 +12,8 @@ from cloudsignal.protocol.signals import ItemShipped
 from cloudsignal.protocol.wire import Receipt, Report
 from cloudsignal.server.store.sqlite import Key, Row, Writer
 
-encode_item: Final = msgspec.json.Encoder(order="deterministic").encode
-decode_item: Final = msgspec.json.Decoder(Item).decode
+encode_item: Final = msgspec.msgpack.Encoder(order="deterministic").encode
+decode_item: Final = msgspec.msgpack.Decoder(Item).decode
 
 
 class Arrival(Struct, frozen=True):
@@ -59,7 +59,7 @@ class Folded(Struct):
             not item.live,
             self.position,
             self.updated,
-            encode_item(item).decode(),
+            encode_item(item),
         )
 
     def row(self) -> Row:
@@ -82,6 +82,7 @@ class Placed(Struct):
             self.position,
             self.folded.number,
             arrival.received,
+            arrival.partner,
             arrival.interface,
             arrival.test,
             type(report.signal).__name__,
@@ -176,7 +177,7 @@ def _known(writer: Writer, placed: Sequence[Placed]) -> dict[int, int]:
     """For each repeated signal the position it did not get, and the one where it stands."""
     known: dict[int, int] = {}
     for each in placed:
-        position, item, _, interface, _, name, when, fingerprint, _ = each.row()
+        position, item, _, _, interface, _, name, when, fingerprint, _ = each.row()
         stands = writer.position_of((item, name, when, interface, fingerprint))
         if stands != position:
             known[position] = stands

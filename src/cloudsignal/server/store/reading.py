@@ -3,13 +3,13 @@
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, Select, func, select, true
+from sqlalchemy import Connection, Engine, ScalarSelect, Select, func, select, true
 
 from cloudsignal.protocol.items import Item
 from cloudsignal.protocol.wire import Report, reread
 from cloudsignal.server.store.database import reading
 from cloudsignal.server.store.log import decode_item
-from cloudsignal.server.store.schema import interfaces, items, parcels, partners, signals
+from cloudsignal.server.store.schema import items, parcels, partners, signals
 
 ITEM_SIGNALS_MAX: Final = 1000
 """How many signals of one item are read with it: its newest."""
@@ -101,14 +101,13 @@ class Reading:
 
 _SIGNALS: Final = (
     select(
-        *(column for column in signals.columns if column is not signals.c.item),
+        *(column for column in signals.columns if column.name not in ("item", "partner")),
         items.c.order,
         items.c.item,
         partners.c.name.label("partner_name"),
     )
     .join(items, items.c.id == signals.c.item)
-    .join(interfaces, interfaces.c.id == signals.c.interface)
-    .join(partners, partners.c.id == interfaces.c.partner)
+    .join(partners, partners.c.id == signals.c.partner)
 )
 
 
@@ -130,12 +129,14 @@ def _items_statement(connection: Connection, query: ItemQuery) -> Select[Any]:
     if query.tracking is not None:
         statement = statement.join(parcels, parcels.c.item == items.c.id)
         statement = statement.where(parcels.c.tracking == query.tracking)
-    elif all(part is None for part in (query.order, query.item, query.state, query.partner)):
-        # Nothing has an index for this question, but every item is at the position of its last
+    elif query.order is None and query.item is None and query.state is None:
+        # No index on items serves this question, but every item is at the position of its last
         # signal: the log, read backwards, meets the items in the order asked for.
         same = (signals.c.item == items.c.id) & (signals.c.position == items.c.position)
         statement = statement.join(signals, same)
         position = signals.c.position
+        if query.partner is not None:
+            statement = statement.where(signals.c.partner == _partner(query.partner))
     return (
         statement.where(*_conditions(connection, query, position))
         .order_by(position.desc())
@@ -150,8 +151,7 @@ def _conditions(connection: Connection, query: ItemQuery, position: Any) -> list
         if wanted is not None:
             conditions.append(items.c[name] == wanted)
     if query.partner is not None:
-        owner = select(partners.c.id).where(partners.c.name == query.partner).scalar_subquery()
-        conditions.append(items.c.partner == owner)
+        conditions.append(items.c.partner == _partner(query.partner))
     if query.since is not None:
         conditions.append(position >= _position_at(connection, query.since))
     if query.until is not None:
@@ -159,6 +159,10 @@ def _conditions(connection: Connection, query: ItemQuery, position: Any) -> list
     if query.before is not None:
         conditions.append(position < query.before)
     return conditions
+
+
+def _partner(name: str) -> ScalarSelect[int]:
+    return select(partners.c.id).where(partners.c.name == name).scalar_subquery()
 
 
 def _position_at(connection: Connection, received: int) -> int:

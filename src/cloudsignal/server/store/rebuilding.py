@@ -11,7 +11,7 @@ from cloudsignal.protocol.items import Item
 from cloudsignal.protocol.wire import reread
 from cloudsignal.server.store.database import reading, writing
 from cloudsignal.server.store.log import Folded
-from cloudsignal.server.store.schema import interfaces, items, parcels, signals
+from cloudsignal.server.store.schema import items, parcels, signals
 
 BATCH: Final = 500
 """How many items are folded in one transaction: few enough not to keep the server waiting."""
@@ -72,20 +72,7 @@ def _rebuild(connection: Connection, after: int, last: int | None) -> Rebuilt:
     return Rebuilt(len(logged), len(wanted_items), differed)
 
 
-_LOG: Final = (
-    select(
-        signals.c.item,
-        signals.c.position,
-        signals.c.received,
-        signals.c.test,
-        signals.c.datetime,
-        signals.c.fingerprint,
-        signals.c.body,
-        interfaces.c.partner,
-    )
-    .join(interfaces, interfaces.c.id == signals.c.interface)
-    .order_by(signals.c.item, signals.c.position)
-)
+_LOG: Final = select(signals).order_by(signals.c.item, signals.c.position)
 
 
 def _between(statement: Select[Any], number: Any, after: int, last: int | None) -> Select[Any]:

@@ -93,9 +93,9 @@ class Writer:
         (position,) = self._open().execute("SELECT max(position) FROM signals").fetchone()
         return position or 0
 
-    def load(self, keys: Sequence[Key]) -> list[tuple[str, str, int, int, str]]:
+    def load(self, keys: Sequence[Key]) -> list[tuple[str, str, int, int, bytes]]:
         """Order, item, number, partner and summary of the items that are there."""
-        found: list[tuple[str, str, int, int, str]] = []
+        found: list[tuple[str, str, int, int, bytes]] = []
         for start in range(0, len(keys), ID_BATCH):
             batch = keys[start : start + ID_BATCH]
             flat = [part for key in batch for part in key]

@@ -32,13 +32,12 @@ def upgrade() -> None:
         sa.Column("test", sa.Boolean(), nullable=False),
         sa.Column("position", _id, nullable=False),
         sa.Column("updated", sa.BigInteger(), nullable=False),
-        sa.Column("summary", sa.Text(), nullable=False),
+        sa.Column("summary", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("items_pkey")),
         sa.UniqueConstraint("order", "item", name="items_order_item"),
     )
     with op.batch_alter_table("items", schema=None) as batch_op:
         batch_op.create_index("items_item", ["item"], unique=False)
-        batch_op.create_index("items_partner_position", ["partner", "position"], unique=False)
         batch_op.create_index("items_state_position", ["state", "position"], unique=False)
 
     op.create_table(
@@ -61,6 +60,7 @@ def upgrade() -> None:
         sa.Column("position", _id, nullable=False),
         sa.Column("item", _id, nullable=False),
         sa.Column("received", sa.BigInteger(), nullable=False),
+        sa.Column("partner", _id, nullable=False),
         sa.Column("interface", _id, nullable=False),
         sa.Column("test", sa.Boolean(), nullable=False),
         sa.Column("type", sa.String(length=32), nullable=False),
@@ -72,6 +72,9 @@ def upgrade() -> None:
             "item", "type", "datetime", "interface", "fingerprint", name="signals_same"
         ),
     )
+    with op.batch_alter_table("signals", schema=None) as batch_op:
+        batch_op.create_index("signals_partner_position", ["partner", "position"], unique=False)
+
     op.create_table(
         "tokens",
         sa.Column("digest", sa.String(length=64), nullable=False),
