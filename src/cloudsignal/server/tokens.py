@@ -11,7 +11,11 @@ _SCHEME: Final = "bearer"
 
 
 class NotAllowed(Exception):
-    """There is no token, it is not known, or it may not do this."""
+    """There is no token or it is not known (``status`` 401), or it may not do this (403)."""
+
+    def __init__(self, info: str, status: int = 401) -> None:
+        super().__init__(info)
+        self.status = status
 
 
 class Tokens:
@@ -35,7 +39,9 @@ class Tokens:
             raise NotAllowed("this token is not known, or was revoked")
         return token
 
-
-def may(role: Role, needed: Role) -> bool:
-    """Whether one role includes another: reader < operator < admin."""
-    return ROLES.index(role) >= ROLES.index(needed)
+    async def holder_of(self, authorization: bytes, needed: Role) -> Token:
+        """The token of the header, if its role includes the one needed. Raises NotAllowed."""
+        token = await self.holder(authorization)
+        if ROLES.index(token.role) < ROLES.index(needed):
+            raise NotAllowed(f"this needs a token of the role {needed}: yours is {token.role}", 403)
+        return token

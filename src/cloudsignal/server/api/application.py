@@ -1,0 +1,62 @@
+"""The API as one ASGI application."""
+
+import json
+from typing import Any, Final
+
+from litestar import Litestar, Response, Router, get
+from litestar.datastructures import State
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+
+from cloudsignal import __version__
+from cloudsignal.server.api import openapi, problems, routes
+from cloudsignal.server.asgi import Receive, Scope, Send
+from cloudsignal.server.events import Followers
+from cloudsignal.server.store import Store
+from cloudsignal.server.tokens import Tokens
+
+PREFIX: Final = "/api/v1"
+
+
+@get("/openapi.json", include_in_schema=False, sync_to_thread=False)
+def document(state: State) -> Response[bytes]:
+    """The OpenAPI document, for anyone."""
+    return Response(state.document, media_type="application/json")
+
+
+class Api:
+    """Hands requests to Litestar with their path as it was sent.
+
+    The server decodes a path before it is split, so that an id with a slash in it would become two;
+    here it is split as it came, and each handler decodes its own part.
+    """
+
+    def __init__(self, app: Litestar) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        app: Any = self._app
+        await app({**scope, "path": scope["raw_path"].decode("ascii")}, receive, send)
+
+
+def create(store: Store, tokens: Tokens, followers: Followers) -> Api:
+    """The API on a store."""
+    app = Litestar(
+        [Router(PREFIX, route_handlers=[*routes.ROUTES, document])],
+        state=State({"store": store, "tokens": tokens, "followers": followers}),
+        exception_handlers=problems.HANDLERS,
+        openapi_config=OpenAPIConfig(
+            title="cloudsignal",
+            version=__version__,
+            description="Signals in, items out: a server for the CloudSignal API 2.0.",
+            components=Components(
+                security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
+            ),
+            security=[{"token": []}],
+            path=None,
+            render_plugins=[],
+        ),
+    )
+    app.state.document = json.dumps(openapi.completed(app.openapi_schema.to_schema())).encode()
+    return Api(app)
