@@ -12,7 +12,6 @@ from cloudsignal.cli.output import (
     Failed,
     Json,
     opened,
-    out,
     print_json,
     print_table,
     shown,
@@ -58,8 +57,8 @@ def create_partner(
     if json:
         print_json({"partner": made.name, "id": made.id})
     else:
-        out.print(f"Print partner {made.name} is there. Next: an interface for its signals:")
-        out.print(f"  cloudsignal interface create --partner '{made.name}'")
+        print(f"Print partner {made.name} is there. Next: an interface for its signals:")
+        print(f"  cloudsignal interface create --partner '{made.name}'")
 
 
 @partner.command("list")
@@ -215,8 +214,8 @@ def create_token(
     if json:
         print_json({"name": name, "role": role, "token": made})
     else:
-        out.print(f"Token {name} ({role}), shown this once:\n\n  {made}\n")
-        out.print("Send it as a header: [bold]Authorization: Bearer TOKEN[/]")
+        print(f"Token {name} ({role}), shown this once:\n\n  {made}\n")
+        print("Send it as a header: Authorization: Bearer TOKEN")
 
 
 @token.command("list")
@@ -251,7 +250,7 @@ def revoke_token(
     if json:
         print_json({"name": ended.name, "revoked": shown(ended.revoked)})
     else:
-        out.print(f"Token {ended.name} is revoked.")
+        print(f"Token {ended.name} is revoked.")
 
 
 def _described(each: "Interface") -> dict[str, Any]:
@@ -271,17 +270,17 @@ def _show_key(made: "Interface", key: str, json: bool, **more: str) -> None:
         print_json(_described(made) | {"apikey": key} | more)
         return
     test = ", a test interface" if made.test else ""
-    out.print(f"Interface {made.id} of {made.partner_name}{test}. Its key, shown this once:\n")
-    out.print(f"  {key}\n")
+    print(f"Interface {made.id} of {made.partner_name}{test}. Its key, shown this once:\n")
+    print(f"  {key}\n")
     if "old_key_expires" in more:
-        out.print(f"The old key works until {more['old_key_expires']}.")
+        print(f"The old key works until {more['old_key_expires']}.")
 
 
 def _show_state(changed: "Interface", json: bool) -> None:
     if json:
         print_json(_described(changed))
     else:
-        out.print(f"Interface {changed.id} of {changed.partner_name} is {changed.state}.")
+        print(f"Interface {changed.id} of {changed.partner_name} is {changed.state}.")
 
 
 def _checked_name(name: str) -> str:

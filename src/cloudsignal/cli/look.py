@@ -4,7 +4,6 @@ import time
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cloudsignal.cli.output import (
     Config,
@@ -12,13 +11,14 @@ from cloudsignal.cli.output import (
     Failed,
     Json,
     opened,
-    out,
     print_json,
     print_json_line,
     print_table,
 )
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from cloudsignal.server.views import ItemView, SignalView
 
 item = typer.Typer(help="Items.", no_args_is_help=True)
@@ -131,14 +131,21 @@ def rebuild(json: Json = False, database: Database = None, config: Config = None
     if json:
         print_json(rebuilt)
     else:
-        out.print(
+        print(
             f"{rebuilt.signals} signals make {rebuilt.items} items;"
             f" {rebuilt.differed} differed" + (" and were put right." if rebuilt.differed else ".")
         )
 
 
-def _progress() -> Progress:
+def _progress() -> "Progress":
     from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     # On standard error, so that what a program reads stays JSON.
@@ -163,8 +170,8 @@ def _print_item(view: "ItemView") -> None:
     }
     for name, value in facts.items():
         if value:
-            out.print(f"{name:>14}  {value}", markup=False)
-    out.print()
+            print(f"{name:>14}  {value}")
+    print()
     print_table(
         "Signals",
         ["position", "type", "happened", "received", "findings"],

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
 
 if TYPE_CHECKING:
     from cloudsignal.server.settings import Settings
-    from cloudsignal.server.store import Store
+    from cloudsignal.server.store.store import Store
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Database = Annotated[
@@ -28,8 +26,6 @@ Config = Annotated[
         "--config", metavar="FILE", help="A TOML file with settings; else CLOUDSIGNAL_CONFIG."
     ),
 ]
-
-out = Console(highlight=False, soft_wrap=True)
 
 
 class Failed(Exception):
@@ -55,12 +51,16 @@ def print_json_line(value: Any) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table for people."""
+    # Imported by those who print: a server has no table to draw, and a tenth of a second to save.
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    out.print(table)
+    Console(highlight=False).print(table)
 
 
 def shown(instant: int | None) -> str:
@@ -81,17 +81,19 @@ def opened(database: str | None, config: Path | None) -> Iterator[tuple["Store",
 @contextmanager
 def open_store(settings: "Settings") -> Iterator["Store"]:
     """The store of these settings; its errors become sentences. Raises Failed."""
+    from cloudsignal.server.store import errors
+
     try:
-        from cloudsignal.server import store as server_store
+        from cloudsignal.server.store.store import open_store as open_server_store
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     try:
-        store = server_store.open_store(settings.database)
+        store = open_server_store(settings.database)
         try:
             yield store
         finally:
             store.close()
-    except server_store.StoreError as error:
+    except errors.StoreError as error:
         raise Failed(str(error)) from None
 
 

@@ -11,7 +11,6 @@ from cloudsignal.cli.output import (
     Config,
     Json,
     open_store,
-    out,
     print_json,
     print_table,
     read_settings,
@@ -20,7 +19,7 @@ from cloudsignal.cli.output import (
 if TYPE_CHECKING:
     from cloudsignal.server.keys import Keyring
     from cloudsignal.server.settings import Setting
-    from cloudsignal.server.store import Store
+    from cloudsignal.server.store.store import Store
 
 FIRST_PARTNER = "My print partner"
 
@@ -159,11 +158,9 @@ def _greet(address: str, key: str) -> None:
 
     endpoint = f"{address}/cloudsignal/2.0/status/"
     body = msgspec.json.encode({"apikey": key} | example(ItemRegistered)).decode()
-    out.print(
-        f"\nThe store is new: it has a print partner now, {FIRST_PARTNER!r}, with an interface."
-    )
-    out.print(f"\n  endpoint  {endpoint}\n  apikey    {key}   (shown this once)\n")
-    out.print("Send a first signal from another terminal:\n")
-    out.print(f"curl -i {endpoint} -H 'Content-Type: application/json' -d '{body}'\n", markup=False)
+    print(f"\nThe store is new: it has a print partner now, {FIRST_PARTNER!r}, with an interface.")
+    print(f"\n  endpoint  {endpoint}\n  apikey    {key}   (shown this once)\n")
+    print("Send a first signal from another terminal:\n")
+    print(f"curl -i {endpoint} -H 'Content-Type: application/json' -d '{body}'\n")
     order = example(ItemRegistered)
-    out.print(f"and look at the item: cloudsignal item show {order['order']} {order['item']}\n")
+    print(f"and look at the item: cloudsignal item show {order['order']} {order['item']}\n")

@@ -28,7 +28,8 @@ from cloudsignal.server.keys import Keyring
 from cloudsignal.server.logs import Logger, RefusedLines
 from cloudsignal.server.metrics import Metrics
 from cloudsignal.server.settings import Settings
-from cloudsignal.server.store import Arrival, Store
+from cloudsignal.server.store.log import Arrival
+from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import Tokens
 
 API: Final = "cloudsignal.server.api"

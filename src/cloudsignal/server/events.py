@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from cloudsignal.server.store import Store
 from cloudsignal.server.store.reading import LoggedSignal
+from cloudsignal.server.store.store import Store
 
 PAGE: Final = 500
 """How many signals a follower reads at once."""

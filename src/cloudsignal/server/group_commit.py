@@ -14,7 +14,7 @@ from typing import Final, Protocol, cast
 from cloudsignal.protocol.refusals import Refusal, refuse
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import writer
-from cloudsignal.server.store import Arrival
+from cloudsignal.server.store.log import Arrival
 
 RETRY_AFTER_S: Final = 1
 """After how many seconds a sender that met a full queue or an absent store may come back."""

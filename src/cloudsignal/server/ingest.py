@@ -15,7 +15,7 @@ from cloudsignal.server.asgi import JSON, Receive, Scope, Send, answer
 from cloudsignal.server.group_commit import RETRY_AFTER_S, GroupCommit
 from cloudsignal.server.interfaces import Caller, Interfaces
 from cloudsignal.server.settings import Settings
-from cloudsignal.server.store import Arrival
+from cloudsignal.server.store.log import Arrival
 
 PATHS: Final = frozenset({"/cloudsignal/2.0/status/", "/cloudsignal/2.0/status"})
 REMOVED_PATHS: Final = frozenset(

@@ -13,8 +13,9 @@ from msgspec import Struct
 from cloudsignal.protocol.refusals import Refusal, refuse
 from cloudsignal.server import addresses
 from cloudsignal.server.keys import Keyring
-from cloudsignal.server.store import Store, StoreUnavailable
 from cloudsignal.server.store.access import Interface, Key
+from cloudsignal.server.store.errors import StoreUnavailable
+from cloudsignal.server.store.store import Store
 
 ADDRESSES_MAX: Final = 10_000
 """How many addresses with failed keys are remembered; the longest quiet one is forgotten first."""

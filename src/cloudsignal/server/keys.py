@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from cloudsignal.server.settings import Settings, SettingsError
-from cloudsignal.server.store import Store, StoreUnusable
-from cloudsignal.server.store.database import path_of
+from cloudsignal.server.store.driver import path_of
+from cloudsignal.server.store.errors import StoreUnusable
+from cloudsignal.server.store.store import Store
 
 APIKEY: Final = re.compile(r"[0-9a-f]{32}")
 """What a key of an interface looks like: 128 bits in lower-case hex."""

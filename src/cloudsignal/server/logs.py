@@ -3,54 +3,75 @@
 import logging
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
-import structlog
+import msgspec
 
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.server.interfaces import Caller
 from cloudsignal.server.settings import Settings
 
 MINUTE_US: Final = 60 * 1_000_000
+NAME: Final = "cloudsignal"
 
-Logger = Any
-"""A bound logger of structlog, which types it as Any."""
+
+class Logger:
+    """Says what happened, with the facts of it beside."""
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger(NAME)
+
+    def info(self, event: str, **facts: Any) -> None:
+        """What an operator may want to know."""
+        self._logger.info(event, extra={"facts": facts})
+
+    def warning(self, event: str, **facts: Any) -> None:
+        """What somebody should look at."""
+        self._logger.warning(event, extra={"facts": facts})
+
+    def error(self, event: str, **facts: Any) -> None:
+        """What somebody has to mend."""
+        self._logger.error(event, extra={"facts": facts})
 
 
 def configure(settings: Settings) -> Logger:
-    """Send every line of the process, uvicorn's too, to standard error in one format."""
-    shared: list[Any] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
+    """Send every line of the process, its libraries' too, to standard error in one format."""
     for_people = settings.log_format == "console" or (
         settings.log_format == "auto" and sys.stderr.isatty()
     )
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        if for_people
-        else structlog.processors.JSONRenderer()
-    )
     handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(settings.log_level.upper())
+    handler.setFormatter(ConsoleLine() if for_people else JsonLine())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     # uvicorn tells of its own process and start; what matters of it is said in our words.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
-    return structlog.get_logger("cloudsignal")
+    return Logger()
+
+
+class JsonLine(logging.Formatter):
+    """A line as one JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+class ConsoleLine(logging.Formatter):
+    """A line for people: when, how bad, what, and the facts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        facts = getattr(record, "facts", {})
+        told = "".join(f"  {name}={value}" for name, value in facts.items())
+        line = f"{when} {record.levelname.lower():<7} {record.getMessage()}{told}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class RefusedLines:

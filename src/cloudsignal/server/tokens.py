@@ -4,8 +4,8 @@ import asyncio
 from typing import Final
 
 from cloudsignal.server.keys import TOKEN_PREFIX, Keyring
-from cloudsignal.server.store import Store
 from cloudsignal.server.store.access import ROLES, Role, Token
+from cloudsignal.server.store.store import Store
 
 _SCHEME: Final = "bearer"
 

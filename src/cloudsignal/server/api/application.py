@@ -12,7 +12,7 @@ from cloudsignal import __version__
 from cloudsignal.server.api import openapi, problems, routes
 from cloudsignal.server.asgi import Receive, Scope, Send
 from cloudsignal.server.events import Followers
-from cloudsignal.server.store import Store
+from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import Tokens
 
 PREFIX: Final = "/api/v1"

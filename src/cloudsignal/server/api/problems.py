@@ -8,7 +8,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from msgspec import Struct
 
-from cloudsignal.server.store import StoreUnavailable
+from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.tokens import NotAllowed
 
 MEDIA_TYPE = "application/problem+json"

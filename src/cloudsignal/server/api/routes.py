@@ -19,9 +19,9 @@ from msgspec import Struct
 from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.items import State
 from cloudsignal.server.events import Followers
-from cloudsignal.server.store import Store
 from cloudsignal.server.store.access import Role
 from cloudsignal.server.store.reading import ItemQuery
+from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import Tokens
 from cloudsignal.server.views import (
     Instant,

@@ -1,63 +1,27 @@
 """Connections to the store, and its schema brought up to date."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
-from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
+from cloudsignal.server.store import driver
+from cloudsignal.server.store.errors import StoreUnusable
 from cloudsignal.server.store.schema import VERSION, metadata
 
 READERS_MAX: Final = 8
 """How many connections read at once."""
-BUSY_S: Final = 5.0
-"""How long a connection waits for another program that holds the store."""
-CACHE_KIB: Final = 32 * 1024
-"""How much of the store the writing connection keeps in memory."""
-READER_CACHE_KIB: Final = 2 * 1024
-WAL_PAGES: Final = 8_000
-"""After how many pages the write-ahead log is folded into the database."""
-
-
-def path_of(url: str) -> Path:
-    """The file that a ``sqlite:///…`` URL names. Raises StoreUnusable for any other URL."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise StoreUnusable(f"{url!r} is no database URL: write sqlite:///PATH") from None
-    if parsed.get_backend_name() != "sqlite":
-        raise StoreUnusable(f"{parsed.get_backend_name()} is not supported: write sqlite:///PATH")
-    if not parsed.database or parsed.database == ":memory:":
-        raise StoreUnusable("a store in memory would lose signals: write sqlite:///PATH")
-    return Path(parsed.database)
-
-
-def connect(path: Path, *, cache_kib: int) -> sqlite3.Connection:
-    """A connection of the driver with every signal on disk before a commit returns."""
-    connection = sqlite3.connect(
-        path, timeout=BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=256
-    )
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        f"wal_autocheckpoint={WAL_PAGES}",
-        f"cache_size=-{cache_kib}",
-        "foreign_keys=ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-    return connection
 
 
 def create(path: Path) -> Engine:
     """An engine for everything but the log's own writer."""
     engine = create_engine(
         "sqlite://",
-        creator=lambda: connect(path, cache_kib=READER_CACHE_KIB),
+        creator=lambda: driver.connect(path, cache_kib=driver.READER_CACHE_KIB),
         poolclass=QueuePool,
         pool_size=READERS_MAX,
         max_overflow=0,
@@ -93,12 +57,12 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what the driver says of a store that is away into StoreUnavailable."""
+    """Turn what SQLAlchemy or the driver say of a store that is away into StoreUnavailable."""
     try:
-        yield
-    except (OperationalError, sqlite3.OperationalError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise StoreUnavailable(f"the store cannot be used just now: {cause}") from error
+        with driver.translated():
+            yield
+    except OperationalError as error:
+        raise driver.unavailable(error.orig) from error
 
 
 def bring_up_to_date(engine: Engine) -> None:

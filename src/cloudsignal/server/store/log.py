@@ -51,7 +51,7 @@ class Folded(Struct):
         self.updated = received
 
     def folded(self) -> Row:
-        """The values of the FOLDED columns."""
+        """What signals change of its row, in the order in which the writer takes it."""
         item = self.item
         return (
             item.state,

@@ -126,9 +126,6 @@ items: Final = Table(
 )
 """What is folded from the log; ``position`` is that of the item's last signal. Can be thrown away."""
 
-FOLDED: Final = ("state", "delayed", "test", "position", "updated", "summary")
-"""The columns of an item that its signals change."""
-
 parcels: Final = Table(
     "parcels",
     metadata,

@@ -6,10 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Table
-
-from cloudsignal.server.store import database
-from cloudsignal.server.store.schema import FOLDED, items, parcels, signals
+from cloudsignal.server.store import driver
 
 Row = tuple[Any, ...]
 Key = tuple[str, str]
@@ -19,25 +16,23 @@ ID_BATCH: Final = 250
 """How many items are looked up by one statement."""
 
 
-def _insert(table: Table, conflict: str = "") -> str:
-    columns = ", ".join(f'"{column.name}"' for column in table.columns)
-    marks = ", ".join("?" * len(table.columns))
-    return f'INSERT INTO "{table.name}" ({columns}) VALUES ({marks}) {conflict}'
-
-
-def _update(table: Table, names: Sequence[str]) -> str:
-    changes = ", ".join(f'"{name}" = ?' for name in names)
-    return f'UPDATE "{table.name}" SET {changes} WHERE id = ?'
-
-
-_APPEND: Final = _insert(signals, "ON CONFLICT DO NOTHING")
+_APPEND: Final = (
+    "INSERT INTO signals (position, item, received, partner, interface, test, type, datetime,"
+    " fingerprint, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
 _SAME: Final = (
     "SELECT position FROM signals"
     " WHERE item = ? AND type = ? AND datetime = ? AND interface = ? AND fingerprint = ?"
 )
-_ADD_ITEM: Final = _insert(items)
-_CHANGE_ITEM: Final = _update(items, FOLDED)
-_ADD_PARCEL: Final = _insert(parcels, "ON CONFLICT DO NOTHING")
+_ADD_ITEM: Final = (
+    'INSERT INTO items (id, "order", item, partner, state, delayed, test, position, updated,'
+    " summary) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_CHANGE_ITEM: Final = (
+    "UPDATE items SET state = ?, delayed = ?, test = ?, position = ?, updated = ?, summary = ?"
+    " WHERE id = ?"
+)
+_ADD_PARCEL: Final = "INSERT INTO parcels (tracking, item) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
 
 def _load_statement(keys: int) -> str:
@@ -73,7 +68,7 @@ class Writer:
         file that came back need no restart.
         """
         try:
-            with database.translated():
+            with driver.translated():
                 self._open().execute("BEGIN IMMEDIATE")
                 yield
                 self._open().execute("COMMIT")
@@ -85,7 +80,7 @@ class Writer:
         if self._connection is None:
             if not self._path.exists():
                 raise sqlite3.OperationalError(f"{self._path} is gone")
-            self._connection = database.connect(self._path, cache_kib=database.CACHE_KIB)
+            self._connection = driver.connect(self._path, cache_kib=driver.WRITER_CACHE_KIB)
         return self._connection
 
     def last_position(self) -> int:
@@ -126,4 +121,4 @@ class Writer:
 
 def open_writer(url: str) -> Writer:
     """The writer of the store that a database URL names."""
-    return Writer(database.path_of(url))
+    return Writer(driver.path_of(url))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Engine
 from sqlalchemy.exc import DatabaseError
 
-from cloudsignal.server.store import database, log, rebuilding
+from cloudsignal.server.store import database, driver, log, rebuilding
 from cloudsignal.server.store.access import Access
 from cloudsignal.server.store.errors import StoreUnusable
 from cloudsignal.server.store.reading import Reading
@@ -49,7 +49,7 @@ def open_store(url: str) -> Store:
 
     Raises StoreUnusable with a sentence when that cannot be, StoreUnavailable when not just now.
     """
-    path = database.path_of(url)
+    path = driver.path_of(url)
     if not path.parent.is_dir():
         raise StoreUnusable(
             f"there is no folder {path.parent}: make it, or choose another --database"

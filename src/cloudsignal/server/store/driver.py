@@ -1,0 +1,66 @@
+"""SQLite through its own driver: where a store is, and how to connect to it.
+
+Apart from the rest of the store because the writer's process needs nothing more, and starts in a
+fifth of the time.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
+
+SCHEME: Final = "sqlite"
+BUSY_S: Final = 5.0
+"""How long a connection waits for another program that holds the store."""
+WRITER_CACHE_KIB: Final = 24 * 1024
+"""How much of the store the writing connection keeps in memory."""
+READER_CACHE_KIB: Final = 2 * 1024
+WAL_PAGES: Final = 8_000
+"""After how many pages the write-ahead log is folded into the database. A longer one is slower: every
+page that is read is first looked for in it."""
+
+
+def path_of(url: str) -> Path:
+    """The file that a ``sqlite:///…`` URL names. Raises StoreUnusable for any other URL."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise StoreUnusable(f"{url!r} is no database URL: write sqlite:///PATH")
+    if scheme != SCHEME:
+        raise StoreUnusable(f"{scheme} is not supported: write sqlite:///PATH")
+    path = rest.removeprefix("/")
+    if not rest.startswith("/") or not path or path == ":memory:":
+        raise StoreUnusable("a store is a file, or signals would be lost: write sqlite:///PATH")
+    return Path(path)
+
+
+def connect(path: Path, *, cache_kib: int) -> sqlite3.Connection:
+    """A connection with every signal on disk before a commit returns."""
+    connection = sqlite3.connect(
+        path, timeout=BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"wal_autocheckpoint={WAL_PAGES}",
+        f"cache_size=-{cache_kib}",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the driver says of a store that is away into StoreUnavailable."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise unavailable(error) from error
+
+
+def unavailable(cause: object) -> StoreUnavailable:
+    """The error that says so in a sentence."""
+    return StoreUnavailable(f"the store cannot be used just now: {cause}")
