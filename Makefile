@@ -82,6 +82,7 @@ clean: ## remove what was made here: environments and caches, never a database
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found. Name one: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c '$(SUITABLE)' >/dev/null 2>&1 || { echo "$(PYTHON) is not a Python 3.11 or newer" >&2; exit 1; }
 	@echo "Making $(VENV) with $(PYTHON)"
 	@$(if $(UV),uv venv -q --clear -p "$(PYTHON)" $(VENV),"$(PYTHON)" -m venv --clear $(VENV))
 
