@@ -25,7 +25,7 @@ INSTALL = $(if $(UV),uv pip install -q -p $(VENV)/bin/python,$(VENV)/bin/python 
 SETUP_DONE := $(VENV)/.setup-done
 DEV_DONE := $(VENV)/.dev-done
 
-.PHONY: help setup run test test-all check bench lock clean
+.PHONY: help setup run test test-all check docs bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -59,6 +59,9 @@ check: $(DEV_DONE) ## the fast loop: style, types, import contracts, unit tests
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/python -m pytest -q -m 'not slow' tests/protocol tests/server
+
+docs: $(SETUP_DONE) ## write docs/reference/ again, from the declarations in the code
+	@$(VENV)/bin/python docs/generate.py
 
 bench: $(DEV_DONE) ## compare with an empty handler and with the usual pick (needs wrk)
 	@command -v wrk >/dev/null || { echo "The benchmark drives the servers with wrk, which is not installed: apt-get install wrk" >&2; exit 1; }

@@ -1,0 +1,310 @@
+"""Writes docs/reference/ from the declarations in the code: `make docs`.
+
+With ``--check`` nothing is written, and the exit code says whether anything is stale.
+"""
+
+import inspect
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin
+
+import typer
+from msgspec import Meta
+
+from cloudsignal.cli import app
+from cloudsignal.protocol import items, refusals, retry, signals
+from cloudsignal.server import settings
+
+FOLDER: Final = Path(__file__).parent / "reference"
+NOTE: Final = "<!-- Made by `make docs` from {source}: change it there, not here. -->"
+
+
+def documents() -> dict[str, str]:
+    """Every generated page by its file name."""
+    return {
+        "signals.md": page("Signal types", "protocol/signals.py", signal_types()),
+        "errors.md": page("Error types", "protocol/refusals.py", error_types()),
+        "findings.md": page("Findings", "protocol/items.py", findings()),
+        "settings.md": page("Settings", "server/settings.py", all_settings()),
+        "cli.md": page("Commands", "cli/", commands()),
+    }
+
+
+def page(title: str, source: str, blocks: Iterable[str]) -> str:
+    """One page: its title, where it comes from, and its blocks."""
+    return "\n\n".join([f"# {title}", NOTE.format(source=source), *blocks]) + "\n"
+
+
+# ---- signal types --------------------------------------------------------------------------------
+
+
+def signal_types() -> Iterator[str]:
+    """Every type with its fields and an example, then the cancellation causes."""
+    yield (
+        "What a print partner can report about an item. Every type has the common fields; the"
+        " rules of sending are in [the contract](../contract.md#3-the-signals)."
+    )
+    yield "## Common fields"
+    yield fields(signals.fields(signals.Signal))
+    for signal in signals.SIGNAL_TYPES:
+        yield f"## {signal.__name__}"
+        yield inspect.cleandoc(signal.__doc__ or "")
+        yield f"Effect on the item: `{signal.effect}`."
+        own = signals.fields(signal)[len(signals.fields(signals.Signal)) :]
+        yield fields(own) if own else "No fields beyond the common ones."
+        yield f"```json\n{json.dumps(signals.example(signal), indent=2)}\n```"
+    yield "## Types that are gone"
+    yield table(
+        ["type", "what to do"],
+        [[code(name), text] for name, text in signals.REMOVED_TYPES.items()],
+    )
+    yield "## Cancellation causes"
+    yield (
+        "The published codes for `cause` of ItemCanceled. Another text is accepted too, and marked"
+        " with the finding `unlisted_cause`, unless the setting `strict_causes` refuses it."
+    )
+    yield table(
+        ["cause", "meaning"],
+        [[code(name), text] for name, text in signals.CANCELLATION_CAUSES.items()],
+    )
+
+
+def fields(known: Sequence[signals.Field]) -> str:
+    """A table of fields."""
+    return table(
+        ["field", "", "what it says", "must be", "else", "example"],
+        [
+            [
+                code(field.name),
+                "required" if field.required else "optional",
+                field.description,
+                field.rule + (" (an empty one is missing)" if field.empty_is_missing else ""),
+                code(field.error),
+                code(field.example),
+            ]
+            for field in known
+        ],
+    )
+
+
+# ---- error types and findings --------------------------------------------------------------------
+
+
+def error_types() -> Iterator[str]:
+    """Every error type with its status, and whether a retry can help."""
+    yield (
+        "The `type` in the body of every answer but 200, for programs. What each one means is told"
+        " in [the contract](../contract.md#every-error-type)."
+    )
+    yield table(
+        ["type", "status", "send the same post again?"],
+        [
+            [code(name), str(status), "yes, later" if retry.is_worth_retrying(status) else "no"]
+            for name, status in refusals.STATUS.items()
+        ],
+    )
+
+
+def findings() -> Iterator[str]:
+    """Every finding and what it depends on."""
+    yield (
+        "Something odd about a signal, told to people who look at the item. A finding never changes"
+        " an answer or a state."
+    )
+    yield table(
+        ["finding", "what it says", "depends on"],
+        [
+            [
+                code(name),
+                text,
+                "when the signal arrived"
+                if name in items.ARRIVAL_FINDINGS
+                else "what the signals say",
+            ]
+            for name, text in items.FINDINGS.items()
+        ],
+    )
+
+
+# ---- settings ------------------------------------------------------------------------------------
+
+
+def all_settings() -> Iterator[str]:
+    """Every setting with its flag, variable, default and bounds."""
+    yield (
+        "Each setting is a flag of `cloudsignal serve`, an environment variable, and a line of a"
+        " TOML file (`--config FILE`, or the variable `CLOUDSIGNAL_CONFIG`). A flag counts before"
+        " the variable, the variable before the file, the file before the default. An unknown name"
+        " is refused at the start. `cloudsignal settings` prints what is in force."
+    )
+    declared = settings.declared()
+    yield table(
+        ["setting", "what it says", "value", "default"],
+        [[code(each.name), each.description, kind(each), default(each)] for each in declared],
+    )
+    yield "## Spellings"
+    yield (
+        "A list is written with commas in a flag or a variable, as an array in the file. A secret"
+        " has no flag, because every user of the machine can read those; it can be read from a file"
+        " that the variable with `_FILE` names."
+    )
+    yield table(
+        ["setting", "flag", "variable"],
+        [
+            [
+                code(each.name),
+                "" if each.secret else flag(each),
+                code(each.variable) + (f", {code(each.variable + '_FILE')}" if each.secret else ""),
+            ]
+            for each in declared
+        ],
+    )
+
+
+def flag(setting: settings.Setting) -> str:
+    """The flag of a setting; one that is switched on has a twin that switches it off."""
+    if isinstance(setting.default, bool):
+        return f"{code(setting.flag)}, {code('--no-' + setting.flag[2:])}"
+    return code(setting.flag)
+
+
+def kind(setting: settings.Setting) -> str:
+    """What values a setting takes, read from its annotation."""
+    hint, *metas = get_args(setting.type)
+    if get_origin(hint) is Literal:
+        return ", ".join(code(choice) for choice in get_args(hint))
+    name = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return " ".join([name.get(hint, "a list"), *bounds(metas)])
+
+
+def bounds(metas: Sequence[Meta]) -> Iterator[str]:
+    """The bounds of a number in words."""
+    for meta in metas:
+        for bound, words in (("gt", "above"), ("ge", "from"), ("le", "up to")):
+            if (limit := getattr(meta, bound)) is not None:
+                yield f"{words} {limit}"
+
+
+def default(setting: settings.Setting) -> str:
+    """The default as the TOML file would have it."""
+    if setting.secret:
+        return "see there"
+    return code(json.dumps(setting.default))
+
+
+# ---- commands ------------------------------------------------------------------------------------
+
+
+def commands() -> Iterator[str]:
+    """Every command with its arguments and flags."""
+    yield (
+        "What goes wrong is said in one sentence on standard error, and the exit code is 1 (2 for a"
+        " command line that makes no sense). `--json` prints one JSON document on standard output."
+        " Every command works while the server runs or not."
+    )
+    yield "Flags that many commands have:"
+    yield table(["flag", "what it does"], COMMON_FLAGS.values())
+    for path, command in walk("cloudsignal", typer.main.get_command(app)):
+        yield f"## {path}"
+        yield inspect.cleandoc(command.help or "").replace("\n", " ")
+        arguments = [each for each in command.params if each.param_type_name == "argument"]
+        options = [each for each in command.params if each.param_type_name == "option"]
+        words = [argument(each) for each in arguments]
+        yield f"```text\n{' '.join([path, *words, '[FLAGS]' if options else '']).strip()}\n```"
+        rows = [[names(each), meaning(each)] for each in options if not is_setting(each)]
+        own = [row for row in rows if row not in COMMON_FLAGS.values()]
+        if own:
+            yield table(["flag", "what it does"], own)
+        if common := [name for name, row in COMMON_FLAGS.items() if row in rows]:
+            yield f"{'Also' if own else 'Flags:'} {', '.join(map(code, common))}."
+        if any(map(is_setting, options)):
+            yield "And a flag for each of [the settings](settings.md)."
+
+
+COMMON_FLAGS: Final = {
+    "--json": ["`--json`", "Print JSON, for programs."],
+    "--database": ["`--database` URL", "Where the store is; else CLOUDSIGNAL_DATABASE."],
+    "--config": ["`--config` FILE", "A TOML file with settings; else CLOUDSIGNAL_CONFIG."],
+}
+"""Flags told once. A command whose own differs from these has it told with the command."""
+
+
+def is_setting(param: Any) -> bool:
+    """Whether a flag is one of the server's settings."""
+    return getattr(param, "rich_help_panel", None) == "Settings"
+
+
+def walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, with the words that call it."""
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield path, command
+        return
+    for name, child in children.items():
+        yield from walk(f"{path} {name}", child)
+
+
+def argument(param: Any) -> str:
+    """An argument in capitals."""
+    return str(param.metavar or param.name).upper()
+
+
+def names(param: Any) -> str:
+    """The spellings of a flag, with what it takes."""
+    spellings = ", ".join(code(name) for name in [*param.opts, *param.secondary_opts])
+    takes = "" if param.is_flag else f" {takes_of(param)}"
+    return spellings + takes
+
+
+def takes_of(param: Any) -> str:
+    """What a flag takes, in capitals or as its choices."""
+    hint = param.type_descriptor.annotation
+    if get_origin(hint) is Literal:
+        return "\\|".join(get_args(hint))
+    return str(param.metavar or "N")
+
+
+def meaning(param: Any) -> str:
+    """The help of a flag, with its default if it has one."""
+    text = param.help or ""
+    if param.required:
+        return f"{text} Required."
+    if param.default in (None, False) or not isinstance(param.default, str | int | float):
+        return text
+    return f"{text} Default: {code(str(param.default))}."
+
+
+# ---- Markdown ------------------------------------------------------------------------------------
+
+
+def code(text: str) -> str:
+    """Text set as code."""
+    return f"`{text}`"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> int:
+    """Write what has changed, or with ``--check`` say what would be; the exit code."""
+    check = "--check" in sys.argv[1:]
+    FOLDER.mkdir(exist_ok=True)
+    stale = [
+        name
+        for name, text in documents().items()
+        if not (FOLDER / name).exists() or (FOLDER / name).read_text(encoding="utf-8") != text
+    ]
+    for name in stale:
+        print(f"{'stale' if check else 'written'}: docs/reference/{name}")
+        if not check:
+            (FOLDER / name).write_text(documents()[name], encoding="utf-8")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
