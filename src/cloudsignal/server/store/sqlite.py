@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ _CHANGE_ITEM: Final = (
 _ADD_PARCEL: Final = "INSERT INTO parcels (tracking, item) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
 
+@cache
 def _load_statement(keys: int) -> str:
     # Joined in this order, the index finds each item; `(order, item) IN (VALUES …)` reads the whole
     # table instead.
