@@ -25,7 +25,7 @@ from cloudsignal.server.ingest import (
 )
 from cloudsignal.server.interfaces import Caller, Failures, Interfaces
 from cloudsignal.server.keys import Keyring
-from cloudsignal.server.logs import Logger, RefusedLines
+from cloudsignal.server.logs import FailedLines, Logger, RefusedLines
 from cloudsignal.server.metrics import Metrics
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.log import Arrival
@@ -54,16 +54,16 @@ class App:
         self.store = store
         self.followers = Followers(store, most=settings.events_max)
         self.tokens = Tokens(store, keyring)
-        self._logger = logger
         self._lines = RefusedLines(logger, settings.refused_lines_per_minute, clock)
         failures = Failures(settings.failed_keys_max, settings.failed_keys_window_s, clock)
         self._interfaces = Interfaces(store, keyring, failures, clock)
         self._group_commit = GroupCommit(
             settings.database,
             queue_max=settings.queue_max,
+            queue_bytes_max=settings.queue_bytes_max,
             group_max=settings.group_max,
             watch=self._written,
-            failed=self._failed,
+            failed=FailedLines(logger, clock),
         )
         self._metrics = Metrics(lambda: self._group_commit.waiting)
         self._health = Health(settings, store, self.tokens, self._metrics)
@@ -145,9 +145,6 @@ class App:
         self._metrics.note_refused(refusal)
         self._lines(refusal, address, caller)
 
-    def _failed(self, why: str) -> None:
-        self._logger.error("a group could not be written", why=why)
-
 
 class _Server(Server):
     """uvicorn's server, which ends its streams and exits with 0 when it is asked to stop."""
@@ -193,6 +190,6 @@ def serve(app: App, ready: Callable[[str], None]) -> None:
         log_config=None,
         backlog=BACKLOG,
         timeout_keep_alive=settings.keep_alive_s,
-        timeout_graceful_shutdown=int(settings.shutdown_s),
+        timeout_graceful_shutdown=settings.shutdown_s,
     )
     _Server(config, app, ready).run()

@@ -9,6 +9,7 @@ import asyncio
 import subprocess
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, Protocol, cast
 
 from cloudsignal.protocol.refusals import Refusal, refuse
@@ -22,8 +23,10 @@ UNDER_WAY_MAX: Final = 2
 """How many groups are with the writer: one being written, and one it finds when that is done."""
 RESTART_S: Final = 1.0
 """How long to wait before a writer that ended is started again."""
-END_S: Final = 5.0
-"""How long the writer may take to end once it has nothing left to write."""
+END_S: Final = 3.0
+"""How long the writer may take to end. What it has not written by then is answered 503."""
+GROUP_BYTES_MAX: Final = 8 << 20
+"""How many bytes of signals are written in one transaction; a single post may be larger."""
 
 Waiting = tuple[Arrival, "asyncio.Future[Receipt]"]
 Group = Sequence[Waiting]
@@ -45,12 +48,14 @@ class GroupCommit:
         url: str,
         *,
         queue_max: int,
+        queue_bytes_max: int,
         group_max: int,
         watch: Watcher,
         failed: Callable[[str], None],
     ) -> None:
         self._url = url
         self._queue_max = queue_max
+        self._queue_bytes_max = queue_bytes_max
         self._group_max = group_max
         self._watch = watch
         self._failed = failed
@@ -62,22 +67,32 @@ class GroupCommit:
         self._idle = asyncio.Event()
         self.waiting = 0
         """How many signals are on their way to the disk."""
+        self._waiting_bytes = 0
 
     async def start(self) -> None:
         """Start the writer, on the event loop whose coroutines append."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
         self._loop = asyncio.get_running_loop()
         self._process, connection = writer.start(self._url)
         _, self._link = await self._loop.create_connection(lambda: _Link(self), sock=connection)
 
     async def stop(self) -> None:
-        """Write what waits, then end the writer."""
+        """Write what waits, then end the writer; one that cannot write just now is ended anyhow."""
         self._stopping = True
-        if self._link is not None and self._process is not None:
-            self._idle.clear()
-            if self.waiting:
-                await self._idle.wait()
-            self._link.close()
-            await asyncio.to_thread(self._process.wait, END_S)
+        if self._link is None or self._process is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                while self.waiting:
+                    self._idle.clear()
+                    await self._idle.wait()
+                self._link.close()
+                await asyncio.to_thread(self._process.wait)
+        # No harm to what was acknowledged: a transaction is on disk as a whole, or not at all.
+        self._process.kill()
+        await asyncio.to_thread(self._process.wait)
 
     def append(self, arrival: Arrival) -> "asyncio.Future[Receipt]":
         """Put a post on its way to the disk.
@@ -88,18 +103,18 @@ class GroupCommit:
         """
         if self._link is None:
             raise _unavailable()
-        signals = len(arrival.reports)
-        if self.waiting + signals > self._queue_max:
-            raise refuse(
-                "overloaded",
-                "too many signals are waiting to be written: send this again in a moment",
-                retry_after_s=RETRY_AFTER_S,
-            )
+        signals, size = len(arrival.reports), _size(arrival)
+        if (
+            self.waiting + signals > self._queue_max
+            or self._waiting_bytes + size > self._queue_bytes_max
+        ):
+            raise overloaded()
         future: asyncio.Future[Receipt] = self._loop.create_future()
         if not self._gathering:
             # Not at once: the posts that came in the same moment belong to the same group.
             self._loop.call_soon(self._hand_over)
         self.waiting += signals
+        self._waiting_bytes += size
         self._gathering.append((arrival, future))
         return future
 
@@ -112,10 +127,11 @@ class GroupCommit:
 
     def _next_group(self) -> Group:
         group: list[Waiting] = []
-        signals = 0
-        while self._gathering and signals < self._group_max:
+        signals = size = 0
+        while self._gathering and signals < self._group_max and size < GROUP_BYTES_MAX:
             group.append(self._gathering.popleft())
             signals += len(group[-1][0].reports)
+            size += _size(group[-1][0])
         return group
 
     def written(self, answers: writer.Answers) -> None:
@@ -128,6 +144,7 @@ class GroupCommit:
             zip(group, answers.receipts, strict=True)
         ):
             self.waiting -= len(arrival.reports)
+            self._waiting_bytes -= _size(arrival)
             if future.done():
                 # Its sender hung up. What it sent is in the log all the same.
                 continue
@@ -148,8 +165,9 @@ class GroupCommit:
             self._under_way.append((self._next_group(), self._loop.time()))
         while self._under_way:
             group, _ = self._under_way[0]
-            self.written(writer.Answers([None] * len(group), {}, "the writer's process ended"))
+            self.written(writer.Answers([None] * len(group), {}))
         if not self._stopping:
+            self._failed("the writer's process ended; it is started again")
             self._loop.call_later(RESTART_S, self._restart)
 
     def _restart(self) -> None:
@@ -179,6 +197,19 @@ class _Link(asyncio.Protocol):
 
     def close(self) -> None:
         self._transport.close()
+
+
+def _size(arrival: Arrival) -> int:
+    return sum([len(report.body) for report in arrival.reports])
+
+
+def overloaded() -> Refusal:
+    """What is answered when more is under way than the server wants to hold."""
+    return refuse(
+        "overloaded",
+        "too much is waiting to be written: send this again in a moment",
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 def _unavailable() -> Refusal:

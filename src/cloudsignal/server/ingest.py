@@ -12,7 +12,7 @@ from cloudsignal.protocol import wire
 from cloudsignal.protocol.refusals import Refusal, refuse
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server.asgi import JSON, Receive, Scope, Send, answer
-from cloudsignal.server.group_commit import RETRY_AFTER_S, GroupCommit
+from cloudsignal.server.group_commit import RETRY_AFTER_S, GroupCommit, overloaded
 from cloudsignal.server.interfaces import Caller, Interfaces
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.log import Arrival
@@ -46,6 +46,8 @@ class Ingest:
         refused: Watcher,
     ) -> None:
         self._body_bytes_max = settings.body_bytes_max
+        self._reading_bytes_max = settings.reading_bytes_max
+        self._reading_bytes = 0
         self._bundle_max = settings.bundle_max
         self._strict_causes = settings.strict_causes
         self._interfaces = interfaces
@@ -96,20 +98,33 @@ class Ingest:
         message = await receive()
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
-            parts = [body]
-            size = len(body)
-            while message.get("more_body"):
-                if size > self._body_bytes_max:
-                    raise self._too_large()
-                message = await receive()
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-            body = b"".join(parts)
+            body, message = await self._read_on(body, receive)
         if message["type"] == "http.disconnect":
             raise HungUp
         if len(body) > self._body_bytes_max:
             raise self._too_large()
         return body
+
+    async def _read_on(self, body: bytes, receive: Receive) -> tuple[bytes, Any]:
+        """The body whose beginning is there, and the message that ended it."""
+        parts = [body]
+        size = len(body)
+        self._reading_bytes += size
+        try:
+            while True:
+                if size > self._body_bytes_max:
+                    raise self._too_large()
+                if self._reading_bytes > self._reading_bytes_max:
+                    raise overloaded()
+                message = await receive()
+                part = message.get("body", b"")
+                parts.append(part)
+                size += len(part)
+                self._reading_bytes += len(part)
+                if not message.get("more_body"):
+                    return b"".join(parts), message
+        finally:
+            self._reading_bytes -= size
 
     def _too_large(self) -> Refusal:
         return refuse(

@@ -13,6 +13,8 @@ from cloudsignal.server.interfaces import Caller
 from cloudsignal.server.settings import Settings
 
 MINUTE_US: Final = 60 * 1_000_000
+FAILED_EVERY_US: Final = 10 * 1_000_000
+"""How often it is said that the store is still away."""
 NAME: Final = "cloudsignal"
 
 
@@ -102,3 +104,23 @@ class RefusedLines:
             address=address,
             **({"partner": caller.partner_name, "interface": caller.interface} if caller else {}),
         )
+
+
+class FailedLines:
+    """A line when groups cannot be written, and one in a while for as long as it goes on."""
+
+    def __init__(self, logger: Logger, clock: Callable[[], int]) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._why = ""
+        self._next = 0
+        self._left_out = 0
+
+    def __call__(self, why: str) -> None:
+        """Log that a group could not be written."""
+        now = self._clock()
+        if why == self._why and now < self._next:
+            self._left_out += 1
+            return
+        self._logger.error("a group could not be written", why=why, left_out=self._left_out)
+        self._why, self._next, self._left_out = why, now + FAILED_EVERY_US, 0

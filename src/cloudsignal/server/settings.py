@@ -62,6 +62,14 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
         Positive,
         Meta(description="how many signals may wait for the store before posts get 503"),
     ] = 20_000
+    queue_bytes_max: Annotated[
+        int, Positive, Meta(description="how many bytes of signals may wait for the store")
+    ] = 64 << 20
+    reading_bytes_max: Annotated[
+        int,
+        Positive,
+        Meta(description="how many bytes of unfinished request bodies are held in all"),
+    ] = 256 << 20
     group_max: Annotated[
         int, Positive, Meta(description="how many signals are written in one transaction at most")
     ] = 2_000
@@ -80,9 +88,11 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
         int, Positive, Meta(description="how long an idle connection is kept for the next request")
     ] = 75
     shutdown_s: Annotated[
-        float,
-        Meta(gt=0, description="how long accepted posts may take to be answered after SIGTERM"),
-    ] = 8.0
+        int,
+        Meta(
+            ge=1, le=60, description="how long accepted posts may take to be answered after SIGTERM"
+        ),
+    ] = 5
     refresh_s: Annotated[
         float,
         Meta(gt=0, le=5, description="after how many seconds a changed or revoked key is noticed"),
