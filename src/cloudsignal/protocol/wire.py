@@ -314,7 +314,7 @@ def _type_of(members: Members) -> type[Signal] | Problem:
         return Problem("type", "type_removed", REMOVED_TYPES[name])
     if name not in BY_NAME:
         advice = _closest(name, BY_NAME) or f"the types are {_TYPES}"
-        return Problem("type", "unknown_type", f"there is no type {_echo(name)}: {advice}")
+        return Problem("type", "unknown_type", f"there is no type {echo(name)}: {advice}")
     return BY_NAME[name]
 
 
@@ -336,10 +336,10 @@ def _problem(signal: type[Signal], field: Field, members: Members, zone: tzinfo)
         if field.name == "datetime":
             datetimes.parse(value, zone)
     except msgspec.ValidationError:
-        info = f"{field.name} must be {field.rule}, not {_echo(value)}"
+        info = f"{field.name} must be {field.rule}, not {echo(value)}"
         return Problem(field.name, field.error, info)
     except ValueError as error:
-        return Problem(field.name, field.error, f"datetime {_echo(value)} cannot be read: {error}")
+        return Problem(field.name, field.error, f"datetime {echo(value)} cannot be read: {error}")
     return None
 
 
@@ -349,7 +349,7 @@ def _cause_problems(members: Members) -> list[Problem]:
     if not cause or cause in CANCELLATION_CAUSES:
         return []
     advice = _closest(cause, CANCELLATION_CAUSES) or "CancelMiscError is for everything else"
-    info = f"{_echo(cause)} is no published cancellation cause: {advice}"
+    info = f"{echo(cause)} is no published cancellation cause: {advice}"
     return [Problem("cause", "unlisted_cause", info)]
 
 
@@ -370,7 +370,7 @@ def _string(raw: Raw) -> str | None:
     return _text.decode(raw) if bytes(raw).startswith(b'"') else None
 
 
-def _echo(text: str) -> str:
+def echo(text: str) -> str:
     """What was sent, quoted and cut short, less what looks like a key put in the wrong place."""
     shown = _KEY.sub("…", text)
     if len(shown) > ECHO_MAX:

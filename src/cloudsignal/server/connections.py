@@ -1,11 +1,15 @@
 """Connections: what HTTP itself answers, and how long a client may take to say what it wants."""
 
 import asyncio
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from cloudsignal.protocol.refusals import refuse
+
+
+HTTP_2: Final = b"pgrade: h2c\r\n"
+"""How clients offer HTTP/2, whose letter case is that of all clients known to do it."""
 
 
 class Connection(HttpToolsProtocol):
@@ -15,6 +19,14 @@ class Connection(HttpToolsProtocol):
         """A client is there."""
         joined = _Joined(cast(asyncio.Transport, transport), self.loop)
         super().connection_made(cast(asyncio.Transport, joined))
+
+    def data_received(self, data: bytes) -> None:
+        """A client sent something."""
+        # Java's own client offers HTTP/2 with its posts, as `curl --http2` does. We don't take it up,
+        # but the parser would leave the body to whoever did. In JSON this text cannot occur.
+        if HTTP_2 in data:
+            data = data.replace(HTTP_2, b"pgrade-Offered: h2c\r\n")
+        super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, and hang up."""

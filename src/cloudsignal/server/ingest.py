@@ -158,7 +158,7 @@ def _check(method: str, headers: Any) -> None:
             given = value.split(b";", 1)[0].strip().lower()
             if given == b"application/json":
                 return
-            shown = value.decode("latin-1")[: wire.ECHO_MAX]
+            shown = wire.echo(value.decode("latin-1"))
             raise refuse(
                 "invalid_content_type", f"the content type must be application/json, not {shown}"
             )
@@ -206,7 +206,4 @@ async def send_refusal(send: Send, refusal: Refusal) -> None:
         headers.append((b"retry-after", b"%d" % refusal.retry_after_s))
     if refusal.type == "method_not_allowed":
         headers.append((b"allow", b"POST"))
-    if refusal.type == "body_too_large":
-        # The rest of the body is still on its way, and nobody is going to read it.
-        headers.append((b"connection", b"close"))
     await answer(send, refusal.status, headers, refusal.body())
