@@ -1,16 +1,32 @@
-"""Waking those who follow the log."""
+"""Following the log as it grows."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from cloudsignal.server.store.reading import LoggedSignal
 from cloudsignal.server.store.store import Store
 
-PAGE: Final = 500
+PAGE: Final = 100
 """How many signals a follower reads at once."""
+PAGE_BYTES: Final = 64 << 10
+"""How much of what was sent it reads at once: all that a reader who does not read makes us hold."""
+PAUSE_S: Final = 0.02
+"""How long a follower rests when it has caught up: a busy log then comes in pages, not one by one."""
 POLL_S: Final = 15.0
 """After how long a follower looks by itself, and a live connection shows that it is alive."""
+
+Render = Callable[[LoggedSignal], bytes]
+Page = tuple[int, bytes]
+"""The position of the last signal of a page, and the page as it is sent."""
+
+
+class Full(Exception):
+    """As many follow the log as may: try again later, or read it page by page."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
 
 
 class Followers:
@@ -20,6 +36,7 @@ class Followers:
         self._store = store
         self._most = most
         self._grown = asyncio.Event()
+        self._reads: dict[tuple[int, Render], asyncio.Task[Page]] = {}
         self._stopping = False
         self.count = 0
 
@@ -28,9 +45,20 @@ class Followers:
         """Whether no more can follow."""
         return self.count >= self._most
 
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among the followers, free again at the end. Raises Full."""
+        if self.is_full:
+            raise Full
+        self.count += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
+
     def wake(self) -> None:
         """Say that the log has grown."""
-        grown, self._grown = self._grown, asyncio.Event()
+        grown, self._grown, self._reads = self._grown, asyncio.Event(), {}
         grown.set()
 
     def stop(self) -> None:
@@ -38,27 +66,53 @@ class Followers:
         self._stopping = True
         self.wake()
 
-    async def follow(self, after: int) -> AsyncIterator[list[LoggedSignal]]:
+    async def follow(self, after: int, render: Render) -> AsyncGenerator[bytes, None]:
         """The log beyond a position, page by page, for as long as the server runs.
 
-        An empty page says that nothing has happened for a while.
+        An empty page says that nothing has happened for a while; the first one says that following
+        has begun. May raise StoreUnavailable.
         """
-        self.count += 1
-        try:
-            while not self._stopping:
-                grown = self._grown
-                page = await asyncio.to_thread(self._store.reading.signals, after=after, limit=PAGE)
-                if page:
-                    after = page[-1].position
+        yield b""
+        while not self._stopping:
+            grown = self._grown
+            position, page = await self._read(after, render)
+            if position > after:
+                after = position
                 yield page
-                if len(page) < PAGE:
-                    await self._wait(grown)
-        finally:
-            self.count -= 1
+                await asyncio.sleep(PAUSE_S)
+            elif not await _is_set(grown, POLL_S):
+                yield b""
 
-    async def _wait(self, grown: asyncio.Event) -> None:
-        try:
-            async with asyncio.timeout(POLL_S):
-                await grown.wait()
-        except TimeoutError:
-            return
+    async def _read(self, after: int, render: Render) -> Page:
+        """The page beyond a position, read and rendered once for all who stand there.
+
+        A reading that began before the log last grew may lack what came since, and whoever waits
+        after it would sleep through that: each time the log grows, readings are shared anew.
+        """
+        reads, key = self._reads, (after, render)
+        if key not in reads:
+            reads[key] = asyncio.create_task(asyncio.to_thread(self._page, after, render))
+            reads[key].add_done_callback(lambda task: _forget(reads, key, task))
+        return await asyncio.shield(reads[key])
+
+    def _page(self, after: int, render: Render) -> Page:
+        found = self._store.reading.signals(after=after, limit=PAGE, bytes_max=PAGE_BYTES)
+        return found[-1].position if found else after, b"".join(map(render, found))
+
+
+def _forget(
+    reads: dict[tuple[int, Render], asyncio.Task[Page]],
+    key: tuple[int, Render],
+    task: asyncio.Task[Page],
+) -> None:
+    del reads[key]
+    if not task.cancelled():
+        task.exception()  # Seen, even if nobody waits for it any more.
+
+
+async def _is_set(event: asyncio.Event, within_s: float) -> bool:
+    try:
+        async with asyncio.timeout(within_s):
+            return await event.wait()
+    except TimeoutError:
+        return False

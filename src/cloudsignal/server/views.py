@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
 
 from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.items import Item, findings
+from cloudsignal.server.store.access import Interface, Partner
 from cloudsignal.server.store.reading import LoggedSignal, StoredItem
 
 Instant = Annotated[
@@ -65,6 +66,25 @@ class OrderView(Struct, frozen=True):
     items: list[ItemView]
 
 
+class PartnerView(Struct, frozen=True):
+    """A print partner."""
+
+    partner: str
+    created: Instant
+
+
+class InterfaceView(Struct, frozen=True):
+    """A CloudSignal API interface; its keys are never shown."""
+
+    interface: int
+    partner: str
+    state: str
+    test: bool
+    timezone: str
+    allow: list[str]
+    created: Instant
+
+
 def item_view(stored: StoredItem, signals: list[LoggedSignal] | None = None) -> ItemView:
     """An item, with its signals if they are given."""
     item = stored.folded
@@ -113,6 +133,24 @@ def order_view(order: str, stored: list[StoredItem]) -> OrderView:
     for item in items:
         states[item.state] = states.get(item.state, 0) + 1
     return OrderView(order, states, items)
+
+
+def partner_view(partner: Partner) -> PartnerView:
+    """A print partner."""
+    return PartnerView(partner.name, datetimes.write(partner.created))
+
+
+def interface_view(interface: Interface) -> InterfaceView:
+    """An interface, without its keys."""
+    return InterfaceView(
+        interface=interface.id,
+        partner=interface.partner_name,
+        state=interface.state,
+        test=interface.test,
+        timezone=interface.timezone,
+        allow=list(interface.allow),
+        created=datetimes.write(interface.created),
+    )
 
 
 def _marked(item: Item, signals: list[LoggedSignal]) -> list[SignalView]:

@@ -1,8 +1,8 @@
 """The API as one ASGI application."""
 
-import json
 from typing import Any, Final
 
+import msgspec
 from litestar import Litestar, Response, Router, get
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
@@ -44,8 +44,25 @@ def create(store: Store, tokens: Tokens, followers: Followers) -> Api:
     """The API on a store."""
     app = Litestar(
         [Router(PREFIX, route_handlers=[*routes.ROUTES, document])],
-        state=State({"store": store, "tokens": tokens, "followers": followers}),
+        state=State(
+            {"store": store, "tokens": tokens, "followers": followers, "document": _document()}
+        ),
         exception_handlers=problems.HANDLERS,
+        logging_config=None,
+        openapi_config=None,
+    )
+    return Api(app)
+
+
+def _document() -> bytes:
+    """The OpenAPI document.
+
+    An application that describes itself serves pages of its own as well, which load their scripts
+    from elsewhere: so one is described, and another one serves.
+    """
+    described = Litestar(
+        [Router(PREFIX, route_handlers=routes.ROUTES)],
+        logging_config=None,
         openapi_config=OpenAPIConfig(
             title="cloudsignal",
             version=__version__,
@@ -54,9 +71,8 @@ def create(store: Store, tokens: Tokens, followers: Followers) -> Api:
                 security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
             ),
             security=[{"token": []}],
-            path=None,
             render_plugins=[],
+            use_handler_docstrings=True,
         ),
     )
-    app.state.document = json.dumps(openapi.completed(app.openapi_schema.to_schema())).encode()
-    return Api(app)
+    return msgspec.json.encode(openapi.completed(described.openapi_schema.to_schema()))

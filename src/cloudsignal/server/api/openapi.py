@@ -1,6 +1,6 @@
 """What the OpenAPI document says beyond the API's own routes: the CloudSignal endpoint and health.
 
-Everything here is derived from the signal classes and the list of error types.
+Everything is derived from what answers: the signal classes, the list of error types, the views.
 """
 
 from collections import defaultdict
@@ -11,10 +11,22 @@ import msgspec
 from msgspec import Meta, Struct
 
 from cloudsignal.protocol import refusals, wire
-from cloudsignal.protocol.signals import SIGNAL_TYPES, AnySignal, ItemPacked, ItemShipped, example
+from cloudsignal.protocol.signals import (
+    SIGNAL_TYPES,
+    AnySignal,
+    ItemPacked,
+    ItemShipped,
+    Signal,
+    example,
+    fields,
+)
 from cloudsignal.server.api.problems import MEDIA_TYPE, ProblemDetails
+from cloudsignal.server.api.routes import ItemPage, SignalPage
+from cloudsignal.server.views import InterfaceView, OrderView, PartnerView
 
+JSON: Final = "application/json"
 REF: Final = "#/components/schemas/{name}"
+ENDPOINT: Final = "/cloudsignal/2.0/status/"
 EXAMPLE_KEY: Final = "13b37bb1ed6d3403e158abe719b4f6d0"
 
 Document = dict[str, Any]
@@ -41,30 +53,72 @@ class Bundle(Struct):
     items: Annotated[list[AnySignal], Meta(min_length=1, max_length=wire.BUNDLE_MAX)]
 
 
+class Health(Struct):
+    """How the server is, in words."""
+
+    status: str
+
+
+SENT: Final = [*SIGNAL_TYPES, Bundle]
+ANSWERED: Final = [
+    ErrorBody,
+    wire.Receipt,
+    Health,
+    ProblemDetails,
+    ItemPage,
+    OrderView,
+    SignalPage,
+    PartnerView,
+    InterfaceView,
+]
+
+
 def completed(document: Document) -> Document:
     """The document with everything the server answers."""
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    _, components = msgspec.json.schema_components(
-        [*SIGNAL_TYPES, Bundle, ErrorBody, wire.Receipt, ProblemDetails], ref_template=REF
-    )
-    components["SinglePost"] = _single_post()
-    schemas.update(components)
     for path in document["paths"].values():
         for operation in path.values():
-            _add_problems(operation)
-    document["paths"] |= {
-        "/cloudsignal/2.0/status/": {"post": _endpoint()},
-        "/healthz": {"get": _open("Whether the server is alive", {"200": "It is"})},
-        "/readyz": {
-            "get": _open(
-                "Whether the server can read its store", {"200": "It can", "503": "Not just now"}
-            )
-        },
-        "/metrics": {
-            "get": _open("Figures for Prometheus", {"200": "The figures", "401": "Not from there"})
-        },
-    }
+            _complete(operation)
+    document["components"]["schemas"] = _schemas()
+    document["paths"] |= {ENDPOINT: {"post": _endpoint()}, **_health()}
     return document
+
+
+def _schemas() -> Document:
+    _, components = msgspec.json.schema_components([*SENT, *ANSWERED], ref_template=REF)
+    return components | {"SinglePost": _single_post()}
+
+
+def _complete(operation: Document) -> None:
+    """Say of a route what its framework does not."""
+    for parameter in operation.get("parameters", []):
+        _complete_parameter(parameter)
+    operation["responses"]["200"]["description"] = operation["summary"]
+    for status in _problems_of(operation):
+        response = _response(HTTPStatus(status).phrase, MEDIA_TYPE, _ref("ProblemDetails"))
+        operation["responses"][str(status)] = response | _headers(status)
+
+
+def _complete_parameter(parameter: Document) -> None:
+    """A parameter that may be left out cannot be null: there is no way to write that in a URL."""
+    schema = parameter["schema"]
+    for choice in schema.pop("oneOf", []):
+        if choice["type"] != "null":
+            schema |= choice
+    if isinstance(schema["type"], list):
+        schema["type"] = next(each for each in schema["type"] if each != "null")
+        schema["enum"] = [each for each in schema["enum"] if each is not None]
+    if parameter["in"] == "path":
+        field = next(each for each in fields(Signal) if each.name == parameter["name"])
+        parameter["schema"] = msgspec.json.schema(field.type)
+        parameter["description"] = field.description
+
+
+def _problems_of(operation: Document) -> list[int]:
+    """Every route can be asked wrongly, by the wrong one, or at the wrong moment."""
+    statuses = [400, 401, 403, 503]
+    if any(each["in"] == "path" for each in operation.get("parameters", [])):
+        statuses.append(404)
+    return sorted(statuses)
 
 
 def _single_post() -> Document:
@@ -74,7 +128,7 @@ def _single_post() -> Document:
         "type": "object",
         "required": ["apikey", "type"],
         "properties": {"apikey": {"type": "string"}},
-        "oneOf": [{"$ref": REF.format(name=each.__name__)} for each in SIGNAL_TYPES],
+        "oneOf": [_ref(each.__name__) for each in SIGNAL_TYPES],
         "discriminator": {
             "propertyName": "type",
             "mapping": {each.__name__: REF.format(name=each.__name__) for each in SIGNAL_TYPES},
@@ -83,7 +137,7 @@ def _single_post() -> Document:
 
 
 def _endpoint() -> Document:
-    schema = {"anyOf": [{"$ref": REF.format(name=name)} for name in ("SinglePost", "Bundle")]}
+    schema = {"anyOf": [_ref("SinglePost"), _ref("Bundle")]}
     return {
         "operationId": "postSignals",
         "summary": "Report a signal, or a bundle of signals",
@@ -91,10 +145,10 @@ def _endpoint() -> Document:
         "security": [],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": schema, "examples": _examples()}},
+            "content": {JSON: {"schema": schema, "examples": _examples()}},
         },
         "responses": {
-            "200": _response("Accepted, and on disk", "application/json", "Receipt"),
+            "200": _response("Accepted, and on disk", JSON, _ref("Receipt")),
             **{str(status): _refused(status, types) for status, types in _by_status().items()},
         },
     }
@@ -123,36 +177,64 @@ def _by_status() -> dict[int, list[str]]:
 
 
 def _refused(status: int, types: list[str]) -> Document:
-    response = _response(", ".join(types), "application/json", "ErrorBody")
-    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-        response["headers"] = {
-            "Retry-After": {
-                "description": "after how many seconds to try again",
-                "schema": {"type": "integer"},
-            }
-        }
-    return response
+    one_of_them = {"properties": {"error": {"properties": {"type": {"enum": types}}}}}
+    schema = {"allOf": [_ref("ErrorBody"), one_of_them]}
+    response = _response(", ".join(types), JSON, schema)
+    # The endpoint's key is in the body, so its 401 names no scheme.
+    return response if status == HTTPStatus.UNAUTHORIZED else response | _headers(status)
 
 
-def _add_problems(operation: Document) -> None:
-    """Every route of the API can be asked wrongly, by the wrong one, or at the wrong moment."""
-    statuses = {400, 401, 403, 503}
-    if any(each["in"] == "path" for each in operation.get("parameters", [])):
-        statuses.add(404)
-    for status in sorted(statuses):
-        operation["responses"][str(status)] = _response(
-            HTTPStatus(status).phrase, MEDIA_TYPE, "ProblemDetails"
-        )
+def _health() -> Document:
+    figures = {"type": "string"}
+    return {
+        "/healthz": {
+            "get": _open("isAlive", "Whether the server is alive", {200: (JSON, _ref("Health"))})
+        },
+        "/readyz": {
+            "get": _open(
+                "isReady",
+                "Whether the server can read its store",
+                {200: (JSON, _ref("Health")), 503: (JSON, _ref("Health"))},
+            )
+        },
+        "/metrics": {
+            "get": _open(
+                "readMetrics",
+                "Figures for Prometheus: for near addresses and holders of a token",
+                {200: ("text/plain", figures), 401: (JSON, _ref("Health"))},
+            )
+        },
+    }
 
 
-def _response(description: str, media_type: str, name: str) -> Document:
-    schema = {"$ref": REF.format(name=name)}
+def _open(operation_id: str, summary: str, answers: dict[int, tuple[str, Document]]) -> Document:
+    return {
+        "operationId": operation_id,
+        "summary": summary,
+        "security": [],
+        "responses": {
+            str(status): _response(HTTPStatus(status).phrase, *answer)
+            for status, answer in answers.items()
+        },
+    }
+
+
+def _response(description: str, media_type: str, schema: Document) -> Document:
     return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
-def _open(summary: str, answers: dict[str, str]) -> Document:
-    return {
-        "summary": summary,
-        "security": [],
-        "responses": {status: {"description": text} for status, text in answers.items()},
-    }
+def _ref(name: str) -> Document:
+    return {"$ref": REF.format(name=name)}
+
+
+def _headers(status: int) -> Document:
+    """The headers that answers of this status bear."""
+    if status == HTTPStatus.UNAUTHORIZED:
+        return _header("WWW-Authenticate", "how to say who you are", "string")
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        return _header("Retry-After", "after how many seconds to try again", "integer")
+    return {}
+
+
+def _header(name: str, description: str, type: str) -> Document:
+    return {"headers": {name: {"description": description, "schema": {"type": type}}}}

@@ -1,18 +1,31 @@
 """Errors of the API: problem details as RFC 9457 has them."""
 
+import logging
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from msgspec import Struct
 
+from cloudsignal.server.events import Full
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.tokens import NotAllowed
 
-MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 1
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_S: Final = 1
+"""After how many seconds to ask a store again that could not be read."""
+RETRY_FOLLOWING_S: Final = 10
+"""After how many seconds to try again to follow the log."""
+
+_SENTENCES: Final = {
+    404: "there is nothing at this address: /api/v1/openapi.json describes all there is",
+    405: "this address is only read: the header Allow says how",
+}
+"""What is said where Litestar says no more than the status."""
+
+_log: Final = logging.getLogger(__name__)
 
 
 class ProblemDetails(Struct, frozen=True):
@@ -42,9 +55,17 @@ def problem(
 def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """What Litestar found: no such path, a wrong method, a parameter that is not what it must be."""
     extra: Any = error.extra if isinstance(error.extra, list) else []
-    details = [f"{each['key']}: {each['message']}" for each in extra if "key" in each]
-    detail = "; ".join(details) or error.detail or HTTPStatus(error.status_code).phrase
+    details = [f"{_name(request, each['key'])}: {each['message']}" for each in extra]
+    detail = "; ".join(details) or error.detail
+    if detail == HTTPStatus(error.status_code).phrase:
+        detail = _SENTENCES.get(error.status_code, detail)
     return problem(request, error.status_code, detail, dict(error.headers or {}))
+
+
+def _name(request: Request[Any, Any, Any], key: str) -> str:
+    """What a parameter is called in the URL: not always as in our code."""
+    field = request.route_handler.parsed_fn_signature.parameters[key]
+    return getattr(field.kwarg_definition, "name", None) or key
 
 
 def of_token(request: Request[Any, Any, Any], error: NotAllowed) -> Response[bytes]:
@@ -59,9 +80,14 @@ def of_store(request: Request[Any, Any, Any], error: StoreUnavailable) -> Respon
     return problem(request, 503, str(error), {"Retry-After": str(RETRY_AFTER_S)})
 
 
+def of_full(request: Request[Any, Any, Any], error: Full) -> Response[bytes]:
+    """As many follow the log as may."""
+    return problem(request, 503, str(error), {"Retry-After": str(RETRY_FOLLOWING_S)})
+
+
 def of_defect(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """A defect of ours; what it was is in the log, not in the answer."""
-    request.logger.error("a request to the API failed", exc_info=error)
+    _log.error("a request to the API failed", exc_info=error)
     return problem(request, 500, "a defect of the server: its log says more")
 
 
@@ -69,6 +95,7 @@ HANDLERS: Any = {
     HTTPException: of_http,
     NotAllowed: of_token,
     StoreUnavailable: of_store,
+    Full: of_full,
     Exception: of_defect,
 }
 

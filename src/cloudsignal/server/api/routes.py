@@ -2,48 +2,54 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 from urllib.parse import unquote
 
-import msgspec
 from litestar import Request, get
 from litestar.connection import ASGIConnection
-from litestar.exceptions import ClientException, NotFoundException, ServiceUnavailableException
+from litestar.exceptions import ClientException, NotFoundException
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Parameter
-from litestar.response import Stream
+from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
+from litestar.types import ASGIApp
 from msgspec import Struct
 
 from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.items import State
-from cloudsignal.server.events import Followers
+from cloudsignal.server.api.live import MEDIA_TYPE as LIVE_MEDIA_TYPE
+from cloudsignal.server.api.live import Live
 from cloudsignal.server.store.access import Role
 from cloudsignal.server.store.reading import ItemQuery
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import Tokens
 from cloudsignal.server.views import (
-    Instant,
+    InterfaceView,
     ItemView,
     OrderView,
+    PartnerView,
     SignalView,
+    interface_view,
     item_view,
     order_view,
+    partner_view,
     signal_view,
 )
 
 LIMIT_MAX: Final = 1000
 """How many items or signals a page holds at most."""
 LIMIT: Final = 100
-POSITION_MAX: Final = 2**63 - 1
+POSITION_MAX: Final = 2**53 - 1
+"""The last position that every program reads from JSON as it is."""
 ORDER_ITEMS_MAX: Final = 1000
 """How many items of an order are listed with it; the list of items pages through more."""
 
-_CURSOR: Final = re.compile(r"[0-9a-f]{1,16}")
+_CURSOR: Final = re.compile(r"[0-9a-f]{1,14}")
 
-Limit = Annotated[int, Parameter(ge=1, le=LIMIT_MAX, description="how many at most")]
-Position = Annotated[int, Parameter(ge=0, le=POSITION_MAX, description="a place in the log")]
+_DATETIME: Final = "datetime, such as 2016-01-20T13:00:00+01:00 (a + is written %2B in a URL)"
+
+Limit = Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX, description="how many at most")]
+Position = Annotated[int, QueryParameter(ge=0, le=POSITION_MAX, description="a place in the log")]
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
 
 
@@ -61,32 +67,11 @@ class SignalPage(Struct, frozen=True):
     next: int
 
 
-class PartnerView(Struct, frozen=True):
-    """A print partner."""
-
-    partner: str
-    created: Instant
-
-
-class InterfaceView(Struct, frozen=True):
-    """A CloudSignal API interface; its keys are never shown."""
-
-    interface: int
-    partner: str
-    state: str
-    test: bool
-    timezone: str
-    allow: list[str]
-    created: Instant
-
-
 def role(needed: Role) -> Guard:
     """Who may see a route: holders of a token whose role includes this one."""
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        tokens: Tokens = connection.app.state.tokens
-        header = connection.headers.get("authorization", "")
-        await tokens.holder_of(header.encode("latin-1"), needed)
+        await _check(connection, needed)
 
     return guard
 
@@ -98,19 +83,27 @@ OPERATOR: Final = role("operator")
 @get("/items", guards=[READER], operation_id="listItems", summary="Search items")
 async def list_items(
     request: Request[Any, Any, Any],
-    order: str | None = None,
-    item: str | None = None,
-    tracking: str | None = None,
-    item_state: Annotated[State | None, Parameter(query="state")] = None,
-    partner: str | None = None,
-    delayed: bool | None = None,
-    test: bool | None = None,
-    since: Annotated[str | None, Parameter(description="changed at this datetime or later")] = None,
-    until: Annotated[str | None, Parameter(description="changed before this datetime")] = None,
-    cursor: Annotated[str | None, Parameter(description="the next of the page before")] = None,
+    order: FromQuery[str | None] = None,
+    item: FromQuery[str | None] = None,
+    tracking: FromQuery[str | None] = None,
+    item_state: Annotated[State | None, QueryParameter(name="state")] = None,
+    partner: FromQuery[str | None] = None,
+    delayed: FromQuery[bool | None] = None,
+    test: FromQuery[bool | None] = None,
+    since: Annotated[
+        str | None, QueryParameter(description=f"last changed at this {_DATETIME} or later")
+    ] = None,
+    until: Annotated[
+        str | None, QueryParameter(description=f"last changed before this {_DATETIME}")
+    ] = None,
+    cursor: Annotated[str | None, QueryParameter(description="the next of the page before")] = None,
     limit: Limit = LIMIT,
 ) -> ItemPage:
-    """Items that match everything that is given, the last changed first."""
+    """Items that match everything that is given, the last changed first.
+
+    An item changes when a signal of it comes. Following ``next`` meets every item once, except those
+    that change meanwhile: they move to the front, before the pages already seen.
+    """
     query = ItemQuery(
         order=order,
         item=item,
@@ -130,20 +123,22 @@ async def list_items(
 
 
 @get("/items/{order:str}/{item:str}", guards=[READER], operation_id="showItem", summary="One item")
-async def show_item(request: Request[Any, Any, Any], order: str, item: str) -> ItemView:
+async def show_item(
+    request: Request[Any, Any, Any], order: FromPath[str], item: FromPath[str]
+) -> ItemView:
     """An item with its signals; both ids percent-encoded."""
-    order, item = unquote(order), unquote(item)
+    order, item = _decoded(order), _decoded(item)
     reading = _store(request).reading
-    stored = await asyncio.to_thread(reading.item, order, item)
+    stored, signals = await asyncio.to_thread(reading.item_with_signals, order, item)
     if stored is None:
         raise NotFoundException(f"no signal has come for item {item} of order {order}")
-    return item_view(stored, await asyncio.to_thread(reading.signals_of, order, item))
+    return item_view(stored, signals)
 
 
 @get("/orders/{order:str}", guards=[READER], operation_id="showOrder", summary="One order")
-async def show_order(request: Request[Any, Any, Any], order: str) -> OrderView:
+async def show_order(request: Request[Any, Any, Any], order: FromPath[str]) -> OrderView:
     """An order with its items; its id percent-encoded."""
-    order = unquote(order)
+    order = _decoded(order)
     query = ItemQuery(order=order, limit=ORDER_ITEMS_MAX)
     stored = await asyncio.to_thread(_store(request).reading.items, query)
     if not stored:
@@ -155,7 +150,10 @@ async def show_order(request: Request[Any, Any, Any], order: str) -> OrderView:
 async def read_log(
     request: Request[Any, Any, Any], after: Position = 0, limit: Limit = LIMIT
 ) -> SignalPage:
-    """The signals beyond a position, in the order of the log."""
+    """The signals beyond a position, in the order of the log.
+
+    Large ones make a page shorter: the end of the log is where a page is empty.
+    """
     found = await asyncio.to_thread(_store(request).reading.signals, after=after, limit=limit)
     return SignalPage([signal_view(each) for each in found], found[-1].position if found else after)
 
@@ -165,55 +163,50 @@ async def read_log(
     guards=[READER],
     operation_id="followLog",
     summary="The log, live",
-    media_type="text/event-stream",
+    media_type=LIVE_MEDIA_TYPE,
 )
 async def follow_log(
     request: Request[Any, Any, Any],
-    after: Annotated[int | None, Parameter(ge=0, le=POSITION_MAX)] = None,
-    last_event_id: Annotated[
-        int | None, Parameter(header="Last-Event-ID", ge=0, le=POSITION_MAX)
+    after: Annotated[
+        int | None,
+        QueryParameter(
+            ge=0, le=POSITION_MAX, description="a place in the log", schema_extra={"minimum": 0}
+        ),
     ] = None,
-) -> Stream:
-    """Server-sent events: each signal beyond the position as it comes; without one, from now on."""
-    followers: Followers = request.app.state.followers
-    if followers.is_full:
-        raise ServiceUnavailableException(
-            "too many follow the log live: try again later, or read it page by page",
-            headers={"Retry-After": "10"},
-        )
+    last_event_id: Annotated[
+        int | None,
+        HeaderParameter(
+            name="Last-Event-ID",
+            ge=0,
+            le=POSITION_MAX,
+            description="the id of the last event that came; it counts more than after",
+            schema_extra={"minimum": 0},
+        ),
+    ] = None,
+) -> ASGIApp:
+    """Server-sent events: each signal beyond the position as it comes; without one, from now on.
+
+    Every event is called ``signal``, its id is the position, its data a SignalView as JSON.
+    """
     position = after if last_event_id is None else last_event_id
     if position is None:
         position = await asyncio.to_thread(_store(request).reading.last_position)
-    return Stream(
-        _events(followers, position),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    live: Any = Live(request.app.state.followers, position, lambda: _check(request, "reader"))
+    return cast(ASGIApp, live)
 
 
 @get("/partners", guards=[READER], operation_id="listPartners", summary="Print partners")
 async def list_partners(request: Request[Any, Any, Any]) -> list[PartnerView]:
     """Every print partner."""
     found = await asyncio.to_thread(_store(request).access.partners)
-    return [PartnerView(each.name, datetimes.write(each.created)) for each in found]
+    return [partner_view(each) for each in found]
 
 
 @get("/interfaces", guards=[OPERATOR], operation_id="listInterfaces", summary="Interfaces")
 async def list_interfaces(request: Request[Any, Any, Any]) -> list[InterfaceView]:
     """Every interface, without its keys."""
     found = await asyncio.to_thread(_store(request).access.interfaces)
-    return [
-        InterfaceView(
-            each.id,
-            each.partner_name,
-            each.state,
-            each.test,
-            each.timezone,
-            list(each.allow),
-            datetimes.write(each.created),
-        )
-        for each in found
-    ]
+    return [interface_view(each) for each in found]
 
 
 ROUTES: Final = [
@@ -227,21 +220,25 @@ ROUTES: Final = [
 ]
 
 
-async def _events(followers: Followers, after: int) -> AsyncIterator[bytes]:
-    async for page in followers.follow(after):
-        yield (
-            b"".join(
-                b"id: %d\nevent: signal\ndata: %b\n\n"
-                % (each.position, msgspec.json.encode(signal_view(each)))
-                for each in page
-            )
-            or b": still here\n\n"
-        )
+async def _check(connection: ASGIConnection[Any, Any, Any, Any], needed: Role) -> None:
+    tokens: Tokens = connection.app.state.tokens
+    header = connection.headers.get("authorization", "")
+    await tokens.holder_of(header.encode("latin-1"), needed)
 
 
 def _store(request: Request[Any, Any, Any]) -> Store:
     store: Store = request.app.state.store
     return store
+
+
+def _decoded(part: str) -> str:
+    """The id that a part of the path stands for."""
+    try:
+        return unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        raise ClientException(
+            f"{part}: write an id in UTF-8, each byte that is no letter or digit percent-encoded"
+        ) from None
 
 
 def _instant(name: str, text: str | None) -> int | None:

@@ -1,11 +1,11 @@
 """Reading the log and the items: everything here only looks."""
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from msgspec import Struct
 from sqlalchemy import Connection, Engine, ScalarSelect, Select, func, select, true
 
-from cloudsignal.protocol.items import Item
+from cloudsignal.protocol.items import FINAL, Item, State
 from cloudsignal.protocol.wire import Report, reread
 from cloudsignal.server.store.database import reading
 from cloudsignal.server.store.log import decode_item
@@ -13,6 +13,10 @@ from cloudsignal.server.store.schema import items, parcels, partners, signals
 
 ITEM_SIGNALS_MAX: Final = 1000
 """How many signals of one item are read with it: its newest."""
+PAGE_BYTES_MAX: Final = 4 << 20
+"""How much of what was sent is read at once: the signal that reaches it is the last of its page."""
+CLOCK_SLACK_US: Final = 60 * 1_000_000
+"""By how much signals may stand in the log in another order than that of their arrival."""
 
 
 class LoggedSignal(Struct, frozen=True):
@@ -74,23 +78,33 @@ class Reading:
         with reading(self._engine) as connection:
             return connection.scalar(select(func.max(signals.c.position))) or 0
 
-    def signals(self, *, after: int, limit: int) -> list[LoggedSignal]:
-        """The log beyond a position, in its order."""
+    def signals(
+        self, *, after: int, limit: int, bytes_max: int = PAGE_BYTES_MAX
+    ) -> list[LoggedSignal]:
+        """The log beyond a position, in its order: ``limit`` signals, fewer if they are large.
+
+        Nothing comes only when there is nothing.
+        """
         chosen = _SIGNALS.where(signals.c.position > after).order_by(signals.c.position)
         with reading(self._engine) as connection:
-            return _logged(connection, chosen.limit(limit))
+            return _logged(connection, chosen.limit(limit), bytes_max)
 
     def signals_of(self, order: str, item: str) -> list[LoggedSignal]:
         """The newest signals of an item, in the order of the log."""
-        chosen = _SIGNALS.where(items.c.order == order, items.c.item == item)
-        newest = chosen.order_by(signals.c.position.desc()).limit(ITEM_SIGNALS_MAX)
         with reading(self._engine) as connection:
-            return _logged(connection, newest)[::-1]
+            return _signals_of(connection, order, item)
 
     def item(self, order: str, item: str) -> StoredItem | None:
         """One item as it stands."""
-        found = self.items(ItemQuery(order=order, item=item, limit=1))
-        return found[0] if found else None
+        with reading(self._engine) as connection:
+            return _item(connection, order, item)
+
+    def item_with_signals(
+        self, order: str, item: str
+    ) -> tuple[StoredItem | None, list[LoggedSignal]]:
+        """One item and its newest signals, both at the same moment."""
+        with reading(self._engine) as connection:
+            return _item(connection, order, item), _signals_of(connection, order, item)
 
     def items(self, query: ItemQuery) -> list[StoredItem]:
         """Items, the last changed first; the next page is ``before`` the last one's position."""
@@ -111,8 +125,33 @@ _SIGNALS: Final = (
 )
 
 
-def _logged(connection: Connection, statement: Select[Any]) -> list[LoggedSignal]:
-    return [LoggedSignal(**row._mapping) for row in connection.execute(statement)]
+def _item(connection: Connection, order: str, item: str) -> StoredItem | None:
+    query = ItemQuery(order=order, item=item, limit=1)
+    row = connection.execute(_items_statement(connection, query)).first()
+    return None if row is None else _stored(row)
+
+
+def _signals_of(connection: Connection, order: str, item: str) -> list[LoggedSignal]:
+    chosen = _SIGNALS.where(items.c.order == order, items.c.item == item)
+    newest = chosen.order_by(signals.c.position.desc()).limit(ITEM_SIGNALS_MAX)
+    return _logged(connection, newest)[::-1]
+
+
+_OPEN: Final = tuple(state for state in get_args(State) if state not in FINAL)
+
+
+def _logged(
+    connection: Connection, statement: Select[Any], bytes_max: int = PAGE_BYTES_MAX
+) -> list[LoggedSignal]:
+    found: list[LoggedSignal] = []
+    size = 0
+    with connection.execute(statement) as rows:
+        for row in rows:
+            found.append(LoggedSignal(**row._mapping))
+            size += len(row.body)
+            if size >= bytes_max:
+                break
+    return found
 
 
 def _stored(row: Any) -> StoredItem:
@@ -129,7 +168,7 @@ def _items_statement(connection: Connection, query: ItemQuery) -> Select[Any]:
     if query.tracking is not None:
         statement = statement.join(parcels, parcels.c.item == items.c.id)
         statement = statement.where(parcels.c.tracking == query.tracking)
-    elif query.order is None and query.item is None and query.state is None:
+    elif query.order is None and query.item is None and query.state is None and not query.delayed:
         # No index on items serves this question, but every item is at the position of its last
         # signal: the log, read backwards, meets the items in the order asked for.
         same = (signals.c.item == items.c.id) & (signals.c.position == items.c.position)
@@ -150,12 +189,17 @@ def _conditions(connection: Connection, query: ItemQuery, position: Any) -> list
         wanted = getattr(query, name)
         if wanted is not None:
             conditions.append(items.c[name] == wanted)
+    if query.delayed and query.state is None:
+        # Only what is not final is delayed: the index on the state finds the few that are open.
+        conditions.append(items.c.state.in_(_OPEN))
     if query.partner is not None:
         conditions.append(items.c.partner == _partner(query.partner))
     if query.since is not None:
-        conditions.append(position >= _position_at(connection, query.since))
+        first = _position_at(connection, query.since - CLOCK_SLACK_US)
+        conditions += [position >= first, items.c.updated >= query.since]
     if query.until is not None:
-        conditions.append(position < _position_at(connection, query.until))
+        end = _position_at(connection, query.until + CLOCK_SLACK_US)
+        conditions += [position < end, items.c.updated < query.until]
     if query.before is not None:
         conditions.append(position < query.before)
     return conditions
