@@ -1,0 +1,23 @@
+"""What every store promises, whatever is behind it: a backend's tests inherit this class.
+
+They give it the fixtures ``store`` (furnished, see below), ``another`` (the same store opened a
+second time), ``new_store`` (makes furnished stores) and ``fault`` (makes a group fail midway).
+"""
+
+from cloudsignal.server.store.store import Store
+from tests.server.store.access_contract import AccessContract
+from tests.server.store.appending_contract import AppendingContract
+from tests.server.store.reading_contract import ReadingContract
+from tests.server.store.rebuilding_contract import RebuildingContract
+
+
+def furnish(store: Store) -> None:
+    """Two print partners, with interfaces 1 and 3 for the first, 2 for the second."""
+    alpha = store.access.create_partner("Alpha", now=1)
+    beta = store.access.create_partner("Beta", now=2)
+    for digest, partner in (("a", alpha), ("b", beta), ("c", alpha)):
+        store.access.create_interface(partner, digest, timezone="UTC", allow=(), test=False, now=3)
+
+
+class StoreContract(AppendingContract, ReadingContract, RebuildingContract, AccessContract):
+    """All of it."""

@@ -1,0 +1,188 @@
+"""What looking at any store promises."""
+
+from typing import Any
+
+import pytest
+
+from cloudsignal.server.store import reading
+from cloudsignal.server.store.reading import ItemQuery
+from cloudsignal.server.store.store import Store
+from tests.server.arrivals import MINUTE, NOON, SECOND, arrival, receipt, report
+
+
+def listed(store: Store, **wanted: Any) -> list[str]:
+    return [f"{each.order}/{each.item}" for each in store.reading.items(ItemQuery(**wanted))]
+
+
+def fill(store: Store) -> None:
+    """Five items of two partners, in the order in which they were last changed."""
+    store.append([arrival(report(item="a"), received=NOON)])
+    store.append([arrival(report("ItemProduce", item="b"), partner=2, received=NOON + MINUTE)])
+    shipped = report("ItemShipped", item="c", tracking="T1", minute=2)
+    store.append([arrival(shipped, received=NOON + 2 * MINUTE)])
+    delayed = report("ItemDelay", item="d", minute=3)
+    store.append([arrival(delayed, partner=2, received=NOON + 3 * MINUTE, test=True)])
+    other = report("ItemShipped", order="8", item="a", tracking="T1", minute=4)
+    store.append([arrival(other, received=NOON + 4 * MINUTE)])
+
+
+class ReadingContract:
+    # ---- items ----
+
+    @pytest.mark.parametrize(
+        ("wanted", "expected"),
+        [
+            ({}, ["8/a", "7/d", "7/c", "7/b", "7/a"]),
+            ({"order": "7"}, ["7/d", "7/c", "7/b", "7/a"]),
+            ({"item": "a"}, ["8/a", "7/a"]),
+            ({"order": "7", "item": "a"}, ["7/a"]),
+            ({"order": "7", "item": "z"}, []),
+            ({"tracking": "T1"}, ["8/a", "7/c"]),
+            ({"tracking": "T1", "order": "7"}, ["7/c"]),
+            ({"tracking": "T"}, []),
+            ({"state": "producing"}, ["7/b"]),
+            ({"state": "shipped", "order": "8"}, ["8/a"]),
+            ({"state": "packed"}, []),
+            ({"partner": "Beta"}, ["7/d", "7/b"]),
+            ({"partner": "Beta", "state": "producing"}, ["7/b"]),
+            ({"partner": "nobody"}, []),
+            ({"delayed": True}, ["7/d"]),
+            ({"delayed": False}, ["8/a", "7/c", "7/b", "7/a"]),
+            ({"delayed": True, "partner": "Alpha"}, []),
+            ({"test": True}, ["7/d"]),
+            ({"test": False, "partner": "Beta"}, ["7/b"]),
+            ({"since": NOON + 3 * MINUTE}, ["8/a", "7/d"]),
+            ({"since": NOON + 3 * MINUTE + 1}, ["8/a"]),
+            ({"until": NOON + MINUTE}, ["7/a"]),
+            ({"until": NOON}, []),
+            ({"since": NOON + MINUTE, "until": NOON + 3 * MINUTE}, ["7/c", "7/b"]),
+            ({"since": NOON + MINUTE, "order": "7", "state": "shipped"}, ["7/c"]),
+            ({"since": NOON + MINUTE, "partner": "Alpha"}, ["8/a", "7/c"]),
+            ({"limit": 2}, ["8/a", "7/d"]),
+            ({"limit": 1, "tracking": "T1"}, ["8/a"]),
+        ],
+        ids=str,
+    )
+    def test_items_are_found_by_every_filter(
+        self, store: Store, wanted: dict[str, Any], expected: list[str]
+    ) -> None:
+        fill(store)
+
+        assert listed(store, **wanted) == expected
+
+    @pytest.mark.parametrize(
+        "wanted", [{}, {"order": "7"}, {"partner": "Alpha"}, {"state": "registered"}], ids=str
+    )
+    def test_pages_meet_every_item_once(self, store: Store, wanted: dict[str, Any]) -> None:
+        store.append([arrival(report(item=f"{number:02}")) for number in range(7)])
+        store.append([arrival(report(item="03", minute=1))])
+
+        pages, before = [], None
+        while page := store.reading.items(ItemQuery(**wanted, before=before, limit=3)):
+            pages.append([each.item for each in page])
+            before = page[-1].position
+
+        assert pages == [["03", "06", "05"], ["04", "02", "01"], ["00"]]
+
+    def test_a_changed_item_comes_first_and_once(self, store: Store) -> None:
+        fill(store)
+        store.append(
+            [arrival(report("ItemPacked", item="a", minute=9), received=NOON + 9 * MINUTE)]
+        )
+
+        for wanted in ({}, {"order": "7"}, {"partner": "Alpha"}):
+            assert listed(store, **wanted)[0] == "7/a"
+            assert listed(store, **wanted).count("7/a") == 1
+        assert listed(store, until=NOON + MINUTE) == []
+
+    @pytest.mark.parametrize("gap", [0, 1, 2])
+    def test_since_and_until_find_their_place_in_a_log_with_gaps(
+        self, store: Store, gap: int
+    ) -> None:
+        for hour in range(8):
+            repeats = [arrival(report(item="0"), received=NOON) for _ in range(gap)]
+            new = arrival(report(item=str(hour)), received=NOON + hour * 60 * MINUTE)
+            store.append([*repeats, new])
+        newest_first = [str(hour) for hour in reversed(range(8))]
+
+        for hour in range(8):
+            instant = NOON + hour * 60 * MINUTE
+            wanted = listed(store, since=instant)
+            assert wanted == [f"7/{each}" for each in newest_first if int(each) >= hour]
+            wanted = listed(store, until=instant)
+            assert wanted == [f"7/{each}" for each in newest_first if int(each) < hour]
+
+    def test_since_and_until_go_by_arrival_though_clocks_were_not_quite_in_step(
+        self, store: Store
+    ) -> None:
+        store.append([arrival(report(item="late"), received=NOON + 30 * SECOND)])
+        store.append([arrival(report(item="early"), received=NOON)])
+
+        assert listed(store, since=NOON + SECOND) == ["7/late"]
+        assert listed(store, until=NOON + SECOND) == ["7/early"]
+
+    # ---- one item ----
+
+    def test_an_unknown_item_is_none_and_has_no_signals(self, store: Store) -> None:
+        assert store.reading.item("7", "1") is None
+        assert store.reading.signals_of("7", "1") == []
+        assert store.reading.item_with_signals("7", "1") == (None, [])
+
+    def test_an_items_signals_are_its_own_in_the_order_of_the_log(self, store: Store) -> None:
+        store.append([arrival(report("ItemPacked", minute=9)), arrival(report(item="2"))])
+        store.append([arrival(report(order="8")), arrival(report("ItemProduce", minute=5))])
+
+        item, signals = store.reading.item_with_signals("7", "1")
+
+        assert [each.type for each in signals] == ["ItemPacked", "ItemProduce"]
+        assert signals == store.reading.signals_of("7", "1")
+        assert item == store.reading.item("7", "1")
+        assert item is not None
+        assert item.position == signals[-1].position
+
+    def test_of_too_many_signals_of_an_item_the_newest_are_read(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(reading, "ITEM_SIGNALS_MAX", 3)
+        store.append([arrival(*(report(minute=minute) for minute in range(5)))])
+
+        signals = store.reading.signals_of("7", "1")
+
+        assert [each.datetime for each in signals] == [NOON + m * MINUTE for m in (2, 3, 4)]
+
+    # ---- the log ----
+
+    def test_the_log_is_read_page_by_page_from_any_position(self, store: Store) -> None:
+        store.append([arrival(*(report(item=str(number)) for number in range(5)))])
+        whole = store.reading.signals(after=0, limit=100)
+
+        for start, after in enumerate([0, *(each.position for each in whole)]):
+            for limit in (1, 2, 100):
+                page = store.reading.signals(after=after, limit=limit)
+                assert page == whole[start : start + limit]
+
+    def test_a_page_ends_with_the_signal_that_makes_it_large(self, store: Store) -> None:
+        [answer] = store.append(
+            [arrival(*(report(item=str(n), extra="x" * 1000) for n in range(4)))]
+        )
+
+        sizes, after = [], 0
+        while page := store.reading.signals(after=after, limit=100, bytes_max=1500):
+            sizes.append(len(page))
+            after = page[-1].position
+
+        assert sizes == [2, 2]
+        assert after == receipt(answer).position
+
+    def test_a_cursor_never_misses_what_another_connection_appends(
+        self, store: Store, another: Store
+    ) -> None:
+        seen: list[int] = []
+        for number in range(6):
+            writer = (store, another)[number % 2]
+            writer.append([arrival(report(item=str(number)), report(item="same"))])
+            after = seen[-1] if seen else 0
+            seen += [each.position for each in store.reading.signals(after=after, limit=100)]
+
+        whole = [each.position for each in another.reading.signals(after=0, limit=100)]
+        assert seen == whole == sorted(set(whole))

@@ -1,0 +1,152 @@
+"""What folding all items again promises, on any store."""
+
+import threading
+from typing import Any
+
+import pytest
+from sqlalchemy import Table, delete, insert, select, update
+
+from cloudsignal.server.store import database, rebuilding
+from cloudsignal.server.store.reading import ItemQuery
+from cloudsignal.server.store.rebuilding import Rebuilt
+from cloudsignal.server.store.schema import items, parcels
+from cloudsignal.server.store.store import Store
+from tests.server.arrivals import arrival, receipt, report
+
+
+def rows(store: Store, table: Table) -> list[tuple[Any, ...]]:
+    """A table as it is, hidden columns and all."""
+    with database.reading(store._engine) as connection:
+        return sorted(tuple(row) for row in connection.execute(select(table)))
+
+
+def tamper(store: Store, *statements: Any) -> None:
+    """Change behind the store's back what it folded."""
+    with database.writing(store._engine) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def fill(store: Store) -> None:
+    store.append([arrival(report(item=name)) for name in "abc"])
+    store.append([arrival(report("ItemShipped", item="b", tracking="T1", minute=5))])
+    store.append([arrival(report("ItemShipped", item="b", tracking="T2", minute=6))])
+    store.append([arrival(report("ItemDelay", item="c", minute=5, cause="jam"), partner=1)])
+
+
+FAULTS = {
+    "a state": ([update(items).where(items.c.item == "a").values(state="shipped")], 1),
+    "a partner": ([update(items).where(items.c.item == "a").values(partner=2)], 1),
+    "a flag": ([update(items).where(items.c.item == "c").values(delayed=False)], 1),
+    "a position": ([update(items).values(position=items.c.position + 1)], 3),
+    "the ids of two items": (
+        [
+            update(items).where(items.c.item == "a").values(item="x"),
+            update(items).where(items.c.item == "b").values(item="a"),
+            update(items).where(items.c.item == "x").values(item="b"),
+        ],
+        2,
+    ),
+    "a summary": ([update(items).where(items.c.item == "c").values(summary=b"\x90")], 1),
+    "a missing item": ([delete(items).where(items.c.item == "b")], 1),
+    "no items at all": ([delete(items)], 3),
+    "an item's number": ([update(items).where(items.c.item == "a").values(id=77)], 2),
+    "an extra item": (
+        [
+            insert(items).values(
+                id=99,
+                order="7",
+                item="z",
+                partner=1,
+                state="packed",
+                delayed=False,
+                test=False,
+                position=1,
+                updated=1,
+                summary=b"\x90",
+            )
+        ],
+        1,
+    ),
+    "a missing parcel": ([delete(parcels).where(parcels.c.tracking == "T1")], 0),
+    "an extra parcel": ([insert(parcels).values(tracking="T9", item=1)], 0),
+    "an extra parcel of no item": ([insert(parcels).values(tracking="T9", item=98)], 0),
+}
+
+
+class RebuildingContract:
+    def test_an_empty_log_makes_no_items(self, store: Store) -> None:
+        assert store.rebuild() == Rebuilt(signals=0, items=0, differed=0)
+
+    def test_what_was_folded_signal_by_signal_does_not_differ(self, store: Store) -> None:
+        fill(store)
+        before = rows(store, items), rows(store, parcels)
+
+        assert store.rebuild() == Rebuilt(signals=6, items=3, differed=0)
+
+        assert (rows(store, items), rows(store, parcels)) == before
+
+    @pytest.mark.parametrize("batch", [1, 2, 500])
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_whatever_is_wrong_is_put_right_and_counted(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, fault: str, batch: int
+    ) -> None:
+        monkeypatch.setattr(rebuilding, "BATCH", batch)
+        fill(store)
+        right = rows(store, items), rows(store, parcels)
+        statements, differing = FAULTS[fault]
+        tamper(store, *statements)
+        assert (rows(store, items), rows(store, parcels)) != right
+
+        rebuilt = store.rebuild()
+
+        assert (rows(store, items), rows(store, parcels)) == right
+        assert rebuilt == Rebuilt(signals=6, items=3, differed=differing)
+        assert store.rebuild().differed == 0
+
+    def test_it_tells_how_far_it_is(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(rebuilding, "BATCH", 2)
+        fill(store)
+        told: list[tuple[int, int]] = []
+
+        store.rebuild(progress=lambda done, total: told.append((done, total)))
+
+        assert [total for _, total in told] == [6] * len(told)
+        done = [done for done, _ in told]
+        assert done == sorted(set(done))
+        assert done[-1] == 6
+
+    def test_it_works_while_another_connection_appends(
+        self, store: Store, another: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rebuilding, "BATCH", 2)
+        store.append([arrival(report(item=f"old {number}")) for number in range(20)])
+        tamper(store, update(items).values(state="packed"))
+        begun, enough = threading.Event(), threading.Event()
+        appended: list[int] = []
+
+        def append() -> None:
+            while not enough.is_set():
+                number = len(appended)
+                [answer] = another.append(
+                    [
+                        arrival(
+                            report(item=f"new {number}"),
+                            report("ItemProduce", item=f"old {number % 20}", minute=number % 60),
+                        )
+                    ]
+                )
+                appended.append(receipt(answer).accepted)
+                begun.set()
+
+        thread = threading.Thread(target=append)
+        thread.start()
+        try:
+            assert begun.wait(30)
+            store.rebuild()
+        finally:
+            enough.set()
+            thread.join()
+
+        assert store.rebuild().differed == 0
+        assert len(store.reading.items(ItemQuery(limit=10_000))) == 20 + len(appended)

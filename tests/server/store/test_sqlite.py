@@ -1,0 +1,69 @@
+"""The store on SQLite keeps the contract."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from cloudsignal.server.store.store import Store, open_store
+from tests.server.store.contract import StoreContract, furnish
+
+
+def url_of(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+class TestSQLite(StoreContract):
+    @pytest.fixture
+    def new_store(self, tmp_path: Path) -> Callable[[], AbstractContextManager[Store]]:
+        numbers = count()
+
+        @contextmanager
+        def opened() -> Iterator[Store]:
+            with closing(open_store(url_of(tmp_path / f"{next(numbers)}.db"))) as store:
+                furnish(store)
+                yield store
+
+        return opened
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        return tmp_path / "store.db"
+
+    @pytest.fixture
+    def store(self, path: Path) -> Iterator[Store]:
+        with closing(open_store(url_of(path))) as store:
+            furnish(store)
+            yield store
+
+    @pytest.fixture
+    def another(self, store: Store, path: Path) -> Iterator[Store]:
+        """The same store, opened as another process would."""
+        with closing(open_store(url_of(path))) as another:
+            yield another
+
+    @pytest.fixture(params=["signals", "items", "parcels"])
+    def fault(
+        self, path: Path, request: pytest.FixtureRequest
+    ) -> Callable[[Store], AbstractContextManager[None]]:
+        return lambda store: failing_at(path, request.param)
+
+
+@contextmanager
+def failing_at(path: Path, table: str) -> Iterator[None]:
+    """While it lasts, the second row of a group cannot be written to a table."""
+    when = {
+        "signals": "NEW.position > 2",
+        "items": "NEW.item = '2'",
+        "parcels": "(SELECT count(*) FROM parcels) = 1",
+    }
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(
+            f"CREATE TRIGGER fault BEFORE INSERT ON {table} WHEN {when[table]}"
+            " BEGIN SELECT RAISE(ABORT, 'a fault for the test'); END"
+        )
+        yield
+        connection.execute("DROP TRIGGER fault")

@@ -1,0 +1,110 @@
+"""What a search costs: an index serves every question, whatever the size of the store."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from cloudsignal.server.store.reading import ItemQuery, Reading
+from cloudsignal.server.store.store import open_store
+
+INSTANT = 1_700_000_000_000_000
+QUESTIONS: list[dict[str, Any]] = [
+    {"order": "1"},
+    {"item": "1"},
+    {"order": "1", "item": "2"},
+    {"order": "1", "state": "packed", "before": 9},
+    {"tracking": "T"},
+    {"tracking": "T", "order": "1"},
+    {"state": "packed"},
+    {"state": "packed", "before": 9},
+    {"state": "packed", "partner": "Printer", "since": INSTANT, "until": INSTANT},
+    {"partner": "Printer"},
+    {"partner": "Printer", "test": True, "before": 9},
+    {"delayed": True},
+    {"delayed": True, "partner": "Printer", "before": 9},
+    {"since": INSTANT},
+    {"until": INSTANT},
+    {"before": 9},
+]
+BACKWARDS: list[dict[str, Any]] = [{}, {"delayed": False}, {"test": True}, {"test": False}]
+"""Questions answered by reading the log backwards until there is enough."""
+
+
+Explain = Callable[[Callable[[Reading], object]], list[str]]
+
+
+@pytest.fixture(scope="module")
+def explain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explain]:
+    """How SQLite answers all that is asked of it."""
+    path = tmp_path_factory.mktemp("store") / "store.db"
+    store = open_store(f"sqlite:///{path}")
+    asked: list[tuple[str, Any]] = []
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        if statement.startswith("SELECT"):
+            asked.append((statement, parameters))
+
+    def explained(ask: Callable[[Reading], object]) -> list[str]:
+        asked.clear()
+        ask(store.reading)
+        with closing(sqlite3.connect(path)) as connection:
+            return [
+                row[3]
+                for statement, parameters in asked
+                for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            ]
+
+    event.listen(store._engine, "before_cursor_execute", note)
+    yield explained
+    store.close()
+
+
+def search(explain: Explain, question: dict[str, Any]) -> list[str]:
+    """How a search is answered."""
+    steps = explain(lambda reading: reading.items(ItemQuery(**question)))
+    assert steps
+    return steps
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=str)
+def test_an_index_serves(explain: Explain, question: dict[str, Any]) -> None:
+    steps = search(explain, question)
+    assert not [step for step in steps if step.startswith("SCAN")], steps
+
+
+@pytest.mark.parametrize("question", BACKWARDS, ids=str)
+def test_the_log_is_read_backwards_until_there_is_enough(
+    explain: Explain, question: dict[str, Any]
+) -> None:
+    steps = search(explain, question)
+    assert [step for step in steps if step.startswith("SCAN")] == ["SCAN signals"]
+    assert not [step for step in steps if "TEMP B-TREE" in step], steps
+
+
+@pytest.mark.parametrize(
+    "question", [{"state": "packed"}, {"partner": "Printer"}, {"since": INSTANT}], ids=str
+)
+def test_what_may_be_many_is_never_sorted(explain: Explain, question: dict[str, Any]) -> None:
+    steps = search(explain, question)
+    assert not [step for step in steps if "TEMP B-TREE" in step], steps
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda reading: reading.last_position(),
+        lambda reading: reading.item_with_signals("1", "2"),
+        lambda reading: reading.signals(after=5, limit=10),
+    ],
+    ids=["last_position", "item_with_signals", "signals"],
+)
+def test_items_and_the_log_are_found_by_their_keys(
+    explain: Explain, ask: Callable[[Reading], object]
+) -> None:
+    steps = explain(ask)
+    assert steps
+    assert not [step for step in steps if step.startswith("SCAN")], steps
