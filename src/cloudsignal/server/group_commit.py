@@ -1,8 +1,8 @@
 """Everything that waits, in one transaction; each answered after it.
 
-Posts gather while the writer's process is busy with those before them; when it is free, all that
-wait go to it as one group, and come back answered by one commit. A single post waits for one commit,
-a thousand share it.
+Every post is sent on to the writer's process at once. While that is busy with a commit they gather
+before its door; when it is free it takes all that wait as one group. A single post waits for one
+commit, a thousand share it.
 """
 
 import asyncio
@@ -19,17 +19,12 @@ from cloudsignal.server.store.log import Arrival
 
 RETRY_AFTER_S: Final = 1
 """After how many seconds a sender that met a full queue or an absent store may come back."""
-UNDER_WAY_MAX: Final = 2
-"""How many groups are with the writer: one being written, and one it finds when that is done."""
 RESTART_S: Final = 1.0
 """How long to wait before a writer that ended is started again."""
 END_S: Final = 3.0
 """How long the writer may take to end. What it has not written by then is answered 503."""
-GROUP_BYTES_MAX: Final = 8 << 20
-"""How many bytes of signals are written in one transaction; a single post may be larger."""
 
 Waiting = tuple[Arrival, "asyncio.Future[Receipt]"]
-Group = Sequence[Waiting]
 
 
 class Watcher(Protocol):
@@ -59,8 +54,8 @@ class GroupCommit:
         self._group_max = group_max
         self._watch = watch
         self._failed = failed
-        self._gathering: deque[Waiting] = deque()
-        self._under_way: deque[tuple[Group, float]] = deque()
+        self._gathering: list[Arrival] = []
+        self._under_way: deque[Waiting] = deque()
         self._process: subprocess.Popen[bytes] | None = None
         self._link: _Link | None = None
         self._stopping = False
@@ -75,7 +70,7 @@ class GroupCommit:
             self._process.kill()
             self._process.wait()
         self._loop = asyncio.get_running_loop()
-        self._process, connection = writer.start(self._url)
+        self._process, connection = writer.start(self._url, self._group_max)
         _, self._link = await self._loop.create_connection(lambda: _Link(self), sock=connection)
 
     async def stop(self) -> None:
@@ -111,38 +106,27 @@ class GroupCommit:
             raise overloaded()
         future: asyncio.Future[Receipt] = self._loop.create_future()
         if not self._gathering:
-            # Not at once: the posts that came in the same moment belong to the same group.
+            # Not one by one: the posts that came in the same moment go in one message.
             self._loop.call_soon(self._hand_over)
         self.waiting += signals
         self._waiting_bytes += size
-        self._gathering.append((arrival, future))
+        self._gathering.append(arrival)
+        self._under_way.append((arrival, future))
         return future
 
     def _hand_over(self) -> None:
-        """Give the writer what has gathered, if it can take it."""
-        while self._gathering and self._link and len(self._under_way) < UNDER_WAY_MAX:
-            group = self._next_group()
-            self._under_way.append((group, self._loop.time()))
-            self._link.send(writer.encode([arrival for arrival, _ in group]))
-
-    def _next_group(self) -> Group:
-        group: list[Waiting] = []
-        signals = size = 0
-        while self._gathering and signals < self._group_max and size < GROUP_BYTES_MAX:
-            group.append(self._gathering.popleft())
-            signals += len(group[-1][0].reports)
-            size += _size(group[-1][0])
-        return group
+        if self._link is not None:
+            self._link.send(writer.encode(self._gathering))
+        self._gathering = []
 
     def written(self, answers: writer.Answers) -> None:
-        """Answer the oldest group under way."""
-        group, since = self._under_way.popleft()
-        self._hand_over()
+        """Answer the oldest posts under way: the writer took them as a group."""
         if answers.failure:
             self._failed(answers.failure)
-        for index, ((arrival, future), receipt) in enumerate(
-            zip(group, answers.receipts, strict=True)
-        ):
+        arrivals: list[Arrival] = []
+        for index, receipt in enumerate(answers.receipts):
+            arrival, future = self._under_way.popleft()
+            arrivals.append(arrival)
             self.waiting -= len(arrival.reports)
             self._waiting_bytes -= _size(arrival)
             if future.done():
@@ -154,18 +138,14 @@ class GroupCommit:
                 future.set_exception(Refusal([problem]))
             else:
                 future.set_exception(_unavailable())
-        self._watch([arrival for arrival, _ in group], answers.receipts, self._loop.time() - since)
+        self._watch(arrivals, answers.receipts, answers.seconds)
         if not self.waiting:
             self._idle.set()
 
     def hung_up(self) -> None:
         """The writer ended. What it had is answered 503, and a retry will show what was written."""
         self._link = None
-        while self._gathering:
-            self._under_way.append((self._next_group(), self._loop.time()))
-        while self._under_way:
-            group, _ = self._under_way[0]
-            self.written(writer.Answers([None] * len(group), {}))
+        self.written(writer.Answers([None] * len(self._under_way), {}))
         if not self._stopping:
             self._failed("the writer's process ended; it is started again")
             self._loop.call_later(RESTART_S, self._restart)

@@ -5,7 +5,8 @@ it up for every row, and wins it back each time from an event loop that decodes 
 Measured in docs/decisions/0002-writer-process.md.
 
 Both ends talk over a socket in frames: the length in four bytes, then MessagePack. The first frame
-is the store's URL, every other one a group; the answers come in the same order.
+says what to do, every other one holds posts. All that wait in the socket are written as one group;
+the answers come in the order of the posts.
 """
 
 import gc
@@ -13,6 +14,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Final
 
 import msgspec
@@ -32,15 +36,27 @@ GC_ALLOCATIONS: Final = 50_000
 encode: Final = msgspec.msgpack.Encoder().encode
 
 
+class Task(Struct, array_like=True):
+    """Which store to write to, and how many signals in one transaction at most."""
+
+    url: str
+    group_max: int
+
+
 class Answers(Struct, array_like=True):
-    """What became of a group: the receipt of each post, or its problem, or why none was written."""
+    """What became of a group: the receipt of each post, or its problem, or why none was written.
+
+    ``seconds`` is how long it took.
+    """
 
     receipts: list[Receipt | None]
     problems: dict[int, Problem]
     failure: str = ""
+    seconds: float = 0.0
 
 
-decode_group: Final = msgspec.msgpack.Decoder(list[Arrival]).decode
+decode_task: Final = msgspec.msgpack.Decoder(Task).decode
+decode_posts: Final = msgspec.msgpack.Decoder(list[Arrival]).decode
 decode_answers: Final = msgspec.msgpack.Decoder(Answers).decode
 
 
@@ -68,7 +84,7 @@ class Frames:
         return payloads
 
 
-def start(url: str) -> tuple["subprocess.Popen[bytes]", socket.socket]:
+def start(url: str, group_max: int) -> tuple["subprocess.Popen[bytes]", socket.socket]:
     """Start the process for a store; the socket is how to talk to it."""
     ours, theirs = socket.socketpair()
     with theirs:
@@ -78,22 +94,43 @@ def start(url: str) -> tuple["subprocess.Popen[bytes]", socket.socket]:
             stdin=subprocess.DEVNULL,
         )
     # Not as an argument: those are there for every user of the machine to read.
-    ours.sendall(frame(url.encode()))
+    ours.sendall(frame(encode(Task(url, group_max))))
     return process, ours
 
 
 def run(connection: socket.socket) -> None:
-    """Write groups until the server hangs up."""
+    """Write what comes until the server hangs up."""
     frames = Frames()
-    writer: Writer | None = None
-    while data := connection.recv(READ_BYTES):
-        for payload in frames.feed(data):
-            if writer is None:
-                writer = open_writer(payload.decode())
-            else:
-                connection.sendall(frame(encode(_write(writer, decode_group(payload)))))
-    if writer is not None:
-        writer.close()
+    payloads = frames.feed(connection.recv(READ_BYTES))
+    if not payloads:
+        return
+    task = decode_task(payloads.pop(0))
+    with closing(open_writer(task.url)) as writer:
+        while True:
+            posts = [post for payload in payloads for post in decode_posts(payload)]
+            for group in groups(posts, task.group_max):
+                started = time.perf_counter()
+                answers = _write(writer, group)
+                answers.seconds = time.perf_counter() - started
+                connection.sendall(frame(encode(answers)))
+            data = connection.recv(READ_BYTES)
+            if not data:
+                return
+            payloads = frames.feed(data)
+
+
+def groups(posts: list[Arrival], most: int) -> Iterator[list[Arrival]]:
+    """The posts in their order, cut into groups of so many signals; a larger post stands alone."""
+    group: list[Arrival] = []
+    signals = 0
+    for post in posts:
+        if group and signals + len(post.reports) > most:
+            yield group
+            group, signals = [], 0
+        group.append(post)
+        signals += len(post.reports)
+    if group:
+        yield group
 
 
 def _write(writer: Writer, arrivals: list[Arrival]) -> Answers:
