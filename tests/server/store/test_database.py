@@ -1,0 +1,223 @@
+"""Opening a store: its URL, its schema, and what is no store."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, inspect, text
+
+from cloudsignal.server.store import database, driver, migrations
+from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
+from cloudsignal.server.store.schema import VERSION, metadata
+from cloudsignal.server.store.store import open_store
+
+
+@contextmanager
+def engine_of(path: Path) -> Iterator[Engine]:
+    engine = database.create(path)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def make(path: Path) -> None:
+    open_store(f"sqlite:///{path}").close()
+
+
+def migrate(path: Path) -> None:
+    """Make a store from nothing by every migration."""
+    # The reader's engine, as everywhere, opens what is there only.
+    sqlite3.connect(path).close()
+    with engine_of(path) as engine, database.writing(engine) as connection:
+        migrations.upgrade(connection)
+
+
+# ---- where it is ----
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///a.db", "a.db"),
+        ("sqlite:////srv/cloudsignal/a.db", "/srv/cloudsignal/a.db"),
+        ("sqlite:///./a b/ü.db", "a b/ü.db"),
+    ],
+)
+def test_a_url_names_a_file(url: str, path: str) -> None:
+    assert driver.path_of(url) == Path(path)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("", "no database URL"),
+        ("a.db", "no database URL: write sqlite:///PATH"),
+        ("/srv/a.db", "no database URL"),
+        ("mysql://host/db", "mysql is not supported"),
+        ("sqlite://", "a store is a file"),
+        ("sqlite:///", "a store is a file"),
+        ("sqlite:///:memory:", "a store is a file"),
+        ("sqlite://host/a.db", "a store is a file"),
+    ],
+)
+def test_a_url_that_names_no_file_is_refused_with_advice(url: str, words: str) -> None:
+    with pytest.raises(StoreUnusable, match=words):
+        driver.path_of(url)
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnusable, match=r"there is no folder .*missing: make it"):
+        make(tmp_path / "missing" / "a.db")
+
+
+def test_a_folder_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises((StoreUnusable, StoreUnavailable), match="unable to open"):
+        make(tmp_path)
+
+
+# ---- its schema ----
+
+
+def test_the_version_is_the_newest_migration() -> None:
+    script = ScriptDirectory.from_config(migrations._config())
+
+    assert script.get_heads() == [VERSION]
+    assert VERSION in migrations.known()
+
+
+def test_a_new_store_has_the_newest_version(tmp_path: Path) -> None:
+    make(tmp_path / "a.db")
+
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        assert connection.execute("SELECT * FROM alembic_version").fetchall() == [(VERSION,)]
+
+
+@pytest.mark.parametrize("how", [make, migrate])
+def test_the_tables_in_the_code_are_those_of_the_store(tmp_path: Path, how) -> None:
+    how(tmp_path / "a.db")
+
+    with engine_of(tmp_path / "a.db") as engine, database.reading(engine) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_a_new_store_is_like_one_that_was_migrated_from_nothing(tmp_path: Path) -> None:
+    make(tmp_path / "new.db")
+    migrate(tmp_path / "migrated.db")
+
+    new, migrated = (described(tmp_path / name) for name in ("new.db", "migrated.db"))
+
+    assert new.keys() == migrated.keys()
+    for table in new:
+        assert new[table] == migrated[table], table
+
+
+def described(path: Path) -> dict[str, object]:
+    """What a database's tables are made of, in their order, however it was written down."""
+    with engine_of(path) as engine, database.reading(engine) as connection:
+        inspector = inspect(connection)
+        return {
+            table: {
+                "columns": [
+                    each | {"type": str(each["type"])} for each in inspector.get_columns(table)
+                ],
+                "primary key": inspector.get_pk_constraint(table)["constrained_columns"],
+                "foreign keys": by_name(inspector.get_foreign_keys(table)),
+                "unique": by_name(inspector.get_unique_constraints(table)),
+                "indexes": by_name(inspector.get_indexes(table)),
+                "pragmas": [
+                    tuple(row)
+                    for row in connection.execute(
+                        text(
+                            "SELECT type, ncol, wr, strict FROM pragma_table_list WHERE name = :n"
+                        ),
+                        {"n": table},
+                    )
+                ],
+            }
+            for table in inspector.get_table_names()
+        }
+
+
+def by_name(found: list) -> list:
+    return sorted(found, key=lambda each: each["name"] or "")
+
+
+def test_opening_again_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    make(path)
+    before = described(path)
+
+    make(path)
+
+    assert described(path) == before
+
+
+# ---- what is no store of ours ----
+
+
+def test_a_newer_store_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    make(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+    with pytest.raises(StoreUnusable, match=f"schema 9999, this program knows {VERSION} at most"):
+        make(path)
+
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM alembic_version").fetchall() == [("9999",)]
+
+
+def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+
+    with pytest.raises(StoreUnusable, match="something else than a cloudsignal store"):
+        make(path)
+
+    with closing(sqlite3.connect(path)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    assert tables == [("recipes",)]
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database at all, " * 100, b"SQLite format 3\x00" + b"?" * 4096]
+)
+def test_a_file_that_is_no_database_is_refused_and_left_alone(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "a.db"
+    path.write_bytes(content)
+
+    with pytest.raises(StoreUnusable, match=r"a\.db is no cloudsignal store"):
+        make(path)
+
+    assert path.read_bytes() == content
+
+
+def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    path.touch()
+
+    make(path)
+
+    assert "signals" in described(path)
+
+
+def test_stores_made_by_two_programs_at_once_are_one(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    path = tmp_path / "a.db"
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(make, path) for _ in range(8)]:
+            done.result()
+
+    assert "signals" in described(path)
