@@ -171,7 +171,8 @@ class Access:
 
     def revoke(self, number: int, *, now: int) -> Interface:
         """Close an interface for good. Raises NotFound."""
-        return self._change_interface(number, revoked=now)
+        known = self.interface(number)
+        return known if known.state == "revoked" else self._change_interface(number, revoked=now)
 
     def _change_interface(self, number: int, **values: Any) -> Interface:
         self.interface(number)

@@ -37,18 +37,30 @@ def path_of(url: str) -> Path:
 
 
 def connect(path: Path, *, cache_kib: int) -> sqlite3.Connection:
-    """A connection with every signal on disk before a commit returns."""
+    """A connection with every signal on disk before a commit returns.
+
+    It never makes the file: a store that went away must not come back empty.
+    """
     connection = sqlite3.connect(
-        path, timeout=BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=256
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=BUSY_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
     )
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        f"wal_autocheckpoint={WAL_PAGES}",
-        f"cache_size=-{cache_kib}",
-        "foreign_keys=ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            f"wal_autocheckpoint={WAL_PAGES}",
+            f"cache_size=-{cache_kib}",
+            "foreign_keys=ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, Select, delete, func, insert, select
+from sqlalchemy import Connection, Engine, Select, and_, delete, func, insert, or_, select
 
 from cloudsignal.protocol.items import Item
 from cloudsignal.protocol.wire import reread
@@ -95,17 +95,18 @@ def _fold(number: int, rows: Iterable[Any]) -> Folded:
 def _put_items(connection: Connection, wanted: dict[int, Any], after: int, last: int | None) -> int:
     rows = connection.execute(_between(select(items), items.c.id, after, last))
     stored = {row.id: tuple(row) for row in rows}
-    differed = [
-        number
-        for number in wanted.keys() | stored.keys()
-        if wanted.get(number) != stored.get(number)
-    ]
-    for number in differed:
-        connection.execute(delete(items).where(items.c.id == number))
-    for number in differed:
-        if number in wanted:
-            connection.execute(insert(items).values(wanted[number]))
-    return len(differed)
+    wrong = [number for number, row in wanted.items() if stored.get(number) != row]
+    for number in wrong:
+        # Also when it stands under another number: an item is there once.
+        _, order, item, *_ = wanted[number]
+        same = and_(items.c.order == order, items.c.item == item)
+        connection.execute(delete(items).where(or_(items.c.id == number, same)))
+    extra = 0
+    for number in stored.keys() - wanted.keys():
+        extra += connection.execute(delete(items).where(items.c.id == number)).rowcount
+    for number in wrong:
+        connection.execute(insert(items).values(wanted[number]))
+    return len(wrong) + extra
 
 
 def _put_parcels(connection: Connection, wanted: set[Any], after: int, last: int | None) -> None:

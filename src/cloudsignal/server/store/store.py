@@ -54,9 +54,18 @@ def open_store(url: str) -> Store:
         raise StoreUnusable(
             f"there is no folder {path.parent}: make it, or choose another --database"
         )
+    try:
+        if not path.exists():
+            path.touch(mode=0o644)
+    except OSError as error:
+        raise StoreUnusable(f"{path} cannot be made: {error.strerror}") from None
     engine = database.create(path)
     try:
         database.bring_up_to_date(engine)
     except DatabaseError as error:
+        engine.dispose()
         raise StoreUnusable(f"{path} is no cloudsignal store: {error.orig}") from None
+    except BaseException:
+        engine.dispose()
+        raise
     return Store(engine, Writer(path))
