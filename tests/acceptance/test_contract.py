@@ -412,9 +412,7 @@ def test_json_that_is_no_object_is_refused(server: Server, body: bytes) -> None:
 )
 def test_invalid_http_gets_400_in_json(server: Server, data: bytes) -> None:
     answer = server.post_raw(data)
-    assert answer.status == 400
-    assert answer.error["type"]
-    assert answer.json["error"]["info"]
+    refused(answer, "invalid_http", 400)
 
 
 @pytest.mark.parametrize(
@@ -685,7 +683,7 @@ def test_a_key_is_found_nowhere_but_in_the_post(make_server: MakeServer) -> None
             assert secret.encode() not in file.read_bytes(), f"{file.name} holds a key"
 
 
-# ---- 1. the whole list of types ------------------------------------------------------------------
+# ---- 1. answers ----------------------------------------------------------------------------------
 
 
 def test_answers_never_redirect_and_always_say_their_length(server: Server, key: str) -> None:

@@ -7,7 +7,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from cloudsignal.protocol.refusals import refuse
 
-
 HTTP_2: Final = b"pgrade: h2c\r\n"
 """How clients offer HTTP/2, whose letter case is that of all clients known to do it."""
 
