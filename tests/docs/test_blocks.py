@@ -17,7 +17,8 @@ from tests.docs.pages import DOCS, SHELLS, blocks, name
 KEY = "13b37bb1ed6d3403e158abe719b4f6d0"
 """The key of the documentation's examples."""
 ADDRESS = "http://127.0.0.1:8000"
-PAGES = [DOCS / f"{page}.md" for page in ("quickstart", "print-partners", "operating", "api")]
+QUICK_START = DOCS / "quickstart.md"
+PAGES = [DOCS / f"{page}.md" for page in ("print-partners", "operating", "api")]
 INTERPRETERS = {
     "python": [sys.executable, "-"],
     "js": ["node", "--input-type=module", "-"],
@@ -28,16 +29,19 @@ SAID = "prints"
 MARK = "---- what the block at line {} prints ----"
 PROGRAMS = [
     block
-    for page in PAGES
+    for page in [QUICK_START, *PAGES]
     for block in blocks(page)
     if block.language in INTERPRETERS and block.runs
 ]
 
 
-@pytest.fixture
-def home(make_server):
+@pytest.fixture(scope="module")
+def home(server):
     """A server in the folder in which a reader of the documentation would be."""
-    server: Server = make_server().start()
+    return furnished(server)
+
+
+def furnished(server: Server) -> Server:
     (server.folder / ".venv").symlink_to(sys.prefix)
     with server.access() as (access, keyring):
         access.create_interface(
@@ -90,7 +94,15 @@ def run_shell(server, page):
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_shell_blocks_do_what_the_page_says(page, home):
-    outputs = run_shell(home, page)
+    check_shell_blocks(page, home)
+
+
+def test_quick_start_begins_with_an_empty_store(make_server):
+    check_shell_blocks(QUICK_START, furnished(make_server().start()))
+
+
+def check_shell_blocks(page, server):
+    outputs = run_shell(server, page)
     for block, shown in pairwise(blocks(page)):
         if shown.remark == SAID:
             assert json.loads(outputs[block.line]) == json.loads(shown.text), shown.name
@@ -101,16 +113,21 @@ def test_programs_send_what_they_say(block, home):
     command = INTERPRETERS[block.language]
     if shutil.which(command[0]) is None:
         pytest.skip(f"there is no {command[0]} on this machine")
+    before = position(home)
     run(home, command, block.text)
-    signals = home.get("/api/v1/signals").json["signals"]
+    signals = home.get(f"/api/v1/signals?after={before}").json["signals"]
     assert signals, "nothing has come in"
     assert all(signal["type"] in block.text for signal in signals)
+
+
+def position(server):
+    return server.get("/readyz").json["position"]
 
 
 def test_what_is_not_run_says_why():
     assert [
         block.name
-        for page in PAGES
+        for page in [QUICK_START, *PAGES]
         for block in blocks(page)
         if not block.runs and len(block.remark) <= len("not run: ")
     ] == []
