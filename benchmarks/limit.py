@@ -15,7 +15,7 @@ from typing import Any
 Rows = list[tuple[Any, ...]]
 
 # SQLite's defaults, a small cache and a checkpoint every 4 MB, would hold the limit back and
-# flatter us: so as large a WAL as the store allows (64 MiB), and no smaller a cache.
+# flatter us: so a larger WAL and a larger cache than the store gives itself.
 PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = FULL",
