@@ -7,6 +7,7 @@ import pytest
 
 from cloudsignal.protocol.items import FINDINGS
 from cloudsignal.server.api.routes import LIMIT_MAX
+from cloudsignal.server.store.reading import ORDER_ITEMS_MAX
 from tests.acceptance.conftest import Server, fresh, signal
 
 ODD_IDS = [
@@ -157,6 +158,20 @@ def test_an_order_counts_its_items_by_state(server: Server, key: str) -> None:
     assert [each["item"] for each in shown["items"]] == ["1", "2", "3"]
     assert shown["states"] == {"packed": 2, "shipped": 1}
     assert all("signals" not in each for each in shown["items"])
+
+
+def test_a_large_order_counts_all_its_items_and_lists_the_newest(server: Server, key: str) -> None:
+    order = fresh("order")
+    for start in range(0, ORDER_ITEMS_MAX + 2, 501):
+        items = [signal(order=order, item=f"{n:04}") for n in range(start, start + 501)]
+        assert server.post({"apikey": key, "items": items}).status == 200
+
+    shown = server.get(f"/api/v1/orders/{order}").json
+
+    assert shown["states"] == {"registered": ORDER_ITEMS_MAX + 2}
+    assert [each["item"] for each in shown["items"]] == [
+        f"{n:04}" for n in range(2, ORDER_ITEMS_MAX + 2)
+    ]
 
 
 # ---- search ----

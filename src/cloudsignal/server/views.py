@@ -1,5 +1,6 @@
 """What people and programs are shown of items and signals: the API's and the command line's JSON."""
 
+from collections import Counter
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
@@ -59,7 +60,7 @@ class ItemView(Struct, frozen=True):
 
 
 class OrderView(Struct, frozen=True):
-    """An order: how many of its items are in which state, and the items."""
+    """An order: how many of its items are in which state, and the items (of very many, the newest)."""
 
     order: str
     states: dict[str, int]
@@ -126,13 +127,15 @@ def signal_view(logged: LoggedSignal) -> SignalView:
     )
 
 
-def order_view(order: str, stored: list[StoredItem]) -> OrderView:
-    """An order with its items, in the order of their ids."""
+def order_view(
+    order: str, stored: list[StoredItem], states: dict[str, int] | None = None
+) -> OrderView:
+    """An order with its items, in the order of their ids.
+
+    ``states`` counts all items of an order that has more than are given.
+    """
     items = [item_view(each) for each in sorted(stored, key=lambda each: each.item)]
-    states: dict[str, int] = {}
-    for item in items:
-        states[item.state] = states.get(item.state, 0) + 1
-    return OrderView(order, states, items)
+    return OrderView(order, states or Counter(each.state for each in items), items)
 
 
 def partner_view(partner: Partner) -> PartnerView:

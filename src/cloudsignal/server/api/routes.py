@@ -41,8 +41,6 @@ LIMIT_MAX: Final = 1000
 LIMIT: Final = 100
 POSITION_MAX: Final = 2**53 - 1
 """The last position that every program reads from JSON as it is."""
-ORDER_ITEMS_MAX: Final = 1000
-"""How many items of an order are listed with it; the list of items pages through more."""
 
 _CURSOR: Final = re.compile(r"[0-9a-f]{1,14}")
 
@@ -139,11 +137,10 @@ async def show_item(
 async def show_order(request: Request[Any, Any, Any], order: FromPath[str]) -> OrderView:
     """An order with its items; its id percent-encoded."""
     order = _decoded(order)
-    query = ItemQuery(order=order, limit=ORDER_ITEMS_MAX)
-    stored = await asyncio.to_thread(_store(request).reading.items, query)
-    if not stored:
+    stored = await asyncio.to_thread(_store(request).reading.order, order)
+    if stored is None:
         raise NotFoundException(f"no signal has come for order {order}")
-    return order_view(order, stored)
+    return order_view(order, stored.items, stored.states)
 
 
 @get("/signals", guards=[READER], operation_id="readLog", summary="The log")

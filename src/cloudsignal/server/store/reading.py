@@ -3,7 +3,17 @@
 from typing import Any, Final, get_args
 
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, ScalarSelect, Select, func, select, true
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Engine,
+    ScalarSelect,
+    Select,
+    func,
+    select,
+    true,
+    union_all,
+)
 
 from cloudsignal.protocol.items import FINAL, Item, State
 from cloudsignal.protocol.wire import Report, reread
@@ -13,6 +23,8 @@ from cloudsignal.server.store.schema import items, parcels, partners, signals
 
 ITEM_SIGNALS_MAX: Final = 1000
 """How many signals of one item are read with it: its newest."""
+ORDER_ITEMS_MAX: Final = 1000
+"""How many items of one order are read with it: the last changed."""
 PAGE_BYTES_MAX: Final = 4 << 20
 """How much of what was sent is read at once: the signal that reaches it is the last of its page."""
 CLOCK_SLACK_US: Final = 60 * 1_000_000
@@ -51,6 +63,13 @@ class StoredItem(Struct, frozen=True):
     folded: Item
 
 
+class StoredOrder(Struct, frozen=True):
+    """An order: how many of all its items are in which state, and its items."""
+
+    states: dict[str, int]
+    items: list[StoredItem]
+
+
 class ItemQuery(Struct, frozen=True, kw_only=True):
     """Which items to list. None asks for nothing; instants are of arrival, in microseconds."""
 
@@ -77,6 +96,12 @@ class Reading:
         """The position of the newest signal, 0 in an empty log."""
         with reading(self._engine) as connection:
             return connection.scalar(select(func.max(signals.c.position))) or 0
+
+    def position_before(self, count: int) -> int:
+        """The position beyond which the newest ``count`` signals stand."""
+        newest_first = select(signals.c.position).order_by(signals.c.position.desc())
+        with reading(self._engine) as connection:
+            return connection.scalar(newest_first.offset(count).limit(1)) or 0
 
     def signals(
         self, *, after: int, limit: int, bytes_max: int = PAGE_BYTES_MAX
@@ -105,6 +130,17 @@ class Reading:
         """One item and its newest signals, both at the same moment."""
         with reading(self._engine) as connection:
             return _item(connection, order, item), _signals_of(connection, order, item)
+
+    def order(self, order: str) -> StoredOrder | None:
+        """One order as it stands."""
+        counted = select(items.c.state, func.count()).where(items.c.order == order)
+        query = ItemQuery(order=order, limit=ORDER_ITEMS_MAX)
+        with reading(self._engine) as connection:
+            states = connection.execute(counted.group_by(items.c.state)).all()
+            if not states:
+                return None
+            rows = connection.execute(_items_statement(connection, query))
+            return StoredOrder({row[0]: row[1] for row in states}, [_stored(row) for row in rows])
 
     def items(self, query: ItemQuery) -> list[StoredItem]:
         """Items, the last changed first; the next page is ``before`` the last one's position."""
@@ -137,6 +173,9 @@ def _signals_of(connection: Connection, order: str, item: str) -> list[LoggedSig
     return _logged(connection, newest)[::-1]
 
 
+_ITEMS: Final = select(items, partners.c.name.label("partner_name")).join(
+    partners, partners.c.id == items.c.partner
+)
 _OPEN: Final = tuple(state for state in get_args(State) if state not in FINAL)
 
 
@@ -161,25 +200,44 @@ def _stored(row: Any) -> StoredItem:
 
 
 def _items_statement(connection: Connection, query: ItemQuery) -> Select[Any]:
-    statement = select(items, partners.c.name.label("partner_name")).join(
-        partners, partners.c.id == items.c.partner
-    )
-    position: Any = items.c.position
-    if query.tracking is not None:
-        statement = statement.join(parcels, parcels.c.item == items.c.id)
-        statement = statement.where(parcels.c.tracking == query.tracking)
-    elif query.order is None and query.item is None and query.state is None and not query.delayed:
-        # No index on items serves this question, but every item is at the position of its last
-        # signal: the log, read backwards, meets the items in the order asked for.
+    by_partner = _is_open(query) and query.partner is not None and not query.delayed
+    position: Any = signals.c.position if by_partner else items.c.position
+    conditions = _conditions(connection, query, position)
+    if by_partner:
+        # Every item is at the position of its last signal: the signals of the print partner, read
+        # backwards, meet its items in the order asked for.
         same = (signals.c.item == items.c.id) & (signals.c.position == items.c.position)
-        statement = statement.join(signals, same)
-        position = signals.c.position
-        if query.partner is not None:
-            statement = statement.where(signals.c.partner == _partner(query.partner))
-    return (
-        statement.where(*_conditions(connection, query, position))
-        .order_by(position.desc())
-        .limit(query.limit)
+        mine = signals.c.partner == _partner(query.partner)
+        chosen = _ITEMS.join(signals, same).where(mine, *conditions)
+    elif query.tracking is not None:
+        named = (parcels.c.item == items.c.id) & (parcels.c.tracking == query.tracking)
+        chosen = _ITEMS.join(parcels, named).where(*conditions)
+    elif _is_open(query):
+        chosen = _ITEMS.where(items.c.id.in_(_newest_of_each_state(query, conditions)))
+    else:
+        chosen = _ITEMS.where(*conditions)
+    return chosen.order_by(position.desc()).limit(query.limit)
+
+
+def _is_open(query: ItemQuery) -> bool:
+    """Whether a search names nothing that an index leads to."""
+    return query.order is query.item is query.tracking is query.state is None
+
+
+def _newest_of_each_state(query: ItemQuery, conditions: list[Any]) -> CompoundSelect[Any]:
+    """The items of a search that names no state: the index is by state, so each is asked in turn."""
+    states = _OPEN if query.delayed else get_args(State)  # Nothing final is delayed.
+    return union_all(
+        *(
+            select(
+                select(items.c.id)
+                .where(items.c.state == state, *conditions)
+                .order_by(items.c.position.desc())
+                .limit(query.limit)
+                .subquery()
+            )
+            for state in states
+        )
     )
 
 
@@ -189,9 +247,6 @@ def _conditions(connection: Connection, query: ItemQuery, position: Any) -> list
         wanted = getattr(query, name)
         if wanted is not None:
             conditions.append(items.c[name] == wanted)
-    if query.delayed and query.state is None:
-        # Only what is not final is delayed: the index on the state finds the few that are open.
-        conditions.append(items.c.state.in_(_OPEN))
     if query.partner is not None:
         conditions.append(items.c.partner == _partner(query.partner))
     if query.since is not None:
@@ -205,7 +260,7 @@ def _conditions(connection: Connection, query: ItemQuery, position: Any) -> list
     return conditions
 
 
-def _partner(name: str) -> ScalarSelect[int]:
+def _partner(name: str | None) -> ScalarSelect[int]:
     return select(partners.c.id).where(partners.c.name == name).scalar_subquery()
 
 
