@@ -50,7 +50,7 @@ class _Collector(Collector):
         )
         yield HistogramMetricFamily(
             "cloudsignal_commit_seconds",
-            "How long a group took from being handed over to being written, in seconds",
+            "How long writing a group took, commit included, in seconds",
             buckets=metrics.commit_seconds.buckets(),
             sum_value=metrics.commit_seconds.sum,
         )
