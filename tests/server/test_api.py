@@ -268,6 +268,18 @@ def test_a_bad_filter_is_told_in_a_sentence(server: Server, name: str, value: st
     assert answer.json["detail"].startswith(f"{name}: "), answer
 
 
+def test_a_filter_that_is_misspelt_does_not_find_everything(server: Server) -> None:
+    for path in ("items", "signals", "partners", "items/1/2", "signals/live"):
+        answer = server.get(f"/api/v1/{path}?tracknig=1")
+        assert answer.status == 400
+        assert answer.json["detail"].startswith("tracknig: there is no such parameter, ")
+    detail = server.get("/api/v1/items?item_state=shipped").json["detail"]
+    assert detail == (
+        "item_state: there is no such parameter, there are order, item, tracking, state, partner,"
+        " delayed, test, since, until, cursor, limit"
+    )
+
+
 # ---- pages ----
 
 

@@ -42,8 +42,11 @@ class Api:
 
 def create(store: Store, tokens: Tokens, followers: Followers) -> Api:
     """The API on a store."""
+    reading = Router(
+        "/", route_handlers=routes.ROUTES, before_request=routes.refuse_unknown_parameters
+    )
     app = Litestar(
-        [Router(PREFIX, route_handlers=[*routes.ROUTES, document])],
+        [Router(PREFIX, route_handlers=[reading, document])],
         state=State(
             {"store": store, "tokens": tokens, "followers": followers, "document": _document()}
         ),

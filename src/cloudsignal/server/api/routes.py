@@ -217,6 +217,20 @@ ROUTES: Final = [
 ]
 
 
+async def refuse_unknown_parameters(request: Request[Any, Any, Any]) -> None:
+    """A filter that is misspelt must not find everything: what no route knows is 400."""
+    parameters = request.route_handler.parsed_fn_signature.parameters
+    known = [
+        field.kwarg_definition.name or name
+        for name, field in parameters.items()
+        if isinstance(field.kwarg_definition, QueryParameter)
+    ]
+    for name in request.query_params:
+        if name not in known:
+            choice = f"there are {', '.join(known)}" if known else "there are none here"
+            raise ClientException(f"{name}: there is no such parameter, {choice}")
+
+
 async def _check(connection: ASGIConnection[Any, Any, Any, Any], needed: Role) -> None:
     tokens: Tokens = connection.app.state.tokens
     header = connection.headers.get("authorization", "")
