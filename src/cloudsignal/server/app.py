@@ -12,7 +12,7 @@ from uvicorn import Config, Server
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server.asgi import Receive, Scope, Send
-from cloudsignal.server.connections import Connection, close_stalled
+from cloudsignal.server.connections import Connection, allow_many, close_stalled
 from cloudsignal.server.events import Followers
 from cloudsignal.server.group_commit import GroupCommit
 from cloudsignal.server.health import Health
@@ -66,7 +66,9 @@ class App:
             failed=FailedLines(logger, clock),
         )
         self._metrics = Metrics(lambda: self._group_commit.waiting)
-        self._health = Health(settings, store, self.tokens, self._metrics)
+        self._health = Health(
+            settings, store, self.tokens, self._metrics, lambda: self._group_commit.is_up
+        )
         self._ingest = Ingest(settings, self._interfaces, self._group_commit, clock, self._refused)
         self._background: list[asyncio.Task[Any]] = []
         self._api: asyncio.Task[Any] | None = None
@@ -174,6 +176,7 @@ class _Server(Server):
 def serve(app: App, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; ``ready`` is told the server's address once it listens."""
     settings = app.settings
+    allow_many()
     config = Config(
         app,
         host=settings.host,

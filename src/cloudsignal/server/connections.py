@@ -1,6 +1,8 @@
 """Connections: what HTTP itself answers, and how long a client may take to say what it wants."""
 
 import asyncio
+import resource
+from contextlib import suppress
 from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -63,6 +65,17 @@ class _Joined:
         if self._written:
             self._transport.write(b"".join(self._written))
             self._written.clear()
+
+
+def allow_many() -> None:
+    """Let this process have as many files open as it may: each connection is one.
+
+    Most systems begin with 1024, for the sake of programs that use select(2), and let every program
+    raise that by itself. Where it stays so low, a thousand idle clients lock all others out.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # Some systems say "infinity" and don't mean it.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def close_stalled(connections: set[Any], timeout_s: float) -> None:

@@ -89,6 +89,11 @@ class GroupCommit:
         self._process.kill()
         await asyncio.to_thread(self._process.wait)
 
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a writer to give posts to."""
+        return self._link is not None
+
     def append(self, arrival: Arrival) -> "asyncio.Future[Receipt]":
         """Put a post on its way to the disk.
 
@@ -152,7 +157,15 @@ class GroupCommit:
 
     def _restart(self) -> None:
         if not self._stopping:
-            self._restarting = self._loop.create_task(self.start())
+            self._restarting = self._loop.create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        try:
+            await self.start()
+        except OSError as error:
+            # No more processes or files just now: that passes, and then posts have to flow again.
+            self._failed(f"the writer's process cannot be started: {error}")
+            self._loop.call_later(RESTART_S, self._restart)
 
 
 class _Link(asyncio.Protocol):

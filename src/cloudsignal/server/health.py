@@ -21,11 +21,20 @@ _JSON: Final = "application/json"
 class Health:
     """``/healthz`` and ``/readyz`` for anyone, ``/metrics`` for near addresses and token holders."""
 
-    def __init__(self, settings: Settings, store: Store, tokens: Tokens, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        tokens: Tokens,
+        metrics: Metrics,
+        writes: Callable[[], bool],
+    ) -> None:
+        """``writes`` tells whether there is a writer to give posts to."""
         self._settings = settings
         self._store = store
         self._tokens = tokens
         self._metrics = metrics
+        self._writes = writes
         self.paths: dict[str, Callable[[Scope], Awaitable[Answer]]] = {
             "/healthz": self._alive,
             "/readyz": self._ready,
@@ -48,9 +57,11 @@ class Health:
 
     async def _ready(self, scope: Scope) -> Answer:
         try:
-            position = await asyncio.to_thread(self._store.reading.last_position)
+            position = await asyncio.to_thread(self._store.check)
         except StoreUnavailable:
             return 503, _JSON, b'{"status":"the store cannot be read just now"}'
+        if not self._writes():
+            return 503, _JSON, b'{"status":"the store cannot be written just now"}'
         return 200, _JSON, msgspec.json.encode({"status": "ready", "position": position})
 
     async def _figures(self, scope: Scope) -> Answer:

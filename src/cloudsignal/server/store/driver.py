@@ -64,6 +64,14 @@ def connect(path: Path, *, cache_kib: int) -> sqlite3.Connection:
     return connection
 
 
+def number_of(path: Path) -> int:
+    """The number by which the system knows the file at a path. Raises OperationalError."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        raise sqlite3.OperationalError(f"{path} is gone") from None
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn what the driver says of a store that is away into StoreUnavailable."""

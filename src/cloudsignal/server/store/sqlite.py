@@ -54,6 +54,7 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._file = 0
 
     def close(self) -> None:
         """Give the connection back; the next transaction opens another one."""
@@ -71,6 +72,7 @@ class Writer:
         """
         try:
             with driver.translated():
+                self._leave_what_moved()
                 self._open().execute("BEGIN IMMEDIATE")
                 yield
                 self._open().execute("COMMIT")
@@ -78,10 +80,17 @@ class Writer:
             self.close()
             raise
 
+    def _leave_what_moved(self) -> None:
+        """Close a file that is not the store any more: moved away, deleted, or replaced by another.
+
+        It could still be written to, and nobody would ever find what was acknowledged.
+        """
+        if self._connection is not None and driver.number_of(self._path) != self._file:
+            self.close()
+
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            if not self._path.exists():
-                raise sqlite3.OperationalError(f"{self._path} is gone")
+            self._file = driver.number_of(self._path)
             self._connection = driver.connect(self._path, cache_kib=driver.WRITER_CACHE_KIB)
         return self._connection
 

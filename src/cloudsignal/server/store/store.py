@@ -1,6 +1,7 @@
 """A store, opened: its verbs in one place."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DatabaseError
@@ -18,7 +19,8 @@ class Store:
     ``append`` is for one thread; ``access`` and ``reading`` are for any number of them.
     """
 
-    def __init__(self, engine: Engine, writer: Writer) -> None:
+    def __init__(self, path: Path, engine: Engine, writer: Writer) -> None:
+        self._path = path
         self._engine = engine
         self._writer = writer
         self.access = Access(engine)
@@ -37,6 +39,13 @@ class Store:
         ``progress`` is told after every batch how many signals of how many have been folded.
         """
         return rebuilding.rebuild(self._engine, progress=progress)
+
+    def check(self) -> int:
+        """The newest position, if the store is there. Raises StoreUnavailable."""
+        # What is open could be read long after the file is gone.
+        with driver.translated():
+            driver.number_of(self._path)
+        return self.reading.last_position()
 
     def close(self) -> None:
         """Give every connection back."""
@@ -68,4 +77,4 @@ def open_store(url: str) -> Store:
     except BaseException:
         engine.dispose()
         raise
-    return Store(engine, Writer(path))
+    return Store(path, engine, Writer(path))
