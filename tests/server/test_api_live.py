@@ -143,6 +143,23 @@ def test_stopping_the_server_ends_the_stream(make_server: MakeServer) -> None:
         assert client.response.read() == b""  # ended, and not broken off
 
 
+def test_one_who_does_not_read_keeps_no_server_from_stopping(make_server: MakeServer) -> None:
+    server = make_server("--shutdown-s", "1").start()
+    key = server.interface()
+    for _ in range(12):
+        assert server.post({"apikey": key, **signal(padding="x" * 900_000)}).status == 200
+    request = (
+        f"GET {LIVE}?after=0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token()}\r\n"
+    )
+    with server.connect() as connection:
+        connection.sendall(f"{request}\r\n".encode())
+        assert connection.recv(12) == b"HTTP/1.1 200"
+
+        assert server.terminate(deadline_s=10) == 0
+
+    assert "Traceback" not in server.stderr
+
+
 def test_many_follow_at_the_same_time(server: Server, key: str) -> None:
     clients = [Following(server).begin() for _ in range(20)]
     positions = [post(server, key) for _ in range(5)]

@@ -53,7 +53,8 @@ class Live:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until the client hangs up, its token is revoked, or the server stops."""
-        with self._followers.place():
+        # Cancelled when the server stops and the client does not read: there is nobody to tell.
+        with self._followers.place(), suppress(asyncio.CancelledError):
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(self._send(send)),
