@@ -120,6 +120,19 @@ def test_every_usual_form_of_a_post_is_accepted(
     assert answer.status == 200, answer
 
 
+def test_what_looks_like_an_offer_of_http_2_in_a_body_leaves_its_length_as_it_is(
+    server: Server, key: str
+) -> None:
+    # Were the body to grow, its end would be read as another request: somebody else's, by a proxy.
+    another = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    body = b"Upgrade: h2c\r\n" * 5 + another
+    with contextlib.closing(server.connect()) as connection:
+        connection.sendall(head(len(body)) + body)
+        refused(read_answer(connection), "invalid_json", 400)
+        connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_answer(connection, "GET").json["status"] == "ready"
+
+
 def test_a_query_after_the_path_is_ignored(server: Server, key: str) -> None:
     assert server.post({"apikey": key} | signal(), path=ENDPOINT + "?from=mis").status == 200
 

@@ -11,6 +11,8 @@ from cloudsignal.protocol.refusals import refuse
 
 HTTP_2: Final = b"pgrade: h2c\r\n"
 """How clients offer HTTP/2, whose letter case is that of all clients known to do it."""
+HTTP_2_UNHEARD: Final = b"pgradf: h2c\r\n"
+"""The same to no effect, and of the same length: it may stand in a body, whose length is given."""
 
 
 class Connection(HttpToolsProtocol):
@@ -25,9 +27,7 @@ class Connection(HttpToolsProtocol):
         """A client sent something."""
         # Java's own client offers HTTP/2 with its posts, as `curl --http2` does. We don't take it up,
         # but the parser would leave the body to whoever did. In JSON this text cannot occur.
-        if HTTP_2 in data:
-            data = data.replace(HTTP_2, b"pgrade-Offered: h2c\r\n")
-        super().data_received(data)
+        super().data_received(data.replace(HTTP_2, HTTP_2_UNHEARD))
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, and hang up."""
