@@ -161,6 +161,17 @@ class ReadingContract:
                 page = store.reading.signals(after=after, limit=limit)
                 assert page == whole[start : start + limit]
 
+    @pytest.mark.parametrize("count", [0, 1, 2, 4, 5, 99])
+    def test_the_newest_signals_stand_beyond_a_position_though_there_are_gaps(
+        self, store: Store, count: int
+    ) -> None:
+        store.append([arrival(report(), report(), report(minute=1))])
+        store.append([arrival(report(), report(minute=2), report(minute=3))])
+
+        before = store.reading.position_before(count)
+
+        assert len(store.reading.signals(after=before, limit=100)) == min(count, 4)
+
     def test_a_page_ends_with_the_signal_that_makes_it_large(self, store: Store) -> None:
         [answer] = store.append(
             [arrival(*(report(item=str(n), extra="x" * 1000) for n in range(4)))]
