@@ -35,6 +35,20 @@ def version() -> None:
 def main() -> None:
     """Run the command line. What goes wrong is said in a sentence, and the exit code is 1."""
     try:
-        app()
+        for word in sys.argv[1:]:
+            _check_encoding(word)
+        app(prog_name="cloudsignal")
     except Failed as error:
         sys.exit(fail(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == __name__.partition(".")[0]:
+            raise
+        needed = f"{error.name} is missing: pip install 'cloudsignal[server]' brings it"
+        sys.exit(fail(Failed(needed)))
+
+
+def _check_encoding(word: str) -> None:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise Failed(f"{word!a} is not valid UTF-8") from None

@@ -1,16 +1,24 @@
 """Who may speak: ``cloudsignal partner``, ``interface`` and ``token``."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
+import msgspec
 import typer
 
 from cloudsignal.cli.output import (
+    ENDPOINT,
+    NUMBER_MAX,
     Config,
     Database,
     Failed,
     Json,
+    curl_line,
+    iso,
     opened,
     print_json,
     print_table,
@@ -19,32 +27,45 @@ from cloudsignal.cli.output import (
 
 if TYPE_CHECKING:
     from cloudsignal.server.keys import Keyring
-    from cloudsignal.server.store.access import Access, Interface
+    from cloudsignal.server.settings import Settings
+    from cloudsignal.server.store.access import Access, Interface, Partner, Token
 
 HOUR_US: Final = 3600 * 1_000_000
+OVERLAP_HOURS_MAX: Final = 8760.0
 NAME_MAX: Final = 255
 
 partner = typer.Typer(help="Print partners.", no_args_is_help=True)
 interface = typer.Typer(help="CloudSignal API interfaces and their keys.", no_args_is_help=True)
 token = typer.Typer(help="Bearer tokens for the API.", no_args_is_help=True)
 
-Number = Annotated[int, typer.Argument(metavar="INTERFACE", help="The interface's number.")]
+Number = Annotated[
+    int,
+    typer.Argument(metavar="INTERFACE", min=1, max=NUMBER_MAX, help="The interface's number."),
+]
 GivenKey = Annotated[
     str | None,
     typer.Option("--apikey", metavar="32-HEX", help="The key to use, instead of a new one."),
 ]
 
 
+class Desk(NamedTuple):
+    """Where access is given: who may speak, how keys are digested, the time, and the settings."""
+
+    access: "Access"
+    keyring: "Keyring"
+    now: int
+    settings: "Settings"
+
+
 @contextmanager
-def _access(database: str | None, config: Any) -> Iterator[tuple["Access", "Keyring", int]]:
-    """Who may speak, how keys are digested, and the time."""
+def _desk(database: str | None, config: Path | None) -> Iterator[Desk]:
     with opened(database, config) as (store, settings):
         from cloudsignal.server import clock
         from cloudsignal.server.keys import Keyring, secret_of
 
         keyring = Keyring(secret_of(settings))
         keyring.check(store)
-        yield store.access, keyring, clock.now()
+        yield Desk(store.access, keyring, clock.now(), settings)
 
 
 @partner.command("create")
@@ -52,32 +73,28 @@ def create_partner(
     name: str, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
     """Add a print partner."""
-    with _access(database, config) as (access, _, now):
-        made = access.create_partner(_checked_name(name), now=now)
+    with _desk(database, config) as desk:
+        made = desk.access.create_partner(_checked_name(name), now=desk.now)
     if json:
-        print_json({"partner": made.name, "id": made.id})
+        print_json(_partner_view(made))
     else:
         print(f"Print partner {made.name} is there. Next: an interface for its signals:")
-        print(f"  cloudsignal interface create --partner '{made.name}'")
+        print(f"  cloudsignal interface create --partner {quote(made.name)}")
 
 
 @partner.command("list")
 def list_partners(json: Json = False, database: Database = None, config: Config = None) -> None:
     """List the print partners."""
-    with _access(database, config) as (access, _, _now):
-        found = access.partners()
+    with _desk(database, config) as desk:
+        found = desk.access.partners()
     if json:
-        print_json(
-            [
-                {"partner": each.name, "id": each.id, "created": shown(each.created)}
-                for each in found
-            ]
-        )
+        print_json([_partner_view(each) for each in found])
     else:
         print_table(
             "Print partners",
-            ["name", "since"],
+            ["name", "since, UTC"],
             [[each.name, shown(each.created)] for each in found],
+            wrapping=("name",),
         )
 
 
@@ -102,47 +119,51 @@ def create_interface(
 ) -> None:
     """Add an interface for a print partner, and show its key: this once."""
     key = _checked_key(apikey)
-    with _access(database, config) as (access, keyring, now):
-        made = access.create_interface(
-            access.partner(partner_name),
-            keyring.digest(key),
+    with _desk(database, config) as desk:
+        made = desk.access.create_interface(
+            desk.access.partner(partner_name),
+            desk.keyring.digest(key),
             timezone=_checked_zone(timezone),
             allow=_checked_addresses(allow or []),
             test=test,
-            now=now,
+            now=desk.now,
         )
-    _show_key(made, key, json)
+    if json:
+        print_json(_interface_view(made) | {"apikey": key})
+        return
+    _print_key(made, key)
+    print("Its signals are posted to this server's")
+    print(f"\n  {ENDPOINT}\n\nfor instance, if the server listens as it is set here:\n")
+    print(curl_line(_address(desk.settings), key))
 
 
 @interface.command("list")
 def list_interfaces(json: Json = False, database: Database = None, config: Config = None) -> None:
     """List the interfaces; keys are never shown again."""
-    with _access(database, config) as (access, _, now):
-        found = access.interfaces()
-        keys = access.apikeys()
-    valid: dict[int, int] = {}
-    for key in keys:
-        if key.expires is None or key.expires > now:
-            valid[key.interface] = valid.get(key.interface, 0) + 1
+    with _desk(database, config) as desk:
+        found = desk.access.interfaces()
+        keys = desk.access.apikeys()
+    valid = Counter(key.interface for key in keys if key.expires is None or key.expires > desk.now)
     if json:
-        print_json([_described(each) | {"keys": valid.get(each.id, 0)} for each in found])
+        print_json([_interface_view(each) | {"keys": valid[each.id]} for each in found])
         return
     print_table(
         "Interfaces",
-        ["interface", "print partner", "state", "keys", "test", "time zone", "allowed", "since"],
+        ["no.", "print partner", "state", "keys", "test", "time zone", "allowed", "since, UTC"],
         [
             [
                 str(each.id),
                 each.partner_name,
                 each.state,
-                str(valid.get(each.id, 0)),
+                str(valid[each.id]),
                 "test" if each.test else "",
                 each.timezone,
-                ", ".join(each.allow) or "anyone",
-                shown(each.created),
+                " ".join(each.allow),
+                shown(each.created)[:10],
             ]
             for each in found
         ],
+        wrapping=("print partner", "time zone", "allowed"),
     )
 
 
@@ -150,7 +171,12 @@ def list_interfaces(json: Json = False, database: Database = None, config: Confi
 def rotate_interface(
     number: Number,
     overlap_hours: Annotated[
-        float, typer.Option(min=0, help="For how long the old key stays valid beside the new one.")
+        float,
+        typer.Option(
+            min=0,
+            max=OVERLAP_HOURS_MAX,
+            help="For how long the old key stays valid beside the new one.",
+        ),
     ] = 24.0,
     apikey: GivenKey = None,
     json: Json = False,
@@ -159,10 +185,16 @@ def rotate_interface(
 ) -> None:
     """Give an interface a new key, and show it: this once. The old one expires after the overlap."""
     key = _checked_key(apikey)
-    with _access(database, config) as (access, keyring, now):
-        expires = now + int(overlap_hours * HOUR_US)
-        made = access.rotate_key(number, keyring.digest(key), expires=expires, now=now)
-    _show_key(made, key, json, old_key_expires=shown(expires))
+    with _desk(database, config) as desk:
+        _check_usable(desk.access, number)
+        expires = desk.now + int(overlap_hours * HOUR_US)
+        digest = desk.keyring.digest(key)
+        made = desk.access.rotate_key(number, digest, expires=expires, now=desk.now)
+    if json:
+        print_json(_interface_view(made) | {"apikey": key, "old_key_expires": iso(expires)})
+        return
+    _print_key(made, key)
+    print(f"The old key works until {shown(expires)} UTC.")
 
 
 @interface.command("disable")
@@ -170,8 +202,9 @@ def disable_interface(
     number: Number, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
     """Close an interface: its keys get 403 until it is enabled again."""
-    with _access(database, config) as (access, _, _now):
-        changed = access.set_disabled(number, True)
+    with _desk(database, config) as desk:
+        _check_usable(desk.access, number)
+        changed = desk.access.set_disabled(number, True)
     _show_state(changed, json)
 
 
@@ -180,8 +213,9 @@ def enable_interface(
     number: Number, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
     """Open a disabled interface again."""
-    with _access(database, config) as (access, _, _now):
-        changed = access.set_disabled(number, False)
+    with _desk(database, config) as desk:
+        _check_usable(desk.access, number)
+        changed = desk.access.set_disabled(number, False)
     _show_state(changed, json)
 
 
@@ -190,8 +224,8 @@ def revoke_interface(
     number: Number, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
     """Close an interface for good: its keys get 403 for ever."""
-    with _access(database, config) as (access, _, now):
-        changed = access.revoke(number, now=now)
+    with _desk(database, config) as desk:
+        changed = desk.access.revoke(number, now=desk.now)
     _show_state(changed, json)
 
 
@@ -209,8 +243,8 @@ def create_token(
     from cloudsignal.server.keys import new_token
 
     made = new_token()
-    with _access(database, config) as (access, keyring, now):
-        access.create_token(_checked_name(name), role, keyring.digest(made), now=now)
+    with _desk(database, config) as desk:
+        desk.access.create_token(_checked_name(name), role, desk.keyring.digest(made), now=desk.now)
     if json:
         print_json({"name": name, "role": role, "token": made})
     else:
@@ -221,22 +255,16 @@ def create_token(
 @token.command("list")
 def list_tokens(json: Json = False, database: Database = None, config: Config = None) -> None:
     """List the tokens; they themselves are never shown again."""
-    with _access(database, config) as (access, _, _now):
-        found = access.tokens()
-    rows = [
-        {
-            "name": each.name,
-            "role": each.role,
-            "created": shown(each.created),
-            "revoked": shown(each.revoked),
-        }
-        for each in found
-    ]
+    with _desk(database, config) as desk:
+        found = desk.access.tokens()
     if json:
-        print_json(rows)
+        print_json([_token_view(each) for each in found])
     else:
         print_table(
-            "Tokens", ["name", "role", "since", "revoked"], [list(row.values()) for row in rows]
+            "Tokens",
+            ["name", "role", "since, UTC", "revoked, UTC"],
+            [[each.name, each.role, shown(each.created), shown(each.revoked)] for each in found],
+            wrapping=("name",),
         )
 
 
@@ -245,42 +273,58 @@ def revoke_token(
     name: str, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
     """End a token: from now on it gets 401."""
-    with _access(database, config) as (access, _, now):
-        ended = access.revoke_token(name, now=now)
+    with _desk(database, config) as desk:
+        ended = desk.access.revoke_token(name, now=desk.now)
     if json:
-        print_json({"name": ended.name, "revoked": shown(ended.revoked)})
+        print_json(_token_view(ended))
     else:
         print(f"Token {ended.name} is revoked.")
 
 
-def _described(each: "Interface") -> dict[str, Any]:
+def _partner_view(partner: "Partner") -> Any:
+    from cloudsignal.server.views import partner_view
+
+    return partner_view(partner)
+
+
+def _interface_view(interface: "Interface") -> dict[str, Any]:
+    from cloudsignal.server.views import interface_view
+
+    view: dict[str, Any] = msgspec.to_builtins(interface_view(interface))
+    return view
+
+
+def _token_view(token: "Token") -> dict[str, Any]:
     return {
-        "interface": each.id,
-        "partner": each.partner_name,
-        "state": each.state,
-        "test": each.test,
-        "timezone": each.timezone,
-        "allow": each.allow,
-        "created": shown(each.created),
+        "name": token.name,
+        "role": token.role,
+        "created": iso(token.created),
+        "revoked": iso(token.revoked),
     }
 
 
-def _show_key(made: "Interface", key: str, json: bool, **more: str) -> None:
-    if json:
-        print_json(_described(made) | {"apikey": key} | more)
-        return
+def _print_key(made: "Interface", key: str) -> None:
     test = ", a test interface" if made.test else ""
     print(f"Interface {made.id} of {made.partner_name}{test}. Its key, shown this once:\n")
     print(f"  {key}\n")
-    if "old_key_expires" in more:
-        print(f"The old key works until {more['old_key_expires']}.")
+
+
+def _address(settings: "Settings") -> str:
+    """Where the server is asked on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def _show_state(changed: "Interface", json: bool) -> None:
     if json:
-        print_json(_described(changed))
+        print_json(_interface_view(changed))
     else:
         print(f"Interface {changed.id} of {changed.partner_name} is {changed.state}.")
+
+
+def _check_usable(access: "Access", number: int) -> None:
+    if access.interface(number).state == "revoked":
+        raise Failed(f"interface {number} is revoked for good: create another one")
 
 
 def _checked_name(name: str) -> str:

@@ -1,16 +1,20 @@
 """Looking at items, orders and the log; folding the items again."""
 
+import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from cloudsignal.cli.output import (
+    NUMBER_MAX,
     Config,
     Database,
     Failed,
     Json,
     opened,
+    plain,
     print_json,
     print_json_line,
     print_table,
@@ -28,8 +32,6 @@ signals = typer.Typer(help="The log of signals.", no_args_is_help=True)
 POLL_S: Final = 0.5
 """How often ``signals tail --follow`` looks for more."""
 PAGE: Final = 500
-ORDER_ITEMS_MAX: Final = 1000
-"""How many items of an order are shown."""
 
 
 @item.command("show")
@@ -44,10 +46,10 @@ def show_item(
     with opened(database, config) as (store, _):
         from cloudsignal.server.views import item_view
 
-        stored = store.reading.item(order, item)
+        stored, signals = store.reading.item_with_signals(order, item)
         if stored is None:
-            raise Failed(f"no signal has come for item {item} of order {order}")
-        view = item_view(stored, store.reading.signals_of(order, item))
+            raise Failed(f"no signal has come for item {plain(item)} of order {plain(order)}")
+        view = item_view(stored, signals)
     if json:
         print_json(view)
     else:
@@ -60,40 +62,44 @@ def show_order(
 ) -> None:
     """Show the items of an order."""
     with opened(database, config) as (store, _):
-        from cloudsignal.server.store.reading import ItemQuery
         from cloudsignal.server.views import order_view
 
-        stored = store.reading.items(ItemQuery(order=order, limit=ORDER_ITEMS_MAX))
-        if not stored:
-            raise Failed(f"no signal has come for order {order}")
-        view = order_view(order, stored)
+        stored = store.reading.order(order)
+        if stored is None:
+            raise Failed(f"no signal has come for order {plain(order)}")
+        view = order_view(order, stored.items, stored.states)
+    if len(view.items) < sum(view.states.values()):
+        note = f"only the {len(view.items)} items that changed last are shown"
+        print(f"cloudsignal: {note}", file=sys.stderr)
     if json:
         print_json(view)
         return
     print_table(
-        f"Order {view.order}",
-        ["item", "print partner", "state", "tracking", "findings", "updated"],
+        f"Order {view.order}: {_counted(view.states)}",
+        ["item", "print partner", "state", "tracking", "findings", "updated, UTC"],
         [
             [
                 each.item,
                 each.partner,
                 _state(each),
-                ", ".join(parcel.tracking for parcel in each.parcels),
-                ", ".join(each.findings),
-                each.updated[:19],
+                " ".join(parcel.tracking for parcel in each.parcels),
+                " ".join(each.findings),
+                _moment(each.updated)[:16],
             ]
             for each in view.items
         ],
+        wrapping=("item", "print partner", "tracking", "findings"),
     )
 
 
 @signals.command("tail")
 def tail_signals(
     lines: Annotated[
-        int, typer.Option("--lines", "-n", min=0, help="How many to begin with.")
+        int, typer.Option("--lines", "-n", min=0, max=NUMBER_MAX, help="How many to begin with.")
     ] = 10,
     after: Annotated[
-        int | None, typer.Option(min=0, help="Begin after this position instead.")
+        int | None,
+        typer.Option(min=0, max=NUMBER_MAX, help="Begin after this position instead."),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     json: Json = False,
@@ -101,24 +107,21 @@ def tail_signals(
     config: Config = None,
 ) -> None:
     """Print the newest signals, a line each."""
-    with opened(database, config) as (store, _):
+    with opened(database, config) as (store, _), suppress(KeyboardInterrupt):
         from cloudsignal.server.views import signal_view
 
-        position = store.reading.last_position() - lines if after is None else after
+        position = store.reading.position_before(lines) if after is None else after
         while True:
-            page = store.reading.signals(after=max(position, 0), limit=PAGE)
+            page = store.reading.signals(after=position, limit=PAGE)
             for logged in page:
                 view = signal_view(logged)
                 print_json_line(view) if json else print(_line(view), flush=True)
                 position = logged.position
-            if len(page) == PAGE:
+            if page:
                 continue
             if not follow:
                 return
-            try:
-                time.sleep(POLL_S)
-            except KeyboardInterrupt:
-                return
+            time.sleep(POLL_S)
 
 
 def rebuild(json: Json = False, database: Database = None, config: Config = None) -> None:
@@ -152,6 +155,15 @@ def _progress() -> "Progress":
     return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
 
 
+def _counted(states: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in states.items())
+
+
+def _moment(instant: str) -> str:
+    """An instant as views have it, to the second."""
+    return instant[:19].replace("T", " ")
+
+
 def _state(view: "ItemView") -> str:
     return view.state + (", delayed" if view.delayed else "") + (", test" if view.test else "")
 
@@ -170,26 +182,27 @@ def _print_item(view: "ItemView") -> None:
     }
     for name, value in facts.items():
         if value:
-            print(f"{name:>14}  {value}")
+            print(f"{name:>14}  {plain(value)}")
     print()
     print_table(
         "Signals",
-        ["position", "type", "happened", "received", "findings"],
+        ["no.", "type", "happened, UTC", "received, UTC", "findings"],
         [
             [
                 str(each.position),
                 each.type,
-                each.datetime[:19],
-                each.received[:19],
-                ", ".join(each.findings or []),
+                _moment(each.datetime),
+                _moment(each.received)[:16],
+                " ".join(each.findings or []),
             ]
             for each in view.signals or []
         ],
+        wrapping=("findings",),
     )
 
 
 def _line(view: "SignalView") -> str:
-    return (
-        f"{view.position:>9}  {view.received[:19]}  {view.type:<14}  {view.order}  {view.item}"
+    return plain(
+        f"{view.position:>9}  {_moment(view.received)}  {view.type:<14}  {view.order}  {view.item}"
         f"  {view.partner}{'  test' if view.test else ''}"
     )

@@ -1,10 +1,10 @@
 """How commands speak: tables for people, JSON for programs, a sentence when something is wrong."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
@@ -28,6 +28,11 @@ Config = Annotated[
 ]
 
 
+ENDPOINT: Final = "/cloudsignal/2.0/status/"
+NUMBER_MAX: Final = (1 << 63) - 1
+"""The largest number that a store can look for."""
+
+
 class Failed(Exception):
     """The command cannot do what it was asked; the message says why and what to do."""
 
@@ -49,25 +54,57 @@ def print_json_line(value: Any) -> None:
     print(msgspec.json.encode(value).decode(), flush=True)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table for people."""
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    wrapping: Collection[str] = (),
+) -> None:
+    """A table for people. Columns without a value are left out; ``wrapping`` ones give way first."""
+    if not rows:
+        print(f"{title}: none")
+        return
     # Imported by those who print: a server has no table to draw, and a tenth of a second to save.
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    print(plain(title))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    used = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    for index in used:
+        name = columns[index]
+        table.add_column(name, overflow="fold", no_wrap=name not in wrapping)
     for row in rows:
-        table.add_row(*row)
-    Console(highlight=False).print(table)
+        table.add_row(*(plain(row[index]) for index in used))
+    Console(markup=False, emoji=False, highlight=False).print(table)
+
+
+def plain(text: str) -> str:
+    """What others wrote, with escapes for what would command a terminal instead of being shown."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+def iso(instant: int | None) -> str | None:
+    """An instant for programs: ISO 8601 with offset."""
+    from cloudsignal.protocol import datetimes
+
+    return None if instant is None else datetimes.write(instant)
 
 
 def shown(instant: int | None) -> str:
     """An instant for people, to the second, in UTC."""
-    from cloudsignal.protocol import datetimes
+    return (iso(instant) or "")[:19].replace("T", " ")
 
-    return "" if instant is None else datetimes.write(instant)[:19].replace("T", " ") + " UTC"
+
+def curl_line(address: str, key: str) -> str:
+    """A command that sends a first signal, ready to be pasted."""
+    from cloudsignal.protocol.signals import ItemRegistered, example
+
+    body = msgspec.json.encode({"apikey": key} | example(ItemRegistered)).decode()
+    return f"curl -i {address}{ENDPOINT} -H 'Content-Type: application/json' -d '{body}'"
 
 
 @contextmanager
@@ -81,24 +118,15 @@ def opened(database: str | None, config: Path | None) -> Iterator[tuple["Store",
 @contextmanager
 def open_store(settings: "Settings") -> Iterator["Store"]:
     """The store of these settings; its errors become sentences. Raises Failed."""
-    from cloudsignal.server.store import errors
+    from cloudsignal.server.settings import SettingsError
+    from cloudsignal.server.store.errors import StoreError
+    from cloudsignal.server.store.store import open_store as open_server_store
 
     try:
-        from cloudsignal.server.store.store import open_store as open_server_store
-    except ModuleNotFoundError as error:
-        raise _missing(error) from None
-    try:
-        store = open_server_store(settings.database)
-        try:
+        with closing(open_server_store(settings.database)) as store:
             yield store
-        finally:
-            store.close()
-    except errors.StoreError as error:
+    except (StoreError, SettingsError) as error:
         raise Failed(str(error)) from None
-
-
-def _missing(error: ModuleNotFoundError) -> Failed:
-    return Failed(f"{error.name} is missing: pip install 'cloudsignal[server]' brings it")
 
 
 def read_settings(flags: dict[str, Any], config: Path | None) -> "Settings":

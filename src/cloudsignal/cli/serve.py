@@ -4,12 +4,13 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
 from cloudsignal.cli.output import (
+    ENDPOINT,
     Config,
     Json,
+    curl_line,
     open_store,
     print_json,
     print_table,
@@ -113,7 +114,7 @@ def serve(
 
 @with_settings
 def settings(flags: dict[str, Any], config: Config = None, json: Json = False) -> None:
-    """Print the settings in force, each with where it can be set. Secrets are not shown."""
+    """Print the settings in force. Secrets are not shown."""
     in_force = read_settings(_typed(flags), config)
     from cloudsignal.server.settings import declared
 
@@ -128,15 +129,22 @@ def settings(flags: dict[str, Any], config: Config = None, json: Json = False) -
         return
     print_table(
         "Settings in force",
-        ["setting", "value", "variable", "what it does"],
+        ["setting", "value", "what it does"],
         [
-            [setting.name, _plain(values[setting.name]), setting.variable, setting.description]
+            [setting.name, _text(values[setting.name]), setting.description]
             for setting in declared()
         ],
+        wrapping=("value", "what it does"),
+    )
+    print(
+        "Each can be a flag (--queue-max), a variable (CLOUDSIGNAL_QUEUE_MAX) or a line\n"
+        "of the TOML file (queue_max = …); a secret cannot be a flag."
     )
 
 
-def _plain(value: Any) -> str:
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
@@ -156,11 +164,8 @@ def _first_key(store: "Store", keyring: "Keyring", now: int) -> str | None:
 def _greet(address: str, key: str) -> None:
     from cloudsignal.protocol.signals import ItemRegistered, example
 
-    endpoint = f"{address}/cloudsignal/2.0/status/"
-    body = msgspec.json.encode({"apikey": key} | example(ItemRegistered)).decode()
     print(f"\nThe store is new: it has a print partner now, {FIRST_PARTNER!r}, with an interface.")
-    print(f"\n  endpoint  {endpoint}\n  apikey    {key}   (shown this once)\n")
-    print("Send a first signal from another terminal:\n")
-    print(f"curl -i {endpoint} -H 'Content-Type: application/json' -d '{body}'\n")
+    print(f"\n  endpoint  {address}{ENDPOINT}\n  apikey    {key}   (shown this once)\n")
+    print(f"Send a first signal from another terminal:\n\n{curl_line(address, key)}\n")
     order = example(ItemRegistered)
     print(f"and look at the item: cloudsignal item show {order['order']} {order['item']}\n")
