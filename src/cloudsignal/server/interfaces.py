@@ -17,6 +17,8 @@ from cloudsignal.server.store.access import Interface, Key
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.store import Store
 
+RETRY_AFTER_S: Final = 1
+"""After how many seconds a sender may come back that met an absent store."""
 ADDRESSES_MAX: Final = 10_000
 """How many addresses with failed keys are remembered; the longest quiet one is forgotten first."""
 
@@ -60,17 +62,23 @@ class Interfaces:
     async def find(self, apikey: str, address: str) -> Caller:
         """The interface of a key that is not in memory: it may be a few moments old.
 
-        Raises Refusal: ``too_many_requests`` when the address has tried too many,
-        ``wrong_kind_of_key`` for a key of another kind, else ``unknown_key``.
+        Raises Refusal: ``too_many_requests`` when the address has tried too many, ``unavailable``
+        when the store is away, ``wrong_kind_of_key`` for a key of another kind, else ``unknown_key``.
         """
         self._failures.check(address)
         digest = self._keyring.digest(apikey)
-        if await asyncio.to_thread(self._store.access.find_key, digest):
-            await self.refresh()
-            if caller := self._callers.get(digest):
-                return caller
+        try:
+            caller, is_token = await asyncio.to_thread(self._look_up, digest)
+        except StoreUnavailable:
+            raise refuse(
+                "unavailable",
+                "the keys cannot be read just now: send this again in a moment",
+                retry_after_s=RETRY_AFTER_S,
+            ) from None
+        if caller is not None:
+            return caller
         self._failures.note(address)
-        if await asyncio.to_thread(self._store.access.find_token, digest):
+        if is_token:
             raise refuse(
                 "wrong_kind_of_key",
                 "this is an API token: signals need the key of a CloudSignal API interface",
@@ -81,6 +89,14 @@ class Interfaces:
             "this apikey is not known here: check it, and that it is the one of this server",
             at="apikey",
         )
+
+    def _look_up(self, digest: str) -> tuple[Caller | None, bool]:
+        """The interface of a key in the store, or whether it is an API token."""
+        if self._store.access.find_key(digest):
+            self.load()
+        caller = self._callers.get(digest)
+        is_token = caller is None and self._store.access.find_token(digest) is not None
+        return caller, is_token
 
     def admit(self, caller: Caller, address: str) -> None:
         """Raises Refusal when the interface is closed, the key expired, or the address not allowed."""

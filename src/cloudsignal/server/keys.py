@@ -3,6 +3,8 @@
 import os
 import re
 import secrets
+import tempfile
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -65,28 +67,28 @@ def secret_of(settings: Settings) -> str:
     store = path_of(settings.database)
     path = store.with_name(store.name + ".secret")
     try:
-        return _read_secret(path) or _make_secret(path)
+        if not path.exists():
+            _make_secret(path)
+        secret = path.read_text(encoding="ascii").strip()
     except OSError as error:
         raise SettingsError(f"the secret in {path} cannot be used: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"the secret in {path} cannot be used: it is not text") from None
+    if not secret:
+        raise SettingsError(f"the secret in {path} is empty: bring back the one of this store")
+    return secret
 
 
-def _read_secret(path: Path) -> str | None:
-    return path.read_text(encoding="ascii").strip() if path.exists() else None
-
-
-def _make_secret(path: Path) -> str:
+def _make_secret(path: Path) -> None:
     # Written aside and linked into place, so that of two programs that start together one wins and
     # the other reads a whole file.
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(SECRET_BYTES) + "\n")
-        file.flush()
-        os.fsync(descriptor)
+    descriptor, draft = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(SECRET_BYTES) + "\n")
+            file.flush()
+            os.fsync(descriptor)
+        with suppress(FileExistsError):
+            os.link(draft, path)
     finally:
-        draft.unlink()
-    return _read_secret(path) or ""
+        Path(draft).unlink()

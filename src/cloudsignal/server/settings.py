@@ -8,6 +8,7 @@ A secret can also be read from a file that ``CLOUDSIGNAL_…_FILE`` names.
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_type_hints
 
@@ -169,9 +170,36 @@ def read(
     values = _from_file(config, environment) | _from_environment(environment) | given
     try:
         # TOML and flags bring types, the environment only texts: both are read leniently.
-        return msgspec.convert(values, Settings, strict=False)
+        settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"a setting is not what it must be: {error}") from None
+        raise SettingsError(_told(error)) from None
+    _check(settings)
+    return settings
+
+
+def _told(error: msgspec.ValidationError) -> str:
+    """What is wrong, led by the name of the setting."""
+    fault, _, path = str(error).partition(" - at `$.")
+    name = path.rstrip("`")
+    return f"the setting {name} is not what it must be: {fault}"
+
+
+def _check(settings: Settings) -> None:
+    """What a setting's type does not say. Raises SettingsError."""
+    for name in ("trusted_proxies", "metrics_allow"):
+        for text in getattr(settings, name):
+            try:
+                ip_network(text, strict=False)
+            except ValueError:
+                advice = "write 192.0.2.7 or 192.0.2.0/24"
+                raise SettingsError(
+                    f"the setting {name} is not what it must be: {text!r} is neither an address nor a"
+                    f" network: {advice}"
+                ) from None
+    if settings.queue_max < settings.bundle_max:
+        raise SettingsError(
+            "the setting queue_max must be at least bundle_max, or large bundles never fit"
+        )
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -193,9 +221,14 @@ def _secret_of(setting: Setting, variable: str, path: str) -> str:
     if not setting.secret:
         raise SettingsError(f"{variable} is no setting: only a secret is read from a file")
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        secret = Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise SettingsError(f"{variable}: {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{variable}: {path} cannot be read: it is not text") from None
+    if not secret:
+        raise SettingsError(f"{variable}: {path} is empty")
+    return secret
 
 
 def parts(text: str) -> list[str]:
