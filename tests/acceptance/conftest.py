@@ -145,6 +145,10 @@ class Server:
     def start(self) -> "Server":
         """Start it, and wait until it listens."""
         self.launch()
+        return self.listen()
+
+    def listen(self) -> "Server":
+        """Wait until it listens."""
         self.address = eventually(self._listening, "the server does not say that it listens")
         self.host, port = HOST.fullmatch(self.address).groups()  # type: ignore[union-attr]
         self.port = int(port)

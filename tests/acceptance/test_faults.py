@@ -377,6 +377,23 @@ def test_a_store_that_is_gone_is_answered_503_until_it_is_back(make_server: Make
     keeps(server, ["before"])
 
 
+def test_a_store_that_is_damaged_is_answered_503_and_is_no_defect(make_server: MakeServer) -> None:
+    server = make_server().start()
+    key, token = server.interface(), server.token()
+    assert server.post(body_of(key)).status == 200
+    for path in files_of(server):
+        path.write_bytes(b"\xff" * path.stat().st_size)
+    for _ in range(2):
+        assert is_unavailable(server.post(body_of(key)))
+        assert is_unavailable(server.post(body_of("0" * 32)))
+        assert server.request("GET", "/readyz").status == 503
+        assert server.request("GET", "/healthz").status == 200
+        headers = {"Authorization": f"Bearer {token}"}
+        assert server.request("GET", "/api/v1/items", headers=headers).status == 503
+    assert "Traceback" not in server.stderr
+    assert server.terminate(END_S) == 0
+
+
 # ---- an end in order -----------------------------------------------------------------------------
 
 

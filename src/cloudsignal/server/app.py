@@ -105,6 +105,7 @@ class App:
             with suppress(asyncio.CancelledError):
                 await task
         await self._group_commit.stop()
+        self._lines.tell_left_out()
 
     def watch_connections(self, connections: set[Any]) -> None:
         """Hang up on clients that stall, from now on."""

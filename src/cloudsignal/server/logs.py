@@ -45,8 +45,9 @@ def configure(settings: Settings) -> Logger:
     handler = logging.StreamHandler()
     handler.setFormatter(ConsoleLine() if for_people else JsonLine())
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-    # uvicorn tells of its own process and start; what matters of it is said in our words.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # They tell of their own start and parts; what matters of it is said in our words.
+    for talkative in ("uvicorn.error", "alembic"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     return Logger()
 
 
@@ -90,9 +91,8 @@ class RefusedLines:
         """Log one refused post."""
         minute = self._clock() // MINUTE_US
         if minute != self._minute:
-            if self._lines > self._limit:
-                self._logger.warning("posts refused", left_out=self._lines - self._limit)
-            self._minute, self._lines = minute, 0
+            self.tell_left_out()
+            self._minute = minute
         self._lines += 1
         if self._lines > self._limit:
             return
@@ -104,6 +104,12 @@ class RefusedLines:
             address=address,
             **({"partner": caller.partner_name, "interface": caller.interface} if caller else {}),
         )
+
+    def tell_left_out(self) -> None:
+        """Log how many refused posts got no line of their own since this was last told."""
+        if self._lines > self._limit:
+            self._logger.warning("posts refused", left_out=self._lines - self._limit)
+        self._lines = 0
 
 
 class FailedLines:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool
 
 from cloudsignal.server.store import driver
@@ -61,8 +61,10 @@ def translated() -> Iterator[None]:
     try:
         with driver.translated():
             yield
-    except OperationalError as error:
-        raise driver.unavailable(error.orig) from error
+    except DatabaseError as error:
+        if found := driver.unavailable(error.orig):
+            raise found from error
+        raise
 
 
 def bring_up_to_date(engine: Engine) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
+from cloudsignal.server.store.errors import StoreDamaged, StoreUnavailable, StoreUnusable
 
 SCHEME: Final = "sqlite"
 BUSY_S: Final = 5.0
@@ -77,10 +77,17 @@ def translated() -> Iterator[None]:
     """Turn what the driver says of a store that is away into StoreUnavailable."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise unavailable(error) from error
+    except sqlite3.Error as error:
+        if found := unavailable(error):
+            raise found from error
+        raise
 
 
-def unavailable(cause: object) -> StoreUnavailable:
-    """The error that says so in a sentence."""
-    return StoreUnavailable(f"the store cannot be used just now: {cause}")
+def unavailable(cause: BaseException | None) -> StoreUnavailable | None:
+    """The error that says so in a sentence, unless the cause is a mistake of ours."""
+    if isinstance(cause, sqlite3.OperationalError):
+        return StoreUnavailable(f"the store cannot be used just now: {cause}")
+    # The class itself is what a damaged file raises; those below it tell of wrong statements.
+    if type(cause) is sqlite3.DatabaseError:
+        return StoreDamaged(str(cause))
+    return None

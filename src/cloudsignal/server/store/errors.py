@@ -9,6 +9,10 @@ class StoreUnavailable(StoreError):
     """The store cannot be read or written just now: full, locked, read-only, or gone."""
 
 
+class StoreDamaged(StoreUnavailable):
+    """What is in the store's file is no database, or not all of one."""
+
+
 class StoreUnusable(StoreError):
     """The store is not one this program can work with; the message says what to do."""
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DatabaseError
 
 from cloudsignal.server.store import database, driver, log, rebuilding
 from cloudsignal.server.store.access import Access
-from cloudsignal.server.store.errors import StoreUnusable
+from cloudsignal.server.store.errors import StoreDamaged, StoreUnusable
 from cloudsignal.server.store.reading import Reading
 from cloudsignal.server.store.sqlite import Writer
 
@@ -71,9 +70,9 @@ def open_store(url: str) -> Store:
     engine = database.create(path)
     try:
         database.bring_up_to_date(engine)
-    except DatabaseError as error:
+    except StoreDamaged as error:
         engine.dispose()
-        raise StoreUnusable(f"{path} is no cloudsignal store: {error.orig}") from None
+        raise StoreUnusable(f"{path} is no cloudsignal store: {error}") from None
     except BaseException:
         engine.dispose()
         raise
