@@ -1,0 +1,207 @@
+"""Settings: where each is read from, which counts, and what a mistake is told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudsignal.server import settings
+from cloudsignal.server.settings import Settings, SettingsError, declared, read
+
+
+def written(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / "settings.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+# ---- which counts ----
+
+
+@pytest.mark.parametrize(
+    ("flag", "variable", "line", "expected"),
+    [
+        (1, "2", "port = 3", 1),
+        (None, "2", "port = 3", 2),
+        (None, None, "port = 3", 3),
+        (None, None, "", 8000),
+        (1, None, "", 1),
+        (0, "2", "", 0),
+    ],
+)
+def test_a_flag_comes_before_the_environment_before_the_file_before_the_default(
+    tmp_path: Path, flag: int | None, variable: str | None, line: str, expected: int
+) -> None:
+    environment = {} if variable is None else {"CLOUDSIGNAL_PORT": variable}
+
+    found = read({"port": flag}, environment, written(tmp_path, line))
+
+    assert found.port == expected
+
+
+def test_nothing_set_is_the_defaults() -> None:
+    assert read({}, {}) == read(None, {"PATH": "/bin", "CLOUD": "x"}) == Settings()
+
+
+def test_the_file_is_named_by_the_flag_or_else_by_the_variable(tmp_path: Path) -> None:
+    path = written(tmp_path, "port = 1")
+    other = tmp_path / "other.toml"
+    other.write_text("port = 2")
+
+    assert read({}, {"CLOUDSIGNAL_CONFIG": str(path)}).port == 1
+    assert read({}, {"CLOUDSIGNAL_CONFIG": str(path)}, other).port == 2
+
+
+def test_the_partners_key_is_no_setting_of_the_server_and_no_mistake() -> None:
+    assert read({}, {"CLOUDSIGNAL_APIKEY": "x"}) == Settings()
+
+
+# ---- what may be written ----
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("port", "0", 0),
+        ("port", "65535", 65535),
+        ("strict_causes", "true", True),
+        ("strict_causes", "false", False),
+        ("strict_causes", "1", True),
+        ("read_timeout_s", "1.5", 1.5),
+        ("read_timeout_s", "2", 2.0),
+        ("host", "0.0.0.0", "0.0.0.0"),
+        ("log_format", "json", "json"),
+        ("metrics_allow", "192.0.2.0/24, ::1 ,", ("192.0.2.0/24", "::1")),
+        ("metrics_allow", "", ()),
+        ("trusted_proxies", "192.0.2.7", ("192.0.2.7",)),
+    ],
+)
+def test_the_environment_is_read_by_type(name: str, text: str, value: Any) -> None:
+    found = getattr(read({}, {f"CLOUDSIGNAL_{name.upper()}": text}), name)
+
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("port = 1", "port", 1),
+        ("strict_causes = true", "strict_causes", True),
+        ("read_timeout_s = 2", "read_timeout_s", 2.0),
+        ('metrics_allow = ["192.0.2.0/24", "::1"]', "metrics_allow", ("192.0.2.0/24", "::1")),
+        ("metrics_allow = []", "metrics_allow", ()),
+        ('secret = "hush"', "secret", "hush"),
+    ],
+)
+def test_the_file_is_toml(tmp_path: Path, line: str, name: str, value: Any) -> None:
+    assert getattr(read({}, {}, written(tmp_path, line)), name) == value
+
+
+# ---- secrets ----
+
+
+def test_a_secret_can_be_in_a_file_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("  hush\n")
+
+    assert read({}, {"CLOUDSIGNAL_SECRET_FILE": str(path)}).secret == "hush"
+
+
+@pytest.mark.parametrize("setting", [each for each in declared() if not each.secret], ids=str)
+def test_only_a_secret_is_read_from_a_file(tmp_path: Path, setting: settings.Setting) -> None:
+    path = tmp_path / "value"
+    path.write_text("1")
+
+    with pytest.raises(SettingsError, match="only a secret is read from a file"):
+        read({}, {f"{setting.variable}_FILE": str(path)})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot be read: No such file"), (b"", "is empty"), (b" \n", "is empty"),
+     (b"\xff\xfe", "is not text")],
+)  # fmt: skip
+def test_a_secrets_file_that_holds_none_is_refused(
+    tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(SettingsError, match=f"CLOUDSIGNAL_SECRET_FILE: .*{words}"):
+        read({}, {"CLOUDSIGNAL_SECRET_FILE": str(path)})
+
+
+# ---- mistakes ----
+
+
+@pytest.mark.parametrize(
+    "variable", ["CLOUDSIGNAL_QUEU_MAX", "CLOUDSIGNAL_", "CLOUDSIGNAL_FILE", "CLOUDSIGNAL_port"]
+)
+def test_an_unknown_variable_is_refused(variable: str) -> None:
+    with pytest.raises(SettingsError, match=f"{variable} is no setting: `cloudsignal settings`"):
+        read({}, {variable: "1"})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("queu_max = 1", "queu_max is no setting: `cloudsignal settings` lists them all"),
+        ("[server]\nport = 1", "server is no setting"),
+        ("port = ", "is not TOML"),
+        (b"\xff", "is not TOML"),
+    ],
+)
+def test_a_mistake_in_the_file_names_the_file(
+    tmp_path: Path, content: str | bytes, words: str
+) -> None:
+    with pytest.raises(SettingsError, match=r"settings\.toml") as caught:
+        read({}, {}, written(tmp_path, content))
+    assert words in str(caught.value)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.toml cannot be read: No such file"):
+        read({}, {}, tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("port", "http", "Expected `int`"),
+        ("port", "65536", "<= 65535"),
+        ("port", "-1", ">= 0"),
+        ("port", "", "Expected `int`"),
+        ("queue_max", "0", ">= 1"),
+        ("refresh_s", "6", "<= 5"),
+        ("refresh_s", "0", "> 0"),
+        ("refresh_s", "nan", "> 0"),
+        ("read_timeout_s", "soon", "Expected `float`"),
+        ("strict_causes", "maybe", "Expected `bool`"),
+        ("log_format", "xml", "'xml'"),
+        ("metrics_allow", "localhost", "'localhost' is neither an address nor a network"),
+        ("trusted_proxies", "192.0.2.300", "write 192.0.2.7 or 192.0.2.0/24"),
+        ("queue_max", "999", "must be at least bundle_max"),
+    ],
+)
+def test_a_bad_value_is_told_with_the_name_of_its_setting(name: str, text: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=f"^the setting {name} ") as caught:
+        read({}, {f"CLOUDSIGNAL_{name.upper()}": text})
+    assert words in str(caught.value)
+
+
+# ---- the declaration ----
+
+
+def test_every_setting_has_a_flag_a_variable_and_a_sentence() -> None:
+    names = [each.name for each in declared()]
+
+    assert names == list(Settings.__struct_fields__)
+    for each in declared():
+        assert each.flag == "--" + each.name.replace("_", "-")
+        assert each.variable == "CLOUDSIGNAL_" + each.name.upper()
+        assert each.description[0].islower()
+        assert not each.description.endswith(".")
+        assert each.default == getattr(Settings(), each.name)
+    assert [each.name for each in declared() if each.secret] == ["secret"]
