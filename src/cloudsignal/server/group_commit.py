@@ -76,14 +76,15 @@ class GroupCommit:
     async def stop(self) -> None:
         """Write what waits, then end the writer; one that cannot write just now is ended anyhow."""
         self._stopping = True
-        if self._link is None or self._process is None:
+        if self._process is None:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(END_S):
                 while self.waiting:
                     self._idle.clear()
                     await self._idle.wait()
-                self._link.close()
+                if self._link is not None:  # It may have ended meanwhile.
+                    self._link.close()
                 await asyncio.to_thread(self._process.wait)
         # No harm to what was acknowledged: a transaction is on disk as a whole, or not at all.
         self._process.kill()

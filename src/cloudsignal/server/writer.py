@@ -101,9 +101,12 @@ def start(url: str, group_max: int) -> tuple["subprocess.Popen[bytes]", socket.s
 def run(connection: socket.socket) -> None:
     """Write what comes until the server hangs up."""
     frames = Frames()
-    payloads = frames.feed(connection.recv(READ_BYTES))
-    if not payloads:
-        return
+    payloads: list[bytes] = []
+    while not payloads:
+        data = connection.recv(READ_BYTES)
+        if not data:
+            return
+        payloads = frames.feed(data)
     task = decode_task(payloads.pop(0))
     with closing(open_writer(task.url)) as writer:
         while True:
