@@ -632,7 +632,7 @@ def test_after_a_rotation_without_overlap_the_old_key_has_expired(server: Server
 
 def test_while_a_key_is_rotated_out_both_work_until_it_expires(server: Server) -> None:
     old, number = server.numbered_interface()
-    new = rotate(server, number, 2_500_000)
+    new = rotate(server, number, 3_000_000)
     for key in (new, old, new, old):
         assert server.post({"apikey": key} | signal()).status == 200
     refused(after_change(server, old, 403), "key_expired", 403)
@@ -645,14 +645,14 @@ def test_while_a_key_is_rotated_out_both_work_until_it_expires(server: Server) -
 def test_repeated_unknown_keys_get_429_while_a_good_key_keeps_flowing(
     make_server: MakeServer,
 ) -> None:
-    server = make_server("--failed-keys-max", "3", "--failed-keys-window-s", "2").start()
+    server = make_server("--failed-keys-max", "3", "--failed-keys-window-s", "4").start()
     key = server.interface()
     assert server.post({"apikey": key} | signal()).status == 200
     for _ in range(3):
         refused(server.post({"apikey": UNKNOWN_KEY} | signal()), "unknown_key", 401)
     answer = server.post({"apikey": UNKNOWN_KEY} | signal())
     refused(answer, "too_many_requests", 429)
-    assert 1 <= int(answer.headers["retry-after"]) <= 2
+    assert 1 <= int(answer.headers["retry-after"]) <= 4
     assert server.post({"apikey": key} | signal()).status == 200
 
     def is_over() -> bool:

@@ -35,6 +35,10 @@ from tests.acceptance.conftest import (
 READ_TIMEOUT_S = 0.3
 FLAGS = ("--read-timeout-s", str(READ_TIMEOUT_S), "--refused-lines-per-minute", "100000")
 CONNECTIONS = 10_000
+ENDLESS_PARTS = 3_000
+"""How many large parts an endless request is made of."""
+MEMORY_KIB_MAX = 32 * 1024
+"""By how much the server's memory may grow meanwhile."""
 OTHER_FILES = 500
 """How many files besides its connections a process may want to have open."""
 END_S = 10.0
@@ -131,15 +135,15 @@ def test_a_client_that_hangs_up_in_the_middle_harms_nobody(
 def test_a_client_that_hangs_up_before_the_answer_has_its_signal_stored_at_most_once(
     server: Server, key: str, leave: Callable[[socket.socket], None]
 ) -> None:
-    bodies = [body_of(key) for _ in range(20)]
-    before = position(server)
+    bodies = [body_of(key, note=fresh("note")) for _ in range(20)]
     for body in bodies:
         connection = server.connect()
         connection.sendall(head(len(body)) + body)
         leave(connection)
     repeats = sum(server.post(body).json["duplicates"] for body in bodies)
     assert repeats <= len(bodies)
-    assert position(server) == before + len(bodies)
+    found = notes(server)
+    assert [found.count(json.loads(body)["note"]) for body in bodies] == [1] * len(bodies)
     assert mistakes(server) == []
 
 
@@ -195,6 +199,46 @@ def test_a_client_between_its_posts_is_not_taken_for_one_that_stalls(
         assert ask(client, "POST", ENDPOINT, body_of(key), JSON).status == 200
         eventually(lambda: is_hung_up(stalled))
         assert ask(client, "POST", ENDPOINT, body_of(key), JSON).status == 200
+
+
+def memory_kib(server: Server) -> int:
+    """The most memory that the server has used."""
+    assert server.process is not None
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
+@pytest.mark.parametrize(
+    ("start", "part"),
+    [
+        pytest.param(b"POST /", b"x" * 65536, id="address"),
+        pytest.param(b"POST / HTTP/1.1\r\nHost: ", b"x" * 65536, id="value of a header"),
+        pytest.param(b"POST / HTTP/1.1\r\n", b"x" * 65536, id="name of a header"),
+        pytest.param(b"POST / HTTP/1.1\r\n", b"a: b\r\n" * 10_000, id="headers"),
+    ],
+)
+def test_a_head_without_end_is_hung_up_on_and_not_kept(
+    make_server: MakeServer, start: bytes, part: bytes
+) -> None:
+    server = make_server().start()
+    before = memory_kib(server)
+    with server.connect() as connection, contextlib.suppress(OSError):
+        connection.sendall(start)
+        for _ in range(ENDLESS_PARTS):
+            connection.sendall(part)
+        pytest.fail("the server listens for ever")
+    assert memory_kib(server) - before < MEMORY_KIB_MAX
+    assert server.post(body_of(server.interface())).status == 200
+
+
+def test_a_head_that_is_too_large_is_told_so(server: Server, key: str) -> None:
+    body = body_of(key)
+    assert server.post_raw(head(len(body), "X: " + "x" * 32_000) + body).status == 200
+    with server.connect() as connection:
+        connection.sendall(head(0)[:-2] + b"X: " + b"x" * 66_000)
+        answer = read_answer(connection)
+    assert (answer.status, answer.error["type"]) == (400, "invalid_http")
+    assert "head" in answer.error["info"]
 
 
 @contextlib.contextmanager
@@ -267,7 +311,7 @@ def keeps(server: Server, acknowledged: list[str]) -> None:
 
 
 def test_a_full_queue_is_answered_503_overloaded(make_server: MakeServer) -> None:
-    server = make_server("--queue-max", "5").start()
+    server = make_server("--queue-max", "5", "--bundle-max", "5").start()
     key = server.interface()
     heals(server, key)
     with concurrent.futures.ThreadPoolExecutor() as pool, locked(server) as other:
@@ -318,8 +362,11 @@ def test_a_store_that_is_read_only_is_answered_503_until_it_is_not(make_server: 
         path.chmod(0o444)
     # What is open stays open to it: a new process of the writer opens the files anew.
     os.kill(server.writer(), signals.SIGKILL)
-    eventually(lambda: "readonly" in server.stderr or not server.post(body_of(key)), "still 200")
-    assert is_unavailable(server.post(body_of(key)))
+
+    def is_noticed() -> bool:
+        return is_unavailable(server.post(body_of(key))) and "readonly" in server.stderr
+
+    eventually(is_noticed, "a read-only store is written to")
     assert server.item(told["order"], told["item"])["state"] == "registered", "it can be read"
     for path in files_of(server):
         path.chmod(0o644)
@@ -428,7 +475,7 @@ def test_at_sigterm_under_load_everything_accepted_is_answered(make_server: Make
 
 
 def test_after_sigterm_nobody_is_let_in(make_server: MakeServer) -> None:
-    server = make_server().start()
+    server = make_server("--shutdown-s", "2").start()
     with server.connect() as slow:
         slow.sendall(head(1000))
         assert server.process is not None

@@ -14,6 +14,9 @@ HTTP_2: Final = b"pgrade: h2c\r\n"
 HTTP_2_UNHEARD: Final = b"pgradf: h2c\r\n"
 """The same to no effect, and of the same length: it may stand in a body, whose length is given."""
 
+HEAD_BYTES_MAX: Final = 64 << 10
+"""How large the head of a request may be."""
+
 
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, with errors in the shape of all the others, and one write an answer."""
@@ -22,16 +25,29 @@ class Connection(HttpToolsProtocol):
         """A client is there."""
         joined = _Joined(cast(asyncio.Transport, transport), self.loop)
         super().connection_made(cast(asyncio.Transport, joined))
+        self._head_bytes = 0
 
     def data_received(self, data: bytes) -> None:
         """A client sent something."""
         # Java's own client offers HTTP/2 with its posts, as `curl --http2` does. We don't take it up,
         # but the parser would leave the body to whoever did. In JSON this text cannot occur.
+        before: Any = self.cycle  # None at first
+        is_body = before is not None and before.more_body
         super().data_received(data.replace(HTTP_2, HTTP_2_UNHEARD))
+        if is_body or self.cycle is not before:
+            self._head_bytes = 0
+            return
+        # No request has come of it yet, so it is a piece of one's head, which the parser keeps.
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+            self._refuse(f"the head of the request is larger than {HEAD_BYTES_MAX} bytes")
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, and hang up."""
-        body = refuse("invalid_http", "this is not HTTP, or not valid HTTP").body()
+        self._refuse("this is not HTTP, or not valid HTTP")
+
+    def _refuse(self, info: str) -> None:
+        body = refuse("invalid_http", info).body()
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[400] + head % len(body) + body)
         self.transport.close()

@@ -5,6 +5,7 @@ fifth of the time.
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from cloudsignal.server.store.errors import StoreDamaged, StoreUnavailable, Stor
 SCHEME: Final = "sqlite"
 BUSY_S: Final = 5.0
 """How long a connection waits for another program that holds the store."""
+BUSY_PAUSE_S: Final = 0.01
+"""How often it looks again where SQLite does not wait by itself."""
 WRITER_CACHE_KIB: Final = 24 * 1024
 """How much of the store the writing connection keeps in memory."""
 READER_CACHE_KIB: Final = 2 * 1024
@@ -50,8 +53,8 @@ def connect(path: Path, *, cache_kib: int) -> sqlite3.Connection:
         cached_statements=256,
     )
     try:
+        _begin_wal(connection)
         for pragma in (
-            "journal_mode=WAL",
             "synchronous=FULL",
             f"wal_autocheckpoint={WAL_PAGES}",
             f"cache_size=-{cache_kib}",
@@ -62,6 +65,21 @@ def connect(path: Path, *, cache_kib: int) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _begin_wal(connection: sqlite3.Connection) -> None:
+    # Once for every store, and the one thing that SQLite does not wait for others to let it do: of
+    # two programs that start together on a new store, one would be told that it is locked.
+    end = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(BUSY_PAUSE_S)
+        else:
+            return
 
 
 def number_of(path: Path) -> int:
