@@ -90,7 +90,7 @@ def test_processes_that_start_together_make_one_secret(settings: Settings, tmp_p
             stdout=subprocess.PIPE,
             text=True,
         )
-        for _ in range(4)
+        for _ in range(3)
     ]
     for process in processes:
         assert process.stdout is not None

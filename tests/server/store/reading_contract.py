@@ -106,11 +106,12 @@ class ReadingContract:
         newest_first = [str(hour) for hour in reversed(range(8))]
 
         for hour in range(8):
-            instant = NOON + hour * 60 * MINUTE
-            wanted = listed(store, since=instant)
-            assert wanted == [f"7/{each}" for each in newest_first if int(each) >= hour]
-            wanted = listed(store, until=instant)
-            assert wanted == [f"7/{each}" for each in newest_first if int(each) < hour]
+            on_time = NOON + hour * 60 * MINUTE
+            for instant in (on_time, on_time - 30 * MINUTE):
+                later = [f"7/{each}" for each in newest_first if int(each) >= hour]
+                earlier = [f"7/{each}" for each in newest_first if int(each) < hour]
+                assert listed(store, since=instant) == later
+                assert listed(store, until=instant) == earlier
 
     def test_since_and_until_go_by_arrival_though_clocks_were_not_quite_in_step(
         self, store: Store
