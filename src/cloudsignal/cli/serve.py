@@ -168,4 +168,6 @@ def _greet(address: str, key: str) -> None:
     print(f"\n  endpoint  {address}{ENDPOINT}\n  apikey    {key}   (shown this once)\n")
     print(f"Send a first signal from another terminal:\n\n{curl_line(address, key)}\n")
     order = example(ItemRegistered)
-    print(f"and look at the item: cloudsignal item show {order['order']} {order['item']}\n")
+    look = f"cloudsignal item show {order['order']} {order['item']}"
+    # At once: where standard output is no terminal, it would wait for more to print.
+    print(f"and look at the item: {look}\n", flush=True)
