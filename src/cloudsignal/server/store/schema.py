@@ -120,8 +120,8 @@ items: Final = Table(
     Column("summary", LargeBinary, nullable=False),
     UniqueConstraint("order", "item", name="items_order_item"),
     Index("items_item", "item"),
-    # Every index on what signals change costs a group a fifth of its time, so there is one. By
-    # position alone, or by partner, the log itself lists the items when it is read backwards.
+    # Every index on what signals change costs a group about a tenth of its time, so there is one.
+    # For one print partner, its part of the log lists the items when it is read backwards.
     Index("items_state_position", "state", "position"),
 )
 """What is folded from the log; ``position`` is that of the item's last signal. Can be thrown away."""
