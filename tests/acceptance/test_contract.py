@@ -639,6 +639,33 @@ def test_while_a_key_is_rotated_out_both_work_until_it_expires(server: Server) -
     assert server.post({"apikey": new} | signal()).status == 200
 
 
+# ---- 1 to 4. the order of the checks --------------------------------------------------------------
+
+
+def test_of_several_mistakes_the_one_checked_first_is_told(server: Server) -> None:
+    """Method, content type, size, JSON, key missing, key unknown, key closed, signals, owner."""
+    stranger = json.dumps({"apikey": UNKNOWN_KEY, "type": "Nothing"}).encode()
+    closed = server.interface(allow=("192.0.2.0/24",))
+    owner, other = server.interface("Owner"), server.interface("Other")
+    told = signal()
+    assert server.post({"apikey": owner} | told).status == 200
+    too_large = b"x" * (BODY_BYTES_MAX + 1)
+    for method, headers, body, type in [
+        ("PUT", {}, too_large, "method_not_allowed"),
+        ("POST", {}, too_large, "invalid_content_type"),
+        ("POST", JSON, too_large, "body_too_large"),
+        ("POST", JSON, stranger[:-1], "invalid_json"),
+        ("POST", JSON, b"[" + stranger + b"]", "not_an_object"),
+        ("POST", JSON, b'{"type": "Nothing"}', "missing_parameter"),
+        ("POST", JSON, stranger, "unknown_key"),
+        ("POST", JSON, stranger.replace(b"0" * 32, closed.encode()), "address_not_allowed"),
+        ("POST", JSON, stranger.replace(b"0" * 32, other.encode()), "unknown_type"),
+        ("POST", JSON, json.dumps({"apikey": other} | told).encode(), "not_your_item"),
+    ]:
+        answer = server.request(method, ENDPOINT, body, headers)
+        assert answer.error["type"] == type
+
+
 # ---- 2. too many failed keys ---------------------------------------------------------------------
 
 

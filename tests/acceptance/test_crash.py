@@ -47,6 +47,7 @@ class Client(threading.Thread):
         self.acknowledged: list[list[dict[str, Any]]] = []
         self.unanswered: list[dict[str, Any]] | None = None
         self.failed: Answer | None = None
+        """The answer that was not 200, to the post that is unanswered."""
 
     def run(self) -> None:
         client = self._server.http(CLIENT_TIMEOUT_S)
@@ -58,8 +59,8 @@ class Client(threading.Thread):
                     answer = ask(client, "POST", ENDPOINT, encoded(self._key, post), JSON)
                 except (OSError, http.client.HTTPException):
                     return
-                self.unanswered = None
                 if answer.status == 200:
+                    self.unanswered = None
                     self.acknowledged.append(post)
                 else:
                     self.failed = answer
@@ -208,7 +209,17 @@ def test_a_writer_killed_under_load_loses_nothing_that_was_acknowledged(
         assert int(client.failed.headers["retry-after"]) >= 1
     last = signal(note="after the gap")
     eventually(lambda: server.post({"apikey": key} | last).status == 200)
+    there, _ = logged(server, 0)
+    for client in clients:
+        # A retry is safe, whether the writer had come to it or not.
+        assert client.unanswered is not None
+        before = sum(there.get(told["note"], 0) for told in client.unanswered)
+        assert before in (0, len(client.unanswered)), "half a bundle is there"
+        again = server.post(encoded(key, client.unanswered)).json
+        wanted = (len(client.unanswered) - before, before)
+        assert (again["accepted"], again["duplicates"]) == wanted
     found, _ = logged(server, 0)
+    assert set(found.values()) == {1}
     posts = [post for client in clients for post in client.acknowledged]
     assert posts
     assert all(found.get(told["note"]) == 1 for post in posts for told in post)
