@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -188,7 +188,8 @@ class Server:
     def close(self) -> None:
         """Leave nothing behind, whatever happened."""
         if self.process is not None:
-            with suppress(ProcessLookupError):
+            # One that has ended by itself was reaped then, and its number may be another's by now.
+            if self.process.poll() is None:
                 os.killpg(self.process.pid, signals.SIGKILL)
             self.wait()
 
