@@ -348,6 +348,11 @@ class Server:
             "GET", path, headers={"Authorization": f"Bearer {token or self._token}"}
         )
 
+    def queue(self) -> float:
+        """How many signals are on their way to its disk."""
+        text = self.request("GET", "/metrics").body.decode()
+        return float(text.partition("\ncloudsignal_queue_signals ")[2].split()[0])
+
     def item(self, order: str, item: str) -> Any:
         """An item as the API shows it; None if there is none."""
         answer = self.get(f"/api/v1/items/{quote(order, safe='')}/{quote(item, safe='')}")

@@ -88,12 +88,6 @@ def mistakes(server: Server) -> list[dict[str, Any]]:
     return [line for line in server.lines() if line["level"] == "error" or "exception" in line]
 
 
-def queue(server: Server) -> float:
-    """How many signals are on their way to the disk."""
-    text = server.request("GET", "/metrics").body.decode()
-    return float(text.partition("\ncloudsignal_queue_signals ")[2].split()[0])
-
-
 # ---- clients that misbehave ----------------------------------------------------------------------
 
 
@@ -317,12 +311,12 @@ def test_a_full_queue_is_answered_503_overloaded(make_server: MakeServer) -> Non
     with concurrent.futures.ThreadPoolExecutor() as pool, locked(server) as other:
         bundle = {"apikey": key, "items": [signal() for _ in range(5)]}
         waiting = pool.submit(server.post, bundle)
-        eventually(lambda: queue(server) == 5, "the bundle does not wait")
+        eventually(lambda: server.queue() == 5, "the bundle does not wait")
         assert is_unavailable(server.post(body_of(key)), "overloaded")
         other.execute("ROLLBACK")
         assert waiting.result().json["accepted"] == 5
     assert server.post(body_of(key)).status == 200
-    assert queue(server) == 0
+    assert server.queue() == 0
 
 
 def test_a_store_that_is_locked_for_a_moment_only_delays_the_answer(server: Server) -> None:
@@ -330,7 +324,7 @@ def test_a_store_that_is_locked_for_a_moment_only_delays_the_answer(server: Serv
     heals(server, key)
     with concurrent.futures.ThreadPoolExecutor() as pool, locked(server) as other:
         waiting = [pool.submit(server.post, body_of(key)) for _ in range(3)]
-        eventually(lambda: queue(server) == 3)
+        eventually(lambda: server.queue() == 3)
         other.execute("ROLLBACK")
         assert [each.result().status for each in waiting] == [200] * 3
 
@@ -523,7 +517,7 @@ def test_sigterm_is_not_held_up_by_a_store_that_is_locked(make_server: MakeServe
     heals(server, key)
     with concurrent.futures.ThreadPoolExecutor() as pool, locked(server):
         waiting = [pool.submit(server.post, body_of(key)) for _ in range(3)]
-        eventually(lambda: queue(server) == 3)
+        eventually(lambda: server.queue() == 3)
         children = server.children()
         assert server.terminate(END_S) == 0
         assert all(is_unavailable(each.result()) for each in waiting)
@@ -540,7 +534,7 @@ def test_a_post_that_waits_for_the_store_at_sigterm_is_answered_200_when_it_is_f
     heals(server, key)
     with concurrent.futures.ThreadPoolExecutor() as pool, locked(server) as other:
         waiting = pool.submit(server.post, body_of(key, note="waits"))
-        eventually(lambda: queue(server) == 1)
+        eventually(lambda: server.queue() == 1)
         assert server.process is not None
         server.process.send_signal(signals.SIGTERM)
         time.sleep(0.3)  # The server is told, and has to wait.
@@ -556,7 +550,7 @@ def test_ctrl_c_in_a_terminal_ends_all_processes_in_order(make_server: MakeServe
     heals(server, key)
     with concurrent.futures.ThreadPoolExecutor() as pool, locked(server) as other:
         waiting = pool.submit(server.post, body_of(key))
-        eventually(lambda: queue(server) == 1)
+        eventually(lambda: server.queue() == 1)
         assert server.process is not None
         os.killpg(server.process.pid, signals.SIGINT)
         other.execute("ROLLBACK")
