@@ -154,6 +154,37 @@ def test_refused_posts_beyond_the_limit_of_a_minute_are_counted(make_server: Mak
     assert lines + left_out == refused
 
 
+def test_what_is_no_http_is_logged_and_counted_as_other_refused_posts_are(
+    make_server: MakeServer,
+) -> None:
+    limit = 3
+    server = make_server("--refused-lines-per-minute", str(limit)).start()
+    for _ in range(3 * limit):
+        assert server.post_raw(b"hello\r\n\r\n").status == 400
+    first = eventually(lambda: server.lines("post refused"))[0]
+    assert (first["status"], first["type"], first["address"]) == (400, "invalid_http", "127.0.0.1")
+    assert figures(server)['cloudsignal_posts_total{outcome="invalid_http"}'] == 3 * limit
+    assert server.terminate() == 0
+    # A minute may end in between; beyond that there is a line for what was left out.
+    assert len(server.lines("post refused")) <= 2 * limit
+    assert {line["event"] for line in server.lines()} == {
+        "listening",
+        "post refused",
+        "posts refused",
+    }
+
+
+def test_a_client_that_offers_another_protocol_leaves_no_line_of_a_library(
+    make_server: MakeServer,
+) -> None:
+    server = make_server().start()
+    lines = ["GET /healthz HTTP/1.1", "Host: localhost", "Connection: Upgrade"]
+    lines += ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: eA==", "", ""]
+    assert server.post_raw("\r\n".join(lines).encode(), method="GET").status == 200
+    assert server.terminate() == 0
+    assert [line["event"] for line in server.lines()] == ["listening"]
+
+
 # ---- what it does not start with -----------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ import gc
 import importlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from uvicorn import Config, Server
@@ -69,7 +70,7 @@ class App:
         self._health = Health(
             settings, store, self.tokens, self._metrics, lambda: self._group_commit.is_up
         )
-        self._ingest = Ingest(settings, self._interfaces, self._group_commit, clock, self._refused)
+        self._ingest = Ingest(settings, self._interfaces, self._group_commit, clock, self.refused)
         self._background: list[asyncio.Task[Any]] = []
         self._api: asyncio.Task[Any] | None = None
 
@@ -135,7 +136,7 @@ class App:
 
     async def _removed(self, scope: Scope, send: Send) -> None:
         refusal = removed_version()
-        self._refused(refusal, scope["client"][0] if scope["client"] else "", None)
+        self.refused(refusal, scope["client"][0] if scope["client"] else "", None)
         await send_refusal(send, refusal)
 
     def _written(
@@ -144,7 +145,8 @@ class App:
         self._metrics.note_group(arrivals, receipts, seconds)
         self.followers.wake()
 
-    def _refused(self, refusal: Refusal, address: str, caller: Caller | None) -> None:
+    def refused(self, refusal: Refusal, address: str, caller: Caller | None = None) -> None:
+        """Count a refused post, and log it."""
         self._metrics.note_refused(refusal)
         self._lines(refusal, address, caller)
 
@@ -178,11 +180,12 @@ def serve(app: App, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; ``ready`` is told the server's address once it listens."""
     settings = app.settings
     allow_many()
+    connection: Any = partial(Connection, refused=app.refused)
     config = Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=Connection,
+        http=connection,
         loop="uvloop",
         ws="none",
         lifespan="on",

@@ -2,12 +2,13 @@
 
 import asyncio
 import resource
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from cloudsignal.protocol.refusals import refuse
+from cloudsignal.protocol.refusals import Refusal, refuse
 
 HTTP_2: Final = b"pgrade: h2c\r\n"
 """How clients offer HTTP/2, whose letter case is that of all clients known to do it."""
@@ -19,7 +20,14 @@ HEAD_BYTES_MAX: Final = 64 << 10
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's connection, with errors in the shape of all the others, and one write an answer."""
+    """uvicorn's connection, with errors in the shape of all the others, and one write an answer.
+
+    ``refused`` is told of what is no HTTP, and from which address it came.
+    """
+
+    def __init__(self, *, refused: Callable[[Refusal, str], None], **parts: Any) -> None:
+        super().__init__(**parts)
+        self._refused = refused
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
@@ -47,7 +55,9 @@ class Connection(HttpToolsProtocol):
         self._refuse("this is not HTTP, or not valid HTTP")
 
     def _refuse(self, info: str) -> None:
-        body = refuse("invalid_http", info).body()
+        refusal = refuse("invalid_http", info)
+        self._refused(refusal, self.client[0] if self.client else "")
+        body = refusal.body()
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[400] + head % len(body) + body)
         self.transport.close()

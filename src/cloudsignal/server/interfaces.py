@@ -1,6 +1,7 @@
 """API key -> interface: who is asking, and whether they may (contract, section 2)."""
 
 import asyncio
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import tzinfo
@@ -49,6 +50,7 @@ class Interfaces:
         self._clock = clock
         self._callers: dict[str, Caller] = {}
         self._revision = -1
+        self._loading = threading.Lock()
 
     def known(self, apikey: str) -> Caller | None:
         """The interface that a key opens, as far as is in memory."""
@@ -125,17 +127,19 @@ class Interfaces:
 
     def load(self) -> None:
         """Read the keys anew if anything has changed. May raise StoreUnavailable."""
-        # The revision first: what changes in between is read twice rather than never.
-        revision = self._store.access.revision()
-        if revision == self._revision:
-            return
-        interfaces = {each.id: each for each in self._store.access.interfaces()}
-        self._callers = {
-            key.digest: _caller(key, interfaces[key.interface])
-            for key in self._store.access.apikeys()
-            if key.interface in interfaces
-        }
-        self._revision = revision
+        # One at a time: a thread that was held up must not put back what it read before.
+        with self._loading:
+            # The revision first: what changes in between is read twice rather than never.
+            revision = self._store.access.revision()
+            if revision == self._revision:
+                return
+            interfaces = {each.id: each for each in self._store.access.interfaces()}
+            self._callers = {
+                key.digest: _caller(key, interfaces[key.interface])
+                for key in self._store.access.apikeys()
+                if key.interface in interfaces
+            }
+            self._revision = revision
 
     async def keep_fresh(self, every_s: float) -> None:
         """Notice changes made by other programs, for as long as the server runs."""

@@ -45,9 +45,10 @@ def configure(settings: Settings) -> Logger:
     handler = logging.StreamHandler()
     handler.setFormatter(ConsoleLine() if for_people else JsonLine())
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-    # They tell of their own start and parts; what matters of it is said in our words.
-    for talkative in ("uvicorn.error", "alembic"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
+    # They tell of their own start and parts; what matters of it is said in our words. uvicorn also
+    # warns of every client that sends no HTTP, without an end and without its address.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     return Logger()
 
 
