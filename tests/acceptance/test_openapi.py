@@ -19,9 +19,10 @@ from cloudsignal.protocol.signals import (
     example,
     fields,
 )
+from cloudsignal.protocol.wire import ENDPOINT
 from cloudsignal.server import clock
 from cloudsignal.server.api import create
-from cloudsignal.server.api.openapi import ENDPOINT, EXAMPLE_KEY
+from cloudsignal.server.api.openapi import EXAMPLE_KEY
 from cloudsignal.server.ingest import PATHS
 from tests.acceptance.conftest import Server
 

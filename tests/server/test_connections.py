@@ -11,11 +11,6 @@ from cloudsignal.server.connections import _Joined, close_stalled
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Cycle:
     """One request, as far as uvicorn knows it."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudsignal.protocol.refusals import Refusal
+from cloudsignal.protocol.refusals import RETRY_AFTER_S, Refusal
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import group_commit, writer
 from cloudsignal.server.group_commit import GroupCommit
@@ -22,11 +22,6 @@ from tests.server.store.contract import furnish
 pytestmark = pytest.mark.anyio
 
 QUEUE_MAX = 50
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture
@@ -172,7 +167,7 @@ async def test_a_full_queue_says_so_and_has_room_again_later(
             with pytest.raises(Refusal) as caught:
                 watched.commit.append(late)
             assert (caught.value.type, caught.value.status) == ("overloaded", 503)
-            assert caught.value.retry_after_s == group_commit.RETRY_AFTER_S
+            assert caught.value.retry_after_s == RETRY_AFTER_S
         assert watched.commit.waiting == 10
 
     await asyncio.gather(*waiting)

@@ -22,11 +22,6 @@ HERE = "192.0.2.7"
 LIMIT, WINDOW_S = 3, 60
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Clock:
     def __init__(self) -> None:
         self.now = 1_000 * SECOND

@@ -11,7 +11,6 @@ import msgspec
 import typer
 
 from cloudsignal.cli.output import (
-    ENDPOINT,
     NUMBER_MAX,
     Config,
     Database,
@@ -132,6 +131,8 @@ def create_interface(
         print_json(_interface_view(made) | {"apikey": key})
         return
     _print_key(made, key)
+    from cloudsignal.protocol.wire import ENDPOINT
+
     print("Its signals are posted to this server's")
     print(f"\n  {ENDPOINT}\n\nfor instance, if the server listens as it is set here:\n")
     print(curl_line(_address(desk.settings), key))
@@ -311,8 +312,10 @@ def _print_key(made: "Interface", key: str) -> None:
 
 def _address(settings: "Settings") -> str:
     """Where the server is asked on this machine."""
+    from cloudsignal.server import addresses
+
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    return addresses.url(host, settings.port)
 
 
 def _show_state(changed: "Interface", json: bool) -> None:

@@ -28,7 +28,6 @@ Config = Annotated[
 ]
 
 
-ENDPOINT: Final = "/cloudsignal/2.0/status/"
 NUMBER_MAX: Final = (1 << 63) - 1
 """The largest number that a store can look for."""
 
@@ -102,6 +101,7 @@ def shown(instant: int | None) -> str:
 def curl_line(address: str, key: str) -> str:
     """A command that sends a first signal, ready to be pasted."""
     from cloudsignal.protocol.signals import ItemRegistered, example
+    from cloudsignal.protocol.wire import ENDPOINT
 
     body = msgspec.json.encode({"apikey": key} | example(ItemRegistered)).decode()
     return f"curl -i {address}{ENDPOINT} -H 'Content-Type: application/json' -d '{body}'"

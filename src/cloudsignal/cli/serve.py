@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cloudsignal.cli.output import (
-    ENDPOINT,
     Config,
     Json,
     curl_line,
@@ -163,6 +162,7 @@ def _first_key(store: "Store", keyring: "Keyring", now: int) -> str | None:
 
 def _greet(address: str, key: str) -> None:
     from cloudsignal.protocol.signals import ItemRegistered, example
+    from cloudsignal.protocol.wire import ENDPOINT
 
     print(f"\nThe store is new: it has a print partner now, {FIRST_PARTNER!r}, with an interface.")
     print(f"\n  endpoint  {address}{ENDPOINT}\n  apikey    {key}   (shown this once)\n")

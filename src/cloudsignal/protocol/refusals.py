@@ -7,6 +7,8 @@ import msgspec
 
 DETAILS_MAX: Final = 100
 """How many problems of one post are listed in its answer."""
+RETRY_AFTER_S: Final = 1
+"""After how many seconds to come back to a server that could not take a post just now."""
 
 STATUS: Final[dict[str, int]] = {
     "invalid_http": 400,
@@ -86,3 +88,8 @@ class Refusal(Exception):
 def refuse(type: str, info: str, *, at: str = "", retry_after_s: int | None = None) -> Refusal:
     """A refusal with one problem, to be raised."""
     return Refusal([Problem(at, type, info)], retry_after_s=retry_after_s)
+
+
+def not_now(type: str, info: str) -> Refusal:
+    """A refusal of a post that can be taken in a moment, to be raised."""
+    return refuse(type, info, retry_after_s=RETRY_AFTER_S)

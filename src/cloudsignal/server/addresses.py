@@ -31,6 +31,11 @@ def neighbourhood(address: str) -> str:
     return str(ip_network(f"{found}/64", strict=False)) if found.version == 6 else str(found)
 
 
+def url(host: str, port: int) -> str:
+    """The address of a web server there."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def checked(texts: Iterable[str]) -> tuple[str, ...]:
     """The list in normal form. Raises ValueError for what is neither address nor network."""
     return tuple(str(network(text)) for text in texts)

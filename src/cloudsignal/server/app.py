@@ -12,7 +12,8 @@ from uvicorn import Config, Server
 
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
-from cloudsignal.server.asgi import Receive, Scope, Send
+from cloudsignal.server import addresses
+from cloudsignal.server.asgi import Receive, Scope, Send, address
 from cloudsignal.server.connections import Connection, allow_many, close_stalled
 from cloudsignal.server.events import Followers
 from cloudsignal.server.group_commit import GroupCommit
@@ -32,10 +33,9 @@ from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.log import Arrival
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import Tokens
+from cloudsignal.server.writer import GC_ALLOCATIONS
 
 API: Final = "cloudsignal.server.api"
-GC_ALLOCATIONS: Final = 50_000
-"""How many new objects it takes to look for cycles among them."""
 BACKLOG: Final = 4096
 """How many connections the system may hold for us while the loop is busy."""
 
@@ -136,7 +136,7 @@ class App:
 
     async def _removed(self, scope: Scope, send: Send) -> None:
         refusal = removed_version()
-        self.refused(refusal, scope["client"][0] if scope["client"] else "", None)
+        self.refused(refusal, address(scope))
         await send_refusal(send, refusal)
 
     def _written(
@@ -168,7 +168,7 @@ class _Server(Server):
         await super().startup(sockets)
         self._app.watch_connections(self.server_state.connections)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
-        self._ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        self._ready(addresses.url(host, port))
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Stop listening."""

@@ -12,19 +12,18 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol, cast
 
-from cloudsignal.protocol.refusals import Refusal, refuse
+from cloudsignal.protocol.refusals import Refusal, not_now
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import writer
 from cloudsignal.server.store.log import Arrival
 
-RETRY_AFTER_S: Final = 1
-"""After how many seconds a sender that met a full queue or an absent store may come back."""
 RESTART_S: Final = 1.0
 """How long to wait before a writer that ended is started again."""
 END_S: Final = 3.0
 """How long the writer may take to end. What it has not written by then is answered 503."""
 
-Waiting = tuple[Arrival, "asyncio.Future[Receipt]"]
+Waiting = tuple[Arrival, int, "asyncio.Future[Receipt]"]
+"""A post, its size in bytes, and who waits for its receipt."""
 
 
 class Watcher(Protocol):
@@ -104,7 +103,7 @@ class GroupCommit:
         """
         if self._link is None:
             raise _unavailable()
-        signals, size = len(arrival.reports), _size(arrival)
+        signals, size = len(arrival.reports), sum([len(report.body) for report in arrival.reports])
         if (
             self.waiting + signals > self._queue_max
             or self._waiting_bytes + size > self._queue_bytes_max
@@ -117,7 +116,7 @@ class GroupCommit:
         self.waiting += signals
         self._waiting_bytes += size
         self._gathering.append(arrival)
-        self._under_way.append((arrival, future))
+        self._under_way.append((arrival, size, future))
         return future
 
     def _hand_over(self) -> None:
@@ -131,10 +130,10 @@ class GroupCommit:
             self._failed(answers.failure)
         arrivals: list[Arrival] = []
         for index, receipt in enumerate(answers.receipts):
-            arrival, future = self._under_way.popleft()
+            arrival, size, future = self._under_way.popleft()
             arrivals.append(arrival)
             self.waiting -= len(arrival.reports)
-            self._waiting_bytes -= _size(arrival)
+            self._waiting_bytes -= size
             if future.done():
                 # Its sender hung up. What it sent is in the log all the same.
                 continue
@@ -193,22 +192,13 @@ class _Link(asyncio.Protocol):
         self._transport.close()
 
 
-def _size(arrival: Arrival) -> int:
-    return sum([len(report.body) for report in arrival.reports])
-
-
 def overloaded() -> Refusal:
     """What is answered when more is under way than the server wants to hold."""
-    return refuse(
-        "overloaded",
-        "too much is waiting to be written: send this again in a moment",
-        retry_after_s=RETRY_AFTER_S,
-    )
+    return not_now("overloaded", "too much is waiting to be written: send this again in a moment")
 
 
 def _unavailable() -> Refusal:
-    return refuse(
+    return not_now(
         "unavailable",
         "this could not be written just now: send it again, a repeat is recognised",
-        retry_after_s=RETRY_AFTER_S,
     )

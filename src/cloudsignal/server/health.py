@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from cloudsignal.server import addresses
-from cloudsignal.server.asgi import Receive, Scope, Send, answer
+from cloudsignal.server.asgi import Receive, Scope, Send, address, answer
 from cloudsignal.server.metrics import Metrics
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.errors import StoreUnavailable
@@ -65,8 +65,7 @@ class Health:
         return 200, _JSON, msgspec.json.encode({"status": "ready", "position": position})
 
     async def _figures(self, scope: Scope) -> Answer:
-        client: Any = scope["client"]
-        if not client or not addresses.is_within(client[0], self._settings.metrics_allow):
+        if not addresses.is_within(address(scope), self._settings.metrics_allow):
             try:
                 await self._tokens.holder(dict(scope["headers"]).get(b"authorization", b""))
             except NotAllowed as error:

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from cloudsignal.protocol import wire
-from cloudsignal.protocol.refusals import Refusal, refuse
+from cloudsignal.protocol.refusals import Refusal, not_now, refuse
 from cloudsignal.protocol.wire import Receipt
-from cloudsignal.server.asgi import JSON, Receive, Scope, Send, answer
-from cloudsignal.server.group_commit import RETRY_AFTER_S, GroupCommit, overloaded
+from cloudsignal.server.asgi import JSON, Receive, Scope, Send, address, answer
+from cloudsignal.server.group_commit import GroupCommit, overloaded
 from cloudsignal.server.interfaces import Caller, Interfaces
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.log import Arrival
 
-PATHS: Final = frozenset({"/cloudsignal/2.0/status/", "/cloudsignal/2.0/status"})
+PATHS: Final = frozenset({wire.ENDPOINT, wire.ENDPOINT.removesuffix("/")})
 REMOVED_PATHS: Final = frozenset(
     {"/cloudsignal/1.1/status/", "/cloudsignal/1.1/status", "/1.1/status/", "/1.1/status"}
 )
@@ -57,7 +57,7 @@ class Ingest:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request to the endpoint, whatever its method."""
-        post = _Asked(_address(scope))
+        post = _Asked(address(scope))
         try:
             receipt = await self._take(scope, receive, post)
         except Refusal as refusal:
@@ -143,11 +143,6 @@ class _Asked:
         self.caller: Caller | None = None
 
 
-def _address(scope: Scope) -> str:
-    client = scope["client"]
-    return client[0] if client else ""
-
-
 def _check(method: str, headers: Any) -> None:
     if method != "POST":
         raise refuse("method_not_allowed", f"signals are posted: use POST instead of {method}")
@@ -176,18 +171,14 @@ def removed_version() -> Refusal:
     """What version 1.1's addresses answer."""
     return refuse(
         "version_removed",
-        "CloudSignal 1.1 is gone, post to /cloudsignal/2.0/status/: OrderRegistered became"
+        f"CloudSignal 1.1 is gone, post to {wire.ENDPOINT}: OrderRegistered became"
         " ItemRegistered for each item, and ItemShipped needs shipping_option",
     )
 
 
 def stopping() -> Refusal:
     """What a post is answered that comes while the server starts or stops."""
-    return refuse(
-        "unavailable",
-        "the server is starting or stopping: send this again in a moment",
-        retry_after_s=RETRY_AFTER_S,
-    )
+    return not_now("unavailable", "the server is starting or stopping: send this again in a moment")
 
 
 async def _send_receipt(send: Send, receipt: Receipt) -> None:

@@ -11,15 +11,13 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from cloudsignal.protocol.refusals import Refusal, refuse
+from cloudsignal.protocol.refusals import not_now, refuse
 from cloudsignal.server import addresses
 from cloudsignal.server.keys import Keyring
 from cloudsignal.server.store.access import Interface, Key
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.store import Store
 
-RETRY_AFTER_S: Final = 1
-"""After how many seconds a sender may come back that met an absent store."""
 ADDRESSES_MAX: Final = 10_000
 """How many addresses with failed keys are remembered; the longest quiet one is forgotten first."""
 
@@ -72,10 +70,8 @@ class Interfaces:
         try:
             caller, is_token = await asyncio.to_thread(self._look_up, digest)
         except StoreUnavailable:
-            raise refuse(
-                "unavailable",
-                "the keys cannot be read just now: send this again in a moment",
-                retry_after_s=RETRY_AFTER_S,
+            raise not_now(
+                "unavailable", "the keys cannot be read just now: send this again in a moment"
             ) from None
         if caller is not None:
             return caller
@@ -194,6 +190,3 @@ def _caller(key: Key, interface: Interface) -> Caller:
         closed=interface.state != "active",
         expires=key.expires,
     )
-
-
-__all__ = ["Caller", "Failures", "Interfaces", "Refusal"]

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -31,7 +32,7 @@ from cloudsignal.server.store.sqlite import Writer, open_writer
 LENGTH_BYTES: Final = 4
 READ_BYTES: Final = 1 << 20
 GC_ALLOCATIONS: Final = 50_000
-"""How many new objects it takes to look for cycles: a group makes thousands, and no cycle."""
+"""How many new objects it takes to look for cycles: posts make thousands, and no cycle."""
 
 encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -100,26 +101,27 @@ def start(url: str, group_max: int) -> tuple["subprocess.Popen[bytes]", socket.s
 
 def run(connection: socket.socket) -> None:
     """Write what comes until the server hangs up."""
-    frames = Frames()
-    payloads: list[bytes] = []
-    while not payloads:
-        data = connection.recv(READ_BYTES)
-        if not data:
-            return
-        payloads = frames.feed(data)
-    task = decode_task(payloads.pop(0))
+    arriving = _arriving(connection)
+    first = next(arriving, None)
+    if first is None:
+        return
+    task = decode_task(first.pop(0))
     with closing(open_writer(task.url)) as writer:
-        while True:
+        for payloads in chain([first], arriving):
             posts = [post for payload in payloads for post in decode_posts(payload)]
             for group in groups(posts, task.group_max):
                 started = time.perf_counter()
                 answers = _write(writer, group)
                 answers.seconds = time.perf_counter() - started
                 connection.sendall(frame(encode(answers)))
-            data = connection.recv(READ_BYTES)
-            if not data:
-                return
-            payloads = frames.feed(data)
+
+
+def _arriving(connection: socket.socket) -> Iterator[list[bytes]]:
+    """The payloads that wait in the socket, time after time, until the other end hangs up."""
+    frames = Frames()
+    while data := connection.recv(READ_BYTES):
+        if payloads := frames.feed(data):
+            yield payloads
 
 
 def groups(posts: list[Arrival], most: int) -> Iterator[list[Arrival]]:

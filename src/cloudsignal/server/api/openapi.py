@@ -26,7 +26,6 @@ from cloudsignal.server.views import InterfaceView, OrderView, PartnerView
 
 JSON: Final = "application/json"
 REF: Final = "#/components/schemas/{name}"
-ENDPOINT: Final = "/cloudsignal/2.0/status/"
 EXAMPLE_KEY: Final = "13b37bb1ed6d3403e158abe719b4f6d0"
 
 Document = dict[str, Any]
@@ -79,7 +78,7 @@ def completed(document: Document) -> Document:
         for operation in path.values():
             _complete(operation)
     document["components"]["schemas"] = _schemas()
-    document["paths"] |= {ENDPOINT: {"post": _endpoint()}, **_health()}
+    document["paths"] |= {wire.ENDPOINT: {"post": _endpoint()}, **_health()}
     return document
 
 

@@ -9,13 +9,12 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from msgspec import Struct
 
+from cloudsignal.protocol.refusals import RETRY_AFTER_S
 from cloudsignal.server.events import Full
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.tokens import NotAllowed
 
 MEDIA_TYPE: Final = "application/problem+json"
-RETRY_AFTER_S: Final = 1
-"""After how many seconds to ask a store again that could not be read."""
 RETRY_FOLLOWING_S: Final = 10
 """After how many seconds to try again to follow the log."""
 
