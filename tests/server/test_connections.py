@@ -1,12 +1,15 @@
-"""Connections: who stalls is hung up on, and answers go out in one piece."""
+"""Connections: who stalls is hung up on, and a request in one piece is answered in one write."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
 
-from cloudsignal.server.connections import _Joined, close_stalled
+from cloudsignal.server.asgi import Answer, Receive, Scope, Send, answer, length
+from cloudsignal.server.connections import Connection, close_stalled
 
 pytestmark = pytest.mark.anyio
 
@@ -121,6 +124,9 @@ async def test_a_connection_that_went_away_is_forgotten() -> None:
     assert not late.closed
 
 
+# ---- requests that are there in one piece ----
+
+
 class Wire:
     """A transport that keeps what goes out."""
 
@@ -136,28 +142,150 @@ class Wire:
     def is_closing(self) -> bool:
         return "closed" in self.sent
 
+    def get_extra_info(self, name: str) -> None: ...
 
-async def test_what_is_written_in_one_moment_goes_out_together_and_in_order() -> None:
-    wire = Wire()
-    joined = _Joined(wire, asyncio.get_running_loop())  # type: ignore[arg-type]
+    def pause_reading(self) -> None: ...
 
-    joined.write(b"head")
-    joined.write(b"body")
-    assert wire.sent == []
-    await asyncio.sleep(0)
-    joined.write(b"next")
-    await asyncio.sleep(0)
-
-    assert wire.sent == [b"headbody", b"next"]
+    def resume_reading(self) -> None: ...
 
 
-async def test_closing_sends_what_was_written_first_and_once() -> None:
-    wire = Wire()
-    joined = _Joined(wire, asyncio.get_running_loop())  # type: ignore[arg-type]
+class Client:
+    """One end of a connection, and both parts that may answer it."""
 
-    joined.write(b"answer")
-    joined.close()
-    await asyncio.sleep(0)
+    def __init__(self, *, takes: bool = True) -> None:
+        self.wire = Wire()
+        self.taken: list[tuple[bytes, Answer]] = []
+        self.asked: list[bytes] = []
+        self._takes = takes
+        config = Config(self._application, interface="asgi3", ws="none", log_config=None)
+        config.load()
+        self.connection = Connection(
+            config=config,
+            server_state=ServerState(),
+            app_state={},
+            refused=lambda refusal, address: None,
+            take=self._take,
+        )
+        self.connection.connection_made(self.wire)  # type: ignore[arg-type]
 
-    assert wire.sent == [b"answer", "closed"]
-    assert joined.is_closing()
+    def _take(self, scope: Scope, body: bytes, answer: Answer) -> bool:
+        if self._takes:
+            self.taken.append((body, answer))
+        return self._takes
+
+    async def _application(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
+        self.asked.append(body)
+        await answer(scope, send, 200, [length(b"asked")], b"asked")
+
+    async def sends(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self.connection.data_received(piece)
+            await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    def answer(self, number: int, body: bytes) -> None:
+        _, answer = self.taken[number]
+        answer(200, [length(body)], body)
+
+
+def request(body: bytes = b"", *, method: str = "POST", version: str = "1.1") -> bytes:
+    return b"%b / HTTP/%b\r\nHost: h\r\nContent-Length: %d\r\n\r\n%b" % (
+        method.encode(),
+        version.encode(),
+        len(body),
+        body,
+    )
+
+
+def response(body: bytes, *more: bytes) -> bytes:
+    lines = [b"HTTP/1.1 200 OK", b"content-length: %d" % len(body), *more, b"", body]
+    return b"\r\n".join(lines)
+
+
+async def test_a_request_that_is_all_there_is_offered_and_answered_in_one_write() -> None:
+    client = Client()
+
+    await client.sends(request(b"post"))
+    assert (client.wire.sent, client.asked) == ([], [])
+    client.answer(0, b"done")
+
+    assert [body for body, _ in client.taken] == [b"post"]
+    assert client.wire.sent == [response(b"done")]
+
+
+async def test_what_is_not_taken_is_the_applications_and_answered_in_one_write_too() -> None:
+    client = Client(takes=False)
+
+    await client.sends(request(b"post"), request(b"again"))
+
+    assert client.asked == [b"post", b"again"]
+    assert client.wire.sent == [response(b"asked")] * 2
+
+
+@pytest.mark.parametrize("cut", [1, 20, -9, -1])
+async def test_a_request_that_comes_in_pieces_is_the_applications(cut: int) -> None:
+    client = Client()
+    whole = request(b"0123456789")
+
+    await client.sends(whole[:cut], whole[cut:])
+
+    # A head in pieces makes no difference: what counts is whether the body came with its end.
+    assert (client.asked == [b"0123456789"]) == (cut < 0)
+    assert len(client.taken) == (cut > 0)
+
+
+async def test_requests_that_come_together_are_answered_one_by_one_in_their_order() -> None:
+    client = Client()
+
+    await client.sends(request(b"1") + request(b"2") + request(b"3"))
+    for number in range(3):
+        assert [body for body, _ in client.taken] == [b"1", b"2", b"3"][: number + 1]
+        client.answer(number, b"answer %d" % number)
+
+    assert client.wire.sent == [response(b"answer %d" % number) for number in range(3)]
+
+
+async def test_a_client_that_asks_for_it_is_hung_up_on_after_its_answer() -> None:
+    client = Client()
+
+    await client.sends(request(b"post", version="1.0"))
+    client.answer(0, b"done")
+
+    assert client.wire.sent == [response(b"done", b"connection: close"), "closed"]
+
+
+async def test_the_answer_to_a_client_that_is_gone_goes_nowhere() -> None:
+    client = Client()
+
+    await client.sends(request(b"post"))
+    client.connection.connection_lost(ConnectionResetError())
+    client.answer(0, b"done")
+
+    assert client.wire.sent == []
+
+
+async def test_a_client_that_does_not_read_is_not_sent_more() -> None:
+    client = Client()
+
+    client.connection.pause_writing()
+    await client.sends(request(b"post"))
+    assert (client.taken, client.wire.sent) == ([], [])
+    client.connection.resume_writing()
+    await client.sends()
+
+    assert client.asked == [b"post"]
+    assert b"".join(client.wire.sent) == response(b"asked")
+
+
+async def test_a_client_that_wants_the_head_only_gets_no_more() -> None:
+    client = Client()
+
+    await client.sends(request(method="HEAD"))
+
+    assert not client.taken
+    assert b"".join(client.wire.sent) == response(b"asked").removesuffix(b"asked")

@@ -211,7 +211,24 @@ async def test_stopping_ends_a_writer_that_cannot_write(
 
         await watched.commit.stop()
 
+        # Already, not soon: the server's connections may be closed next.
+        assert future.done()
         assert (await refused(future)).type == "unavailable"
+
+
+async def test_one_post_that_cannot_be_answered_does_not_cost_the_others_their_answers(
+    watched: Watched, store: Store
+) -> None:
+    def fail(outcome: group_commit.Outcome) -> None:
+        raise RuntimeError("nobody there")
+
+    first = watched.commit.append(arrival(report(item="1")))
+    watched.commit.hand_in(arrival(report(item="2")), fail)
+    last = watched.commit.append(arrival(report(item="3")))
+
+    assert [each.position for each in await asyncio.gather(first, last)] == [1, 3]
+    assert items(store) == ["1", "2", "3"]
+    assert watched.failures == ["a defect: RuntimeError('nobody there')"]
 
 
 async def test_a_writer_that_dies_while_stopping_ends_it(watched: Watched, path: Path) -> None:

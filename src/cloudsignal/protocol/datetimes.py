@@ -5,10 +5,13 @@ An instant is a whole number of microseconds since 1970-01-01T00:00:00Z.
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Final
 
 YEAR_MIN: Final = 2000
 YEAR_MAX: Final = 2100
+CACHED: Final = 4096
+"""How many texts are remembered: signals come in bursts that name the same few seconds."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -21,6 +24,7 @@ _SPELLING: Final = re.compile(
 _UTC_NAMES: Final = {"GMT": "Z", "UTC": "Z", "z": "Z"}
 
 
+@lru_cache(maxsize=CACHED)
 def parse(text: str, zone: tzinfo) -> int:
     """The instant that ``text`` means; without a zone of its own it is read in ``zone``.
 

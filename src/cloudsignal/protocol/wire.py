@@ -64,7 +64,7 @@ class Post(Struct, frozen=True):
         return "Post(…)"  # A trace shows its variables, and must not show the key.
 
 
-class Report(Struct, frozen=True):
+class Report(Struct, frozen=True, array_like=True):
     """One valid signal of a post.
 
     ``datetime`` is the instant in microseconds that the signal's text means, ``body`` the JSON
@@ -240,7 +240,8 @@ def fingerprint(signal: Signal) -> str:
 
     An optional field that is an empty string says as little as one that is not there.
     """
-    values = [getattr(signal, name) or None for name in _own_fields(type(signal))]
+    own = _own_fields(type(signal))
+    values = [getattr(signal, name) or None for name in own] if own else own
     if not any(values):
         return ""
     return blake2b(_encode(values), digest_size=16).hexdigest()

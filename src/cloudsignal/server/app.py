@@ -13,7 +13,7 @@ from uvicorn import Config, Server
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import addresses
-from cloudsignal.server.asgi import Receive, Scope, Send, address
+from cloudsignal.server.asgi import Answer, Receive, Scope, Send, address, answer
 from cloudsignal.server.connections import Connection, allow_many, close_stalled
 from cloudsignal.server.events import Followers
 from cloudsignal.server.group_commit import GroupCommit
@@ -22,8 +22,8 @@ from cloudsignal.server.ingest import (
     PATHS,
     REMOVED_PATHS,
     Ingest,
+    refused,
     removed_version,
-    send_refusal,
 )
 from cloudsignal.server.interfaces import Caller, Failures, Interfaces
 from cloudsignal.server.keys import Keyring
@@ -89,6 +89,10 @@ class App:
             api = await asyncio.shield(self._api)
             await api(scope, receive, send)
 
+    def take(self, scope: Scope, body: bytes, answer: Answer) -> bool:
+        """Take in an ordinary post that is all there; false for every other request."""
+        return scope["path"] in PATHS and self._ingest.take(scope, body, answer)
+
     async def start(self) -> None:
         """Begin to take signals; the API is there a moment later."""
         await self._group_commit.start()
@@ -137,7 +141,7 @@ class App:
     async def _removed(self, scope: Scope, send: Send) -> None:
         refusal = removed_version()
         self.refused(refusal, address(scope))
-        await send_refusal(send, refusal)
+        await answer(scope, send, *refused(refusal))
 
     def _written(
         self, arrivals: Sequence[Arrival], receipts: Sequence[Receipt | None], seconds: float
@@ -180,7 +184,10 @@ def serve(app: App, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; ``ready`` is told the server's address once it listens."""
     settings = app.settings
     allow_many()
-    connection: Any = partial(Connection, refused=app.refused)
+    # Whose address a request has is for uvicorn to say where proxies are trusted, and it tells the
+    # application only.
+    take = _take_none if settings.trusted_proxies else app.take
+    connection: Any = partial(Connection, refused=app.refused, take=take)
     config = Config(
         app,
         host=settings.host,
@@ -200,3 +207,7 @@ def serve(app: App, ready: Callable[[str], None]) -> None:
         timeout_graceful_shutdown=settings.shutdown_s,
     )
     _Server(config, app, ready).run()
+
+
+def _take_none(scope: Scope, body: bytes, answer: Answer) -> bool:
+    return False

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol, cast
 
-from cloudsignal.protocol.refusals import Refusal, not_now
+from cloudsignal.protocol.refusals import Problem, Refusal, not_now
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import writer
 from cloudsignal.server.store.log import Arrival
@@ -22,8 +22,10 @@ RESTART_S: Final = 1.0
 END_S: Final = 3.0
 """How long the writer may take to end. What it has not written by then is answered 503."""
 
-Waiting = tuple[Arrival, int, "asyncio.Future[Receipt]"]
-"""A post, its size in bytes, and who waits for its receipt."""
+Outcome = Receipt | Refusal
+"""What becomes of a post."""
+Waiting = tuple[Arrival, int, Callable[[Outcome], None]]
+"""A post, its size in bytes, and who waits for its outcome."""
 
 
 class Watcher(Protocol):
@@ -88,6 +90,8 @@ class GroupCommit:
         # No harm to what was acknowledged: a transaction is on disk as a whole, or not at all.
         self._process.kill()
         await asyncio.to_thread(self._process.wait)
+        if self._under_way:
+            self.hung_up()  # Now rather than when its end is noticed, which may be too late.
 
     @property
     def is_up(self) -> bool:
@@ -95,29 +99,47 @@ class GroupCommit:
         return self._link is not None
 
     def append(self, arrival: Arrival) -> "asyncio.Future[Receipt]":
-        """Put a post on its way to the disk.
+        """Put a post on its way to the disk, for those who can wait.
 
         The future's result is its receipt, once it is there, or a Refusal as its exception.
+        Raises Refusal as ``hand_in`` does.
+        """
+        future: asyncio.Future[Receipt] = self._loop.create_future()
+
+        def answered(outcome: Outcome) -> None:
+            if future.done():
+                # Its sender hung up. What it sent is in the log all the same.
+                return
+            if isinstance(outcome, Receipt):
+                future.set_result(outcome)
+            else:
+                future.set_exception(outcome)
+
+        self.hand_in(arrival, answered)
+        return future
+
+    def hand_in(self, arrival: Arrival, answered: Callable[[Outcome], None]) -> None:
+        """Put a post on its way to the disk; ``answered`` is told what became of it.
+
         Raises Refusal at once when too much is waiting (``overloaded``) or nothing can be written
         just now (``unavailable``).
         """
         if self._link is None:
             raise _unavailable()
-        signals, size = len(arrival.reports), sum([len(report.body) for report in arrival.reports])
+        signals = len(arrival.reports)
+        size = sum([len(report.body) for report in arrival.reports])
         if (
             self.waiting + signals > self._queue_max
             or self._waiting_bytes + size > self._queue_bytes_max
         ):
             raise overloaded()
-        future: asyncio.Future[Receipt] = self._loop.create_future()
         if not self._gathering:
             # Not one by one: the posts that came in the same moment go in one message.
             self._loop.call_soon(self._hand_over)
         self.waiting += signals
         self._waiting_bytes += size
         self._gathering.append(arrival)
-        self._under_way.append((arrival, size, future))
-        return future
+        self._under_way.append((arrival, size, answered))
 
     def _hand_over(self) -> None:
         if self._link is not None:
@@ -128,21 +150,17 @@ class GroupCommit:
         """Answer the oldest posts under way: the writer took them as a group."""
         if answers.failure:
             self._failed(answers.failure)
-        arrivals: list[Arrival] = []
-        for index, receipt in enumerate(answers.receipts):
-            arrival, size, future = self._under_way.popleft()
-            arrivals.append(arrival)
-            self.waiting -= len(arrival.reports)
-            self._waiting_bytes -= size
-            if future.done():
-                # Its sender hung up. What it sent is in the log all the same.
-                continue
-            if receipt is not None:
-                future.set_result(receipt)
-            elif problem := answers.problems.get(index):
-                future.set_exception(Refusal([problem]))
-            else:
-                future.set_exception(_unavailable())
+        group = [self._under_way.popleft() for _ in answers.receipts]
+        arrivals = [arrival for arrival, _, _ in group]
+        self.waiting -= sum([len(arrival.reports) for arrival in arrivals])
+        self._waiting_bytes -= sum([size for _, size, _ in group])
+        for index, (receipt, (_, _, answered)) in enumerate(
+            zip(answers.receipts, group, strict=True)
+        ):
+            try:
+                answered(receipt or _refusal(answers.problems.get(index)))
+            except Exception as error:  # One client's answer must not cost the others theirs.
+                self._failed(f"a defect: {error!r}")
         self._watch(arrivals, answers.receipts, answers.seconds)
         if not self.waiting:
             self._idle.set()
@@ -195,6 +213,10 @@ class _Link(asyncio.Protocol):
 def overloaded() -> Refusal:
     """What is answered when more is under way than the server wants to hold."""
     return not_now("overloaded", "too much is waiting to be written: send this again in a moment")
+
+
+def _refusal(problem: Problem | None) -> Refusal:
+    return _unavailable() if problem is None else Refusal([problem])
 
 
 def _unavailable() -> Refusal:

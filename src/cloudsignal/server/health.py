@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from cloudsignal.server import addresses
-from cloudsignal.server.asgi import Receive, Scope, Send, address, answer
+from cloudsignal.server.asgi import Receive, Scope, Send, address, answer, length
 from cloudsignal.server.metrics import Metrics
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.errors import StoreUnavailable
@@ -47,10 +47,14 @@ class Health:
             status, content_type, body = 405, _JSON, b'{"status":"use GET"}'
         else:
             status, content_type, body = await self.paths[scope["path"]](scope)
-        headers = [(b"content-type", content_type.encode()), (b"cache-control", b"no-store")]
+        headers = [
+            (b"content-type", content_type.encode()),
+            (b"cache-control", b"no-store"),
+            length(body),
+        ]
         if status == 405:
             headers.append((b"allow", b"GET, HEAD"))
-        await answer(send, status, headers, body)
+        await answer(scope, send, status, headers, body)
 
     async def _alive(self, scope: Scope) -> Answer:
         return 200, _JSON, b'{"status":"ok"}'

@@ -11,8 +11,18 @@ from typing import Any, Final, Protocol
 from cloudsignal.protocol import wire
 from cloudsignal.protocol.refusals import Refusal, not_now, refuse
 from cloudsignal.protocol.wire import Receipt
-from cloudsignal.server.asgi import JSON, Receive, Scope, Send, address, answer
-from cloudsignal.server.group_commit import GroupCommit, overloaded
+from cloudsignal.server.asgi import (
+    JSON,
+    Answer,
+    Header,
+    Receive,
+    Scope,
+    Send,
+    address,
+    answer,
+    length,
+)
+from cloudsignal.server.group_commit import GroupCommit, Outcome, overloaded
 from cloudsignal.server.interfaces import Caller, Interfaces
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.log import Arrival
@@ -22,6 +32,10 @@ REMOVED_PATHS: Final = frozenset(
     {"/cloudsignal/1.1/status/", "/cloudsignal/1.1/status", "/1.1/status/", "/1.1/status"}
 )
 """Where version 1.1 listened."""
+
+
+Response = tuple[int, list[Header], bytes]
+"""Status, headers, body."""
 
 
 class Watcher(Protocol):
@@ -57,39 +71,66 @@ class Ingest:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request to the endpoint, whatever its method."""
-        post = _Asked(address(scope))
+        asked = _Asked(address(scope))
         try:
-            receipt = await self._take(scope, receive, post)
-        except Refusal as refusal:
-            self._refused(refusal, post.address, post.caller)
-            await send_refusal(send, refusal)
+            outcome = await self._outcome(scope, receive, asked)
         except HungUp:
             return
         except asyncio.CancelledError:
             # The server is stopping and cannot wait any longer.
-            await send_refusal(send, stopping())
-        else:
-            await _send_receipt(send, receipt)
+            outcome = stopping()
+        await answer(scope, send, *self._response(outcome, asked))
 
-    async def _take(self, scope: Scope, receive: Receive, post: "_Asked") -> Receipt:
-        headers = scope["headers"]
-        _check(scope["method"], headers)
-        body = await self._read(headers, receive)
+    def take(self, scope: Scope, body: bytes, answer: Answer) -> bool:
+        """Take in a post that is all there, without a task to wait for it.
+
+        False for whatever is not an ordinary post with a good key: asked as an application, we then
+        say what is wrong with it.
+        """
+        asked = _Asked(address(scope))
+        try:
+            _check(scope["method"], scope["headers"])
+            envelope = wire.decode(self._sized(body))
+            caller = self._interfaces.known(envelope.apikey)
+            if caller is None:
+                return False
+            arrival = self._arrival(envelope, caller, asked)
+            self._group_commit.hand_in(
+                arrival, lambda outcome: answer(*self._response(outcome, asked))
+            )
+        except Refusal:
+            return False
+        return True
+
+    async def _outcome(self, scope: Scope, receive: Receive, asked: "_Asked") -> Outcome:
+        try:
+            headers = scope["headers"]
+            _check(scope["method"], headers)
+            envelope = wire.decode(await self._read(headers, receive))
+            caller = self._interfaces.known(envelope.apikey)
+            if caller is None:
+                caller = await self._interfaces.find(envelope.apikey, asked.address)
+            return await self._group_commit.append(self._arrival(envelope, caller, asked))
+        except Refusal as refusal:
+            return refusal
+
+    def _arrival(self, envelope: wire.Post, caller: Caller, asked: "_Asked") -> Arrival:
         received = self._clock()
-        envelope = wire.decode(body)
-        caller = self._interfaces.known(envelope.apikey)
-        if caller is None:
-            caller = await self._interfaces.find(envelope.apikey, post.address)
-        post.caller = caller
-        self._interfaces.admit(caller, post.address)
+        asked.caller = caller
+        self._interfaces.admit(caller, asked.address)
         reports = wire.validate(
             envelope,
             zone=caller.zone,
             strict_causes=self._strict_causes,
             bundle_max=self._bundle_max,
         )
-        arrival = Arrival(caller.interface, caller.partner, caller.test, received, reports)
-        return await self._group_commit.append(arrival)
+        return Arrival(caller.interface, caller.partner, caller.test, received, reports)
+
+    def _response(self, outcome: Outcome, asked: "_Asked") -> Response:
+        if isinstance(outcome, Receipt):
+            return _accepted(outcome)
+        self._refused(outcome, asked.address, asked.caller)
+        return refused(outcome)
 
     async def _read(self, headers: Any, receive: Receive) -> bytes:
         """The whole body, but never more of it in memory than may be accepted."""
@@ -101,6 +142,9 @@ class Ingest:
             body, message = await self._read_on(body, receive)
         if message["type"] == "http.disconnect":
             raise HungUp
+        return self._sized(body)
+
+    def _sized(self, body: bytes) -> bytes:
         if len(body) > self._body_bytes_max:
             raise self._too_large()
         return body
@@ -181,20 +225,21 @@ def stopping() -> Refusal:
     return not_now("unavailable", "the server is starting or stopping: send this again in a moment")
 
 
-async def _send_receipt(send: Send, receipt: Receipt) -> None:
+def _accepted(receipt: Receipt) -> Response:
     body = b'{"accepted":%d,"duplicates":%d,"position":%d}' % (
         receipt.accepted,
         receipt.duplicates,
         receipt.position,
     )
-    await answer(send, 200, [JSON], body)
+    return 200, [JSON, length(body)], body
 
 
-async def send_refusal(send: Send, refusal: Refusal) -> None:
-    """Answer with a refusal."""
-    headers = [JSON]
+def refused(refusal: Refusal) -> Response:
+    """What a refusal is answered as."""
+    body = refusal.body()
+    headers = [JSON, length(body)]
     if refusal.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % refusal.retry_after_s))
     if refusal.type == "method_not_allowed":
         headers.append((b"allow", b"POST"))
-    await answer(send, refusal.status, headers, refusal.body())
+    return refusal.status, headers, body

@@ -57,16 +57,18 @@ class Metrics:
         self, arrivals: Sequence[Arrival], receipts: Sequence[Receipt | None], seconds: float
     ) -> None:
         """Count a group that was written, or could not be."""
-        size = 0
-        for arrival, receipt in zip(arrivals, receipts, strict=True):
-            if receipt is None:
-                continue
-            size += len(arrival.reports)
-            self.posts["accepted"] += 1
-            self.repeats += receipt.duplicates
-            self.position = max(self.position, receipt.position)
-            for report in arrival.reports:
-                self.signals[type(report.signal).__name__] += 1
-        if size:
-            self.group_sizes.note(size)
-            self.commit_seconds.note(seconds)
+        written = [receipt for receipt in receipts if receipt is not None]
+        if not written:
+            return
+        self.posts["accepted"] += len(written)
+        self.repeats += sum([receipt.duplicates for receipt in written])
+        self.position = max(self.position, max([receipt.position for receipt in written]))
+        types = [
+            type(report.signal).__name__
+            for arrival, receipt in zip(arrivals, receipts, strict=True)
+            if receipt is not None
+            for report in arrival.reports
+        ]
+        self.signals.update(types)
+        self.group_sizes.note(len(types))
+        self.commit_seconds.note(seconds)

@@ -16,7 +16,7 @@ encode_item: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 decode_item: Final = msgspec.msgpack.Decoder(Item).decode
 
 
-class Arrival(Struct, frozen=True):
+class Arrival(Struct, frozen=True, array_like=True):
     """One authenticated and valid post on its way into the log; ``received`` in microseconds."""
 
     interface: int
@@ -33,13 +33,13 @@ Answer = Receipt | Problem
 class Folded(Struct):
     """An item of a group: whose it is, what is known of it, and what the group makes of it.
 
-    ``number`` is 0 until its first signal has a position, ``position`` until a signal is merged.
+    ``position`` is 0 until a signal is merged.
     """
 
     key: Key
     partner: int
     item: Item
-    number: int = 0
+    number: int
     is_new: bool = False
     position: int = 0
     updated: int = 0
@@ -68,31 +68,49 @@ class Folded(Struct):
 
 
 class Placed(Struct):
-    """One signal of a group on its way to a position of the log."""
+    """One signal of a group at the position it gets unless it is known."""
 
+    position: int
     arrival: Arrival
     report: Report
     folded: Folded
-    position: int
 
-    def row(self) -> Row:
-        """The row of the log, in the order of its columns."""
-        arrival, report = self.arrival, self.report
+    def same(self) -> Row:
+        """What makes it the same signal as another one."""
+        report = self.report
         return (
-            self.position,
             self.folded.number,
-            arrival.received,
-            arrival.partner,
-            arrival.interface,
-            arrival.test,
             type(report.signal).__name__,
             report.datetime,
+            self.arrival.interface,
             report.fingerprint,
-            report.body.decode(),
+        )
+
+    def row(self) -> Row:
+        """The row of the log, in the order in which the writer takes it."""
+        arrival = self.arrival
+        return (
+            self.position,
+            arrival.received,
+            arrival.partner,
+            arrival.test,
+            self.report.body.decode(),
+            *self.same(),
+        )
+
+    def merge(self) -> None:
+        """Let the item take it in."""
+        self.folded.merge(
+            self.report,
+            position=self.position,
+            received=self.arrival.received,
+            test=self.arrival.test,
         )
 
 
 Items = dict[Key, Folded]
+Span = tuple[int, int]
+"""Where the signals of a post begin and end among those of its group."""
 
 
 def append(writer: Writer, arrivals: Sequence[Arrival]) -> list[Answer]:
@@ -102,12 +120,17 @@ def append(writer: Writer, arrivals: Sequence[Arrival]) -> list[Answer]:
     """
     with writer.transaction():
         items = _load(writer, arrivals)
-        problems = [_claim(arrival, items) for arrival in arrivals]
-        welcome = [
-            arrival for arrival, problem in zip(arrivals, problems, strict=True) if not problem
-        ]
-        receipts = iter(_append(writer, welcome, items))
-        return [problem or next(receipts) for problem in problems]
+        placed, posts = _place(arrivals, items, writer.last_position() + 1)
+        known = _append(writer, placed)
+        for each in placed:
+            if each.position not in known:
+                each.merge()
+        _write_items(writer, items)
+        _write_parcels(writer, placed)
+    return [
+        post if isinstance(post, Problem) else _receipt(placed[slice(*post)], known)
+        for post in posts
+    ]
 
 
 def _load(writer: Writer, arrivals: Sequence[Arrival]) -> Items:
@@ -119,20 +142,39 @@ def _load(writer: Writer, arrivals: Sequence[Arrival]) -> Items:
 
 
 def _key(report: Report) -> Key:
-    return report.signal.order, report.signal.item
+    signal = report.signal
+    return signal.order, signal.item
 
 
-def _claim(arrival: Arrival, items: Items) -> Problem | None:
-    """Make items that nobody reported before this partner's; refuse the post if one is another's."""
-    fresh: list[Key] = []
+def _place(
+    arrivals: Sequence[Arrival], items: Items, position: int
+) -> tuple[list[Placed], list[Span | Problem]]:
+    """Give every signal a position, except those of a post with an item that is another's."""
+    placed: list[Placed] = []
+    posts: list[Span | Problem] = []
+    for arrival in arrivals:
+        problem = _foreign(arrival, items)
+        if problem is not None:
+            posts.append(problem)
+            continue
+        start = len(placed)
+        for report in arrival.reports:
+            place = position + len(placed)
+            key = _key(report)
+            folded = items.get(key)
+            if folded is None:
+                # Nobody reported it before, so it is this print partner's.
+                folded = items[key] = Folded(key, arrival.partner, Item(), place, is_new=True)
+            placed.append(Placed(place, arrival, report, folded))
+        posts.append((start, len(placed)))
+    return placed, posts
+
+
+def _foreign(arrival: Arrival, items: Items) -> Problem | None:
     for index, report in enumerate(arrival.reports):
         known = items.get(_key(report))
-        if known is None:
-            fresh.append(_key(report))
-        elif known.partner != arrival.partner:
+        if known is not None and known.partner != arrival.partner:
             return _not_yours(arrival, index)
-    for key in fresh:
-        items[key] = Folded(key, arrival.partner, Item(), is_new=True)
     return None
 
 
@@ -143,45 +185,12 @@ def _not_yours(arrival: Arrival, index: int) -> Problem:
     return Problem(place, "not_your_item", f"{place}: {info}" if place else info)
 
 
-def _append(writer: Writer, arrivals: Sequence[Arrival], items: Items) -> list[Receipt]:
-    placed = _place(arrivals, items, writer.last_position() + 1)
-    if not placed:
-        return []
-    appended = writer.append([each.row() for each in placed])
-    known = {} if appended == len(placed) else _known(writer, placed)
-    for each in placed:
-        if each.position not in known:
-            each.folded.merge(
-                each.report,
-                position=each.position,
-                received=each.arrival.received,
-                test=each.arrival.test,
-            )
-    _write_items(writer, items)
-    _write_parcels(writer, placed)
-    return _receipts(arrivals, placed, known)
-
-
-def _place(arrivals: Sequence[Arrival], items: Items, position: int) -> list[Placed]:
-    placed: list[Placed] = []
-    for arrival in arrivals:
-        for report in arrival.reports:
-            folded = items[_key(report)]
-            folded.number = folded.number or position
-            placed.append(Placed(arrival, report, folded, position))
-            position += 1
-    return placed
-
-
-def _known(writer: Writer, placed: Sequence[Placed]) -> dict[int, int]:
-    """For each repeated signal the position it did not get, and the one where it stands."""
-    known: dict[int, int] = {}
-    for each in placed:
-        position, item, _, _, interface, _, name, when, fingerprint, _ = each.row()
-        stands = writer.position_of((item, name, when, interface, fingerprint))
-        if stands != position:
-            known[position] = stands
-    return known
+def _append(writer: Writer, placed: Sequence[Placed]) -> dict[int, int]:
+    """Append what is not known; for each repeat the position it did not get, and where it stands."""
+    if writer.append([each.row() for each in placed]) == len(placed):
+        return {}
+    stands = {each.position: writer.position_of(each.same()) for each in placed}
+    return {position: known for position, known in stands.items() if position != known}
 
 
 def _write_items(writer: Writer, items: Items) -> None:
@@ -202,14 +211,7 @@ def _write_parcels(writer: Writer, placed: Sequence[Placed]) -> None:
         writer.add_parcels(rows)
 
 
-def _receipts(
-    arrivals: Sequence[Arrival], placed: Sequence[Placed], known: dict[int, int]
-) -> list[Receipt]:
-    receipts: list[Receipt] = []
-    end = 0
-    for arrival in arrivals:
-        start, end = end, end + len(arrival.reports)
-        repeats = sum(each.position in known for each in placed[start:end]) if known else 0
-        last = placed[end - 1].position
-        receipts.append(Receipt(end - start - repeats, repeats, known.get(last, last)))
-    return receipts
+def _receipt(placed: Sequence[Placed], known: dict[int, int]) -> Receipt:
+    repeats = sum(each.position in known for each in placed) if known else 0
+    last = placed[-1].position
+    return Receipt(len(placed) - repeats, repeats, known.get(last, last))

@@ -18,8 +18,8 @@ ID_BATCH: Final = 250
 
 
 _APPEND: Final = (
-    "INSERT INTO signals (position, item, received, partner, interface, test, type, datetime,"
-    " fingerprint, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    "INSERT INTO signals (position, received, partner, test, body, item, type, datetime, interface,"
+    " fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
 _SAME: Final = (
     "SELECT position FROM signals"
@@ -110,6 +110,8 @@ class Writer:
 
     def append(self, rows: Sequence[Row]) -> int:
         """Append signals, all but those that are there already; how many were new."""
+        if not rows:
+            return 0
         return self._open().executemany(_APPEND, rows).rowcount
 
     def position_of(self, same: Row) -> int:
