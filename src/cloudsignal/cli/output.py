@@ -117,23 +117,29 @@ def opened(database: str | None, config: Path | None) -> Iterator[tuple["Store",
 
 @contextmanager
 def open_store(settings: "Settings") -> Iterator["Store"]:
-    """The store of these settings; its errors become sentences. Raises Failed."""
-    from cloudsignal.server.settings import SettingsError
-    from cloudsignal.server.store.errors import StoreError
-    from cloudsignal.server.store.store import open_store as open_server_store
+    """The store of these settings. What it says when it cannot be used is raised as Failed."""
+    with told():
+        from cloudsignal.server.store.store import open_store as open_server_store
 
-    try:
         with closing(open_server_store(settings.database)) as store:
             yield store
-    except (StoreError, SettingsError) as error:
-        raise Failed(str(error)) from None
 
 
 def read_settings(flags: dict[str, Any], config: Path | None) -> "Settings":
     """The settings in force. Raises Failed."""
     from cloudsignal.server import settings as server_settings
 
-    try:
+    with told():
         return server_settings.read(flags, config=config)
-    except server_settings.SettingsError as error:
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what is wrong with a store or a setting into Failed, with its sentence."""
+    from cloudsignal.server.settings import SettingsError
+    from cloudsignal.server.store.errors import StoreError
+
+    try:
+        yield
+    except (StoreError, SettingsError) as error:
         raise Failed(str(error)) from None

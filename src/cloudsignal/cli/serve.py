@@ -14,12 +14,14 @@ from cloudsignal.cli.output import (
     print_json,
     print_table,
     read_settings,
+    told,
 )
 
 if TYPE_CHECKING:
     from cloudsignal.server.keys import Keyring
-    from cloudsignal.server.settings import Setting
+    from cloudsignal.server.settings import Setting, Settings
     from cloudsignal.server.store.store import Store
+    from cloudsignal.server.writer import Started
 
 FIRST_PARTNER = "My print partner"
 
@@ -94,6 +96,7 @@ def serve(
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
     settings = read_settings(_typed(flags), config)
+    first_writer = _start_writer(settings)
     from cloudsignal.server import app, clock, logs
     from cloudsignal.server.keys import Keyring, secret_of
 
@@ -108,7 +111,20 @@ def serve(
             if key is not None:
                 _greet(address, key)
 
-        app.serve(app.App(settings, store, keyring, logger, clock.now), ready)
+        app.serve(app.App(settings, store, keyring, logger, clock.now, first_writer), ready)
+
+
+def _start_writer(settings: "Settings") -> "Started":
+    """Start the writer before all else is imported, so that it is there for the first post.
+
+    It ends with this process, however that ends.
+    """
+    from cloudsignal.server import writer
+    from cloudsignal.server.store.driver import path_of
+
+    with told():
+        path_of(settings.database)
+    return writer.start(settings.database, settings.group_max)
 
 
 @with_settings

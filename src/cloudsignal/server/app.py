@@ -33,7 +33,7 @@ from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.log import Arrival
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import Tokens
-from cloudsignal.server.writer import GC_ALLOCATIONS
+from cloudsignal.server.writer import GC_ALLOCATIONS, Started
 
 API: Final = "cloudsignal.server.api"
 BACKLOG: Final = 4096
@@ -50,6 +50,7 @@ class App:
         keyring: Keyring,
         logger: Logger,
         clock: Callable[[], int],
+        writer: Started | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -65,6 +66,7 @@ class App:
             group_max=settings.group_max,
             watch=self._written,
             failed=FailedLines(logger, clock),
+            first=writer,
         )
         self._metrics = Metrics(lambda: self._group_commit.waiting)
         self._health = Health(

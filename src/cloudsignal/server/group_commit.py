@@ -48,7 +48,10 @@ class GroupCommit:
         group_max: int,
         watch: Watcher,
         failed: Callable[[str], None],
+        first: writer.Started | None = None,
     ) -> None:
+        """``first`` is a writer that was started already, to be ready the sooner."""
+        self._first = first
         self._url = url
         self._queue_max = queue_max
         self._queue_bytes_max = queue_bytes_max
@@ -71,7 +74,8 @@ class GroupCommit:
             self._process.kill()
             self._process.wait()
         self._loop = asyncio.get_running_loop()
-        self._process, connection = writer.start(self._url, self._group_max)
+        started, self._first = self._first or writer.start(self._url, self._group_max), None
+        self._process, connection = started
         _, self._link = await self._loop.create_connection(lambda: _Link(self), sock=connection)
 
     async def stop(self) -> None:

@@ -85,8 +85,12 @@ class Frames:
         return payloads
 
 
-def start(url: str, group_max: int) -> tuple["subprocess.Popen[bytes]", socket.socket]:
-    """Start the process for a store; the socket is how to talk to it."""
+Started = tuple["subprocess.Popen[bytes]", socket.socket]
+"""A writer's process, and the socket over which to talk to it."""
+
+
+def start(url: str, group_max: int) -> Started:
+    """Start the process for a store. It opens the store when the first posts come."""
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
