@@ -78,11 +78,12 @@ def refused(answer: Answer, type: str, status: int) -> dict[str, Any]:
 # ---- 1. the endpoint: what is accepted -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/cloudsignal/2.0/status/", "/cloudsignal/2.0/status"])
-def test_both_spellings_of_the_url_answer_without_a_redirect(
-    server: Server, key: str, path: str
+@pytest.mark.parametrize("end", ["/", ""])
+@pytest.mark.parametrize("base", ["", "/"])
+def test_every_spelling_of_the_url_answers_without_a_redirect(
+    server: Server, key: str, base: str, end: str
 ) -> None:
-    answer = server.post({"apikey": key} | signal(), path=path)
+    answer = server.post({"apikey": key} | signal(), path=f"{base}/cloudsignal/2.0/status{end}")
     assert answer.status == 200
     assert "location" not in answer.headers
 

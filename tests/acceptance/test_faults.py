@@ -63,6 +63,12 @@ def head(length: int, *more: str) -> bytes:
     return "\r\n".join([*lines, f"Content-Length: {length}", *more, "", ""]).encode()
 
 
+CHUNKED = (
+    f"POST {ENDPOINT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    "Transfer-Encoding: chunked\r\n\r\n"
+).encode()
+
+
 def body_of(key: str, **fields: Any) -> bytes:
     return json.dumps({"apikey": key} | signal(**fields)).encode()
 
@@ -209,6 +215,8 @@ def memory_kib(server: Server) -> int:
         pytest.param(b"POST / HTTP/1.1\r\nHost: ", b"x" * 65536, id="value of a header"),
         pytest.param(b"POST / HTTP/1.1\r\n", b"x" * 65536, id="name of a header"),
         pytest.param(b"POST / HTTP/1.1\r\n", b"a: b\r\n" * 10_000, id="headers"),
+        pytest.param(CHUNKED + b"2\r\n{}\r\n0\r\n", b"a: b\r\n" * 10_000, id="trailers"),
+        pytest.param(CHUNKED + b"2;", b"x" * 65536, id="extension of a chunk"),
     ],
 )
 def test_a_head_without_end_is_hung_up_on_and_not_kept(
@@ -233,6 +241,23 @@ def test_a_head_that_is_too_large_is_told_so(server: Server, key: str) -> None:
         answer = read_answer(connection)
     assert (answer.status, answer.error["type"]) == (400, "invalid_http")
     assert "head" in answer.error["info"]
+
+
+def test_a_body_in_the_smallest_chunks_is_a_body(server: Server, key: str) -> None:
+    body = body_of(key, note="x" * 100_000)
+    chunks = b"".join(b"1\r\n%c\r\n" % each for each in body)
+    assert server.post_raw(CHUNKED + chunks + b"0\r\n\r\n").json["accepted"] == 1
+
+
+def test_many_refused_posts_in_one_piece_are_answered_one_by_one(server: Server) -> None:
+    posts, received = 2000, b""
+    with server.connect() as connection:
+        connection.sendall((head(1) + b"{") * posts)
+        while received.count(b"HTTP/1.1 400") < posts:
+            received += (piece := connection.recv(1 << 20))
+            assert piece, received[-1000:]
+    assert b"HTTP/1.1 5" not in received
+    assert not mistakes(server)
 
 
 @contextlib.contextmanager

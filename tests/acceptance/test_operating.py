@@ -263,11 +263,16 @@ def test_a_wrong_secret_is_refused(make_server: MakeServer) -> None:
 
 def test_a_secret_that_was_lost_is_not_replaced_in_silence(make_server: MakeServer) -> None:
     server = make_server().start()
-    server.interface()
+    key = server.interface()
     assert server.terminate() == 0
-    for path in server.folder.glob("*.secret"):
-        path.unlink()
-    assert "secret" in refuses(server)
+    (secret,) = server.folder.glob("*.secret")
+    secret.rename(aside := secret.with_name("aside"))
+    said = refuses(server)
+    assert f"bring {secret} back" in said
+    assert not secret.exists(), "a new one would only be in the way of the old one"
+    server.environment["CLOUDSIGNAL_SECRET_FILE"] = str(aside)
+    server.start()
+    assert server.post({"apikey": key} | signal()).status == 200
 
 
 def test_a_folder_that_is_not_there_is_refused(make_server: MakeServer) -> None:
@@ -284,11 +289,18 @@ def test_a_database_that_cannot_be_is_refused(make_server: MakeServer, url: str)
 
 def test_a_port_that_is_taken_is_refused(make_server: MakeServer) -> None:
     first = make_server().start()
-    second = make_server("--port", str(first.port))
-    second.launch()
-    assert second.wait() != 0
-    assert "address already in use" in second.stderr
-    assert "Traceback" not in second.stderr
+    said = refuses(make_server("--port", str(first.port)))
+    assert f"port {first.port} is taken by another program" in said
+    assert "--port" in said
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "1.2.3.4.5"])
+def test_a_host_that_is_none_of_this_machines_is_refused(
+    make_server: MakeServer, host: str
+) -> None:
+    said = refuses(make_server("--host", host))
+    assert host in said
+    assert "--host" in said
 
 
 # ---- the first start -----------------------------------------------------------------------------

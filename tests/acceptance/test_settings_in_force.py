@@ -88,6 +88,16 @@ def test_metrics_are_not_open_to_those_behind_a_near_proxy(make_server: MakeServ
 # ---- limits --------------------------------------------------------------------------------------
 
 
+def test_an_interface_may_send_so_many_posts_a_minute(make_server: MakeServer) -> None:
+    server = make_server("--posts-per-minute", "3").start()
+    key, other = server.interface(), server.interface("Other")
+    assert [server.post(body_of(key)).status for _ in range(3)] == [200] * 3
+    answer = server.post(body_of(key))
+    assert (answer.status, answer.error["type"]) == (429, "too_many_requests")
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    assert server.post(body_of(other)).status == 200, "each interface for itself"
+
+
 def test_unfinished_bodies_are_held_up_to_a_limit(make_server: MakeServer) -> None:
     flags = ("--reading-bytes-max", "250000", "--read-timeout-s", READ_TIMEOUT_S)
     server = make_server(*flags).start()

@@ -18,8 +18,8 @@ DOCUMENTED = {
     429: "too_many_requests",
     503: "overloaded unavailable",
 }
-ADDED = {"invalid_http": 400}
-"""Beyond the documented list: what never became an HTTP request."""
+ADDED = {"invalid_http": 400, "defect": 500}
+"""Beyond the documented list: what never became an HTTP request, and what should never be."""
 
 
 def test_every_documented_error_has_its_status_and_there_are_no_others() -> None:

@@ -520,6 +520,7 @@ def test_shipping_needs_its_parcel(name: str, value: str | None) -> None:
         (b"", "the body is empty: send one JSON object"),
         (b'{"apikey": "a', "the body is not JSON: it ends in the middle of a value"),
         (b"{'apikey': 'a'}", "the body is not JSON: expected"),
+        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "compressed with gzip: send it uncompressed"),
         (b'{"apikey": "\xe4"}', "byte 12 (0xe4) does not belong there; encode the text as UTF-8"),
         (b"[]", "one JSON object, not an array; send several signals as a bundle"),
         (b"{}", "apikey is missing: put the key of your CloudSignal API interface there"),

@@ -9,28 +9,18 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cloudsignal.protocol.refusals import Refusal
-from cloudsignal.server import interfaces as module
-from cloudsignal.server.interfaces import Caller, Failures, Interfaces
+from cloudsignal.server.interfaces import Caller, Interfaces
 from cloudsignal.server.keys import Keyring, new_apikey, new_token
+from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.access import Interface
 from cloudsignal.server.store.store import Store, open_store
 from tests.server.arrivals import SECOND
+from tests.server.clock import Clock
 
 pytestmark = pytest.mark.anyio
 
 HERE = "192.0.2.7"
 LIMIT, WINDOW_S = 3, 60
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000 * SECOND
-
-    def __call__(self) -> int:
-        return self.now
-
-    def pass_s(self, seconds: float) -> None:
-        self.now += int(seconds * SECOND)
 
 
 @pytest.fixture
@@ -56,13 +46,9 @@ def keyring() -> Keyring:
 
 
 @pytest.fixture
-def failures(clock: Clock) -> Failures:
-    return Failures(LIMIT, WINDOW_S, clock)
-
-
-@pytest.fixture
-def interfaces(store: Store, keyring: Keyring, failures: Failures, clock: Clock) -> Interfaces:
-    return Interfaces(store, keyring, failures, clock)
+def interfaces(store: Store, keyring: Keyring, clock: Clock) -> Interfaces:
+    settings = Settings(failed_keys_max=LIMIT, failed_keys_window_s=WINDOW_S)
+    return Interfaces(settings, store, keyring, clock)
 
 
 def made(
@@ -218,6 +204,24 @@ async def test_changes_are_noticed_by_themselves_though_the_store_was_away_for_a
         await freshening
 
 
+async def test_a_defect_does_not_end_the_noticing_of_changes(
+    interfaces: Interfaces, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    results = iter([RuntimeError("once"), None, asyncio.CancelledError()])
+
+    async def refresh() -> None:
+        if error := next(results):
+            raise error
+
+    monkeypatch.setattr(interfaces, "refresh", refresh)
+
+    with pytest.raises(asyncio.CancelledError):
+        await interfaces.keep_fresh(0)
+
+    assert next(results, "all tried") == "all tried"
+    assert "once" in caplog.text
+
+
 # ---- let in ----
 
 
@@ -266,107 +270,107 @@ async def test_who_is_let_in(interfaces: Interfaces, who: Caller, expected: str 
 # ---- too many unknown keys ----
 
 
-def waits(failures: Failures, address: str = HERE) -> int | None:
-    """For how many seconds an address has to wait, if it has."""
-    try:
-        failures.check(address)
-    except Refusal as refusal:
-        return refusal.retry_after_s if refusal.status == 429 else -1
-    return None
+async def try_keys(interfaces: Interfaces, times: int, address: str = HERE) -> list[str]:
+    return [(await refused(interfaces, new_apikey(), address)).type for _ in range(times)]
 
 
 async def test_too_many_unknown_keys_from_one_address_are_429(interfaces: Interfaces) -> None:
-    types = [(await refused(interfaces, new_apikey())).type for _ in range(LIMIT + 2)]
+    types = await try_keys(interfaces, LIMIT + 2)
 
     assert types == ["unknown_key"] * LIMIT + ["too_many_requests"] * 2
-    assert (await refused(interfaces, new_apikey(), "192.0.2.8")).type == "unknown_key"
+    assert await try_keys(interfaces, 1, "192.0.2.8") == ["unknown_key"]
+
+
+async def test_who_has_to_wait_is_told_how_long(interfaces: Interfaces, clock: Clock) -> None:
+    await try_keys(interfaces, LIMIT)
+    clock.pass_s(12.5)
+
+    refusal = await refused(interfaces, new_apikey())
+    clock.pass_s(WINDOW_S - 12.5)
+
+    assert (refusal.status, refusal.retry_after_s) == (429, 48)
+    assert await try_keys(interfaces, 1) == ["unknown_key"]
 
 
 async def test_a_good_key_is_known_whatever_else_came_from_its_address(
-    interfaces: Interfaces, store: Store, keyring: Keyring, failures: Failures
+    interfaces: Interfaces, store: Store, keyring: Keyring
 ) -> None:
     key = new_apikey()
     made(store, keyring, key)
     interfaces.load()
-    for _ in range(LIMIT):
-        failures.note(HERE)
+    await try_keys(interfaces, LIMIT)
 
     assert interfaces.known(key) is not None
-    assert (await refused(interfaces, new_apikey())).type == "too_many_requests"
+    assert await try_keys(interfaces, 1) == ["too_many_requests"]
 
 
 async def test_tokens_count_as_failed_keys(
-    interfaces: Interfaces, store: Store, keyring: Keyring, failures: Failures
+    interfaces: Interfaces, store: Store, keyring: Keyring
 ) -> None:
     token = new_token()
     store.access.create_token("ops", "admin", keyring.digest(token), now=1)
-    for _ in range(LIMIT):
-        await refused(interfaces, token)
 
-    assert waits(failures) == WINDOW_S
+    types = [(await refused(interfaces, token)).type for _ in range(LIMIT + 1)]
 
-
-@pytest.mark.parametrize(
-    ("passed_s", "left"), [(0, 60), (0.5, 60), (1, 59), (59, 1), (59.9, 1), (60, None), (99, None)]
-)
-def test_the_wait_ends_with_the_window(
-    failures: Failures, clock: Clock, passed_s: float, left: int | None
-) -> None:
-    for _ in range(LIMIT):
-        assert waits(failures) is None
-        failures.note(HERE)
-
-    clock.pass_s(passed_s)
-
-    assert waits(failures) == left
-
-
-def test_a_window_begins_with_its_first_failure(failures: Failures, clock: Clock) -> None:
-    failures.note(HERE)
-    clock.pass_s(WINDOW_S - 1)
-    for _ in range(LIMIT - 1):
-        failures.note(HERE)
-    assert waits(failures) == 1
-
-    clock.pass_s(1)
-    for _ in range(LIMIT - 1):
-        failures.note(HERE)
-    assert waits(failures) is None
-    failures.note(HERE)
-    assert waits(failures) == WINDOW_S
+    assert types == ["wrong_kind_of_key"] * LIMIT + ["too_many_requests"]
 
 
 @pytest.mark.parametrize(
-    ("other", "together"),
-    [("2001:db8::ffff", True), ("2001:db8:0:1::1", False), ("::ffff:192.0.2.7", False)],
+    ("first", "other", "together"),
+    [
+        ("2001:db8::1", "2001:db8::ffff", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        (f"::ffff:{HERE}", HERE, True),
+    ],
 )
-def test_an_ipv6_host_is_counted_as_its_64_bit_network(
-    failures: Failures, other: str, together: bool
+async def test_an_ipv6_host_counts_as_its_64_bit_network_and_an_ipv4_one_as_itself(
+    interfaces: Interfaces, first: str, other: str, together: bool
 ) -> None:
-    for _ in range(LIMIT):
-        failures.note("2001:db8::1")
+    await try_keys(interfaces, LIMIT, first)
 
-    assert (waits(failures, other) is not None) is together
+    types = await try_keys(interfaces, 1, other)
 
-
-def test_an_ipv4_address_is_the_same_written_as_ipv6(failures: Failures) -> None:
-    for _ in range(LIMIT):
-        failures.note(f"::ffff:{HERE}")
-
-    assert waits(failures, HERE) == WINDOW_S
+    assert types == (["too_many_requests"] if together else ["unknown_key"])
 
 
-def test_only_so_many_addresses_are_remembered_the_longest_quiet_is_forgotten(
-    failures: Failures, monkeypatch: pytest.MonkeyPatch
+# ---- too many posts ----
+
+
+def posts(interfaces: Interfaces, who: Caller) -> Refusal | None:
+    try:
+        interfaces.admit(who, HERE)
+    except Refusal as refusal:
+        return refusal
+    return None
+
+
+async def test_an_interface_may_send_any_number_of_posts(interfaces: Interfaces) -> None:
+    assert [posts(interfaces, caller()) for _ in range(1000)] == [None] * 1000
+
+
+async def test_an_interface_may_send_so_many_posts_a_minute_where_that_is_set(
+    store: Store, keyring: Keyring, clock: Clock
 ) -> None:
-    monkeypatch.setattr(module, "ADDRESSES_MAX", 3)
-    for _ in range(LIMIT):
-        for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
-            failures.note(address)
-    failures.note("192.0.2.1")
+    interfaces = Interfaces(Settings(posts_per_minute=2), store, keyring, clock)
+    other = caller(interface=caller().interface + 1)
 
-    failures.note("192.0.2.4")
+    assert [posts(interfaces, caller()) for _ in range(2)] == [None, None]
+    refusal = posts(interfaces, caller())
+    assert refusal is not None
+    assert (refusal.status, refusal.type, refusal.retry_after_s) == (429, "too_many_requests", 60)
+    assert posts(interfaces, other) is None
 
-    assert len(failures._windows) == 3
-    waiting = [waits(failures, f"192.0.2.{host}") is not None for host in (1, 2, 3, 4)]
-    assert waiting == [True, False, True, False]
+    clock.pass_s(60)
+
+    assert posts(interfaces, caller()) is None
+
+
+async def test_who_may_not_post_at_all_uses_nothing_up(
+    store: Store, keyring: Keyring, clock: Clock
+) -> None:
+    interfaces = Interfaces(Settings(posts_per_minute=1), store, keyring, clock)
+
+    types = [getattr(posts(interfaces, caller(closed=True)), "type", None) for _ in range(3)]
+
+    assert types == ["key_disabled"] * 3
+    assert posts(interfaces, caller()) is None

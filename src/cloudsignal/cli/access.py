@@ -60,11 +60,9 @@ class Desk(NamedTuple):
 def _desk(database: str | None, config: Path | None) -> Iterator[Desk]:
     with opened(database, config) as (store, settings):
         from cloudsignal.server import clock
-        from cloudsignal.server.keys import Keyring, secret_of
+        from cloudsignal.server.keys import open_keyring
 
-        keyring = Keyring(secret_of(settings))
-        keyring.check(store)
-        yield Desk(store.access, keyring, clock.now(), settings)
+        yield Desk(store.access, open_keyring(settings, store), clock.now(), settings)
 
 
 @partner.command("create")

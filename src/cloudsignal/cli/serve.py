@@ -8,6 +8,7 @@ import typer
 
 from cloudsignal.cli.output import (
     Config,
+    Failed,
     Json,
     curl_line,
     open_store,
@@ -98,12 +99,12 @@ def serve(
     settings = read_settings(_typed(flags), config)
     first_writer = _start_writer(settings)
     from cloudsignal.server import app, clock, logs
-    from cloudsignal.server.keys import Keyring, secret_of
+    from cloudsignal.server.connections import CannotListen
+    from cloudsignal.server.keys import open_keyring
 
     logger = logs.configure(settings)
     with open_store(settings) as store:
-        keyring = Keyring(secret_of(settings))
-        keyring.check(store)
+        keyring = open_keyring(settings, store)
         key = _first_key(store, keyring, clock.now()) if welcome else None
 
         def ready(address: str) -> None:
@@ -111,7 +112,10 @@ def serve(
             if key is not None:
                 _greet(address, key)
 
-        app.serve(app.App(settings, store, keyring, logger, clock.now, first_writer), ready)
+        try:
+            app.serve(app.App(settings, store, keyring, logger, clock.now, first_writer), ready)
+        except CannotListen as error:
+            raise Failed(str(error)) from None
 
 
 def _start_writer(settings: "Settings") -> "Started":

@@ -36,6 +36,7 @@ STATUS: Final[dict[str, int]] = {
     "version_removed": 410,
     "body_too_large": 413,
     "too_many_requests": 429,
+    "defect": 500,
     "overloaded": 503,
     "unavailable": 503,
 }

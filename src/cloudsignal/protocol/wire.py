@@ -47,6 +47,7 @@ _signal: Final = msgspec.json.Decoder(AnySignal)
 _encode: Final = msgspec.json.Encoder().encode
 
 _BOM: Final = b"\xef\xbb\xbf"
+_GZIP: Final = b"\x1f\x8b"
 _NULL: Final = b"null"
 _KEY: Final = re.compile(r"[0-9a-f]{32}")
 _ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
@@ -146,6 +147,10 @@ def _members(body: bytes) -> Members:
         if body.count(b"{") + body.count(b"[") > NESTING_MAX:
             _check_nesting(body)
     except UnicodeDecodeError as error:
+        if body.startswith(_GZIP):
+            raise refuse(
+                "invalid_json", "the body is compressed with gzip: send it uncompressed"
+            ) from None
         raise refuse(
             "invalid_json",
             f"the body is not UTF-8: byte {error.start} (0x{body[error.start]:02x}) does not belong"

@@ -14,7 +14,8 @@ from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import addresses
 from cloudsignal.server.asgi import Answer, Receive, Scope, Send, address, answer
-from cloudsignal.server.connections import Connection, allow_many, close_stalled
+from cloudsignal.server.clock import Clock
+from cloudsignal.server.connections import Connection, allow_many, bind, close_stalled
 from cloudsignal.server.events import Followers
 from cloudsignal.server.group_commit import GroupCommit
 from cloudsignal.server.health import Health
@@ -22,10 +23,12 @@ from cloudsignal.server.ingest import (
     PATHS,
     REMOVED_PATHS,
     Ingest,
+    Response,
+    defect,
     refused,
     removed_version,
 )
-from cloudsignal.server.interfaces import Caller, Failures, Interfaces
+from cloudsignal.server.interfaces import Caller, Interfaces
 from cloudsignal.server.keys import Keyring
 from cloudsignal.server.logs import FailedLines, Logger, RefusedLines
 from cloudsignal.server.metrics import Metrics
@@ -49,16 +52,16 @@ class App:
         store: Store,
         keyring: Keyring,
         logger: Logger,
-        clock: Callable[[], int],
+        clock: Clock,
         writer: Started | None = None,
     ) -> None:
         self.settings = settings
+        self._logger = logger
         self.store = store
         self.followers = Followers(store, most=settings.events_max)
         self.tokens = Tokens(store, keyring)
         self._lines = RefusedLines(logger, settings.refused_lines_per_minute, clock)
-        failures = Failures(settings.failed_keys_max, settings.failed_keys_window_s, clock)
-        self._interfaces = Interfaces(store, keyring, failures, clock)
+        self._interfaces = Interfaces(settings, store, keyring, clock)
         self._group_commit = GroupCommit(
             settings.database,
             queue_max=settings.queue_max,
@@ -80,11 +83,11 @@ class App:
         """Hand a request to the part that answers it."""
         path = scope.get("path")
         if path in PATHS:
-            await self._ingest(scope, receive, send)
+            await self._surely(self._ingest, scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         elif path in self._health.paths:
-            await self._health(scope, receive, send)
+            await self._surely(self._health, scope, receive, send)
         elif path in REMOVED_PATHS:
             await self._removed(scope, send)
         elif self._api is not None:
@@ -93,7 +96,12 @@ class App:
 
     def take(self, scope: Scope, body: bytes, answer: Answer) -> bool:
         """Take in an ordinary post that is all there; false for every other request."""
-        return scope["path"] in PATHS and self._ingest.take(scope, body, answer)
+        if scope["path"] not in PATHS:
+            return False
+        try:
+            return self._ingest.take(scope, body, answer)
+        except Exception:
+            return False  # Asked as an application it fails in the same way, and says so.
 
     async def start(self) -> None:
         """Begin to take signals; the API is there a moment later."""
@@ -140,6 +148,19 @@ class App:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
+    async def _surely(self, part: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have a part answer a request; its defects are answered in the shape of all errors."""
+        try:
+            await part(scope, receive, send)
+        except Exception:
+            await answer(scope, send, *self._defect(scope))
+
+    def _defect(self, scope: Scope) -> Response:
+        self._logger.exception("defect", path=scope["path"])
+        refusal = defect()
+        self.refused(refusal, address(scope))
+        return refused(refusal)
+
     async def _removed(self, scope: Scope, send: Send) -> None:
         refusal = removed_version()
         self.refused(refusal, address(scope))
@@ -183,8 +204,12 @@ class _Server(Server):
 
 
 def serve(app: App, ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; ``ready`` is told the server's address once it listens."""
+    """Serve until SIGTERM or SIGINT; ``ready`` is told the server's address once it listens.
+
+    Raises CannotListen at once when that cannot be.
+    """
     settings = app.settings
+    sockets = bind(settings.host, settings.port)
     allow_many()
     # Whose address a request has is for uvicorn to say where proxies are trusted, and it tells the
     # application only.
@@ -192,8 +217,6 @@ def serve(app: App, ready: Callable[[str], None]) -> None:
     connection: Any = partial(Connection, refused=app.refused, take=take)
     config = Config(
         app,
-        host=settings.host,
-        port=settings.port,
         http=connection,
         loop="uvloop",
         ws="none",
@@ -208,7 +231,7 @@ def serve(app: App, ready: Callable[[str], None]) -> None:
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_s,
     )
-    _Server(config, app, ready).run()
+    _Server(config, app, ready).run(sockets)
 
 
 def _take_none(scope: Scope, body: bytes, answer: Answer) -> bool:

@@ -1,7 +1,9 @@
 """Connections: what HTTP itself answers, and how long a client may take to say what it wants."""
 
 import asyncio
+import errno
 import resource
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -21,7 +23,9 @@ HTTP_2_UNHEARD: Final = b"pgradf: h2c\r\n"
 """The same to no effect, and of the same length: it may stand in a body, whose length is given."""
 
 HEAD_BYTES_MAX: Final = 64 << 10
-"""How large the head of a request may be."""
+"""How large the head of a request may be, with what is said beside the chunks of its body."""
+CHUNK_OVERHEAD: Final = 8
+"""How many bytes a byte of a body may take: a chunk of one takes six."""
 
 
 Take = Callable[[Scope, bytes, Answer], bool]
@@ -50,18 +54,24 @@ class Connection(HttpToolsProtocol):
         # Java's own client offers HTTP/2 with its posts, as `curl --http2` does. We don't take it up,
         # but the parser would leave the body to whoever did. In JSON this text cannot occur.
         before: Any = self.cycle  # None at first
-        is_body = before is not None and before.more_body
+        in_body = len(before.body) if before is not None and before.more_body else None
+        answered = before is not None and before.response_complete
         self._is_parsing = True
         super().data_received(data.replace(HTTP_2, HTTP_2_UNHEARD))
         self._is_parsing = False
         if self._next is not None:
             (cycle, app), self._next = self._next, None
             self._begin(cycle, app)
-        if is_body or self.cycle is not before:
+        if self.cycle is not before or (answered and in_body is not None):
             self._head_bytes = 0
             return
-        # No request has come of it yet, so it is a piece of one's head, which the parser keeps.
-        self._head_bytes += len(data)
+        if in_body is None:
+            # No request has come of it yet, so it is a piece of one's head, which the parser keeps.
+            self._head_bytes += len(data)
+        else:
+            # A piece of a body, or of what is said between its chunks and after them.
+            body_bytes = len(before.body) - in_body
+            self._head_bytes += max(0, len(data) - body_bytes * CHUNK_OVERHEAD)
         if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self._refuse(f"the head of the request is larger than {HEAD_BYTES_MAX} bytes")
 
@@ -110,6 +120,43 @@ class Connection(HttpToolsProtocol):
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[400] + head % len(body) + body)
         self.transport.close()
+
+
+class CannotListen(Exception):
+    """There is no listening at that address and port; the message says why and what to do."""
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address that a host stands for. Raises CannotListen."""
+    bound: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            made = socket.socket(family, kind, protocol)
+            bound.append(made)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            made.bind(address)
+    except OSError as error:
+        for made in bound:
+            made.close()
+        raise CannotListen(_why(error, host, port)) from None
+    return bound
+
+
+def _why(error: OSError, host: str, port: int) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return (
+                f"port {port} is taken by another program: end that one, or choose another --port"
+            )
+        case errno.EACCES:
+            return f"port {port} is not for everyone: choose a --port from 1024 on"
+        case _:
+            return f"there is no listening on {host}: {error.strerror}; choose another --host"
 
 
 def allow_many() -> None:

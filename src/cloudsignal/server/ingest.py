@@ -5,7 +5,6 @@ order in which the contract checks.
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from cloudsignal.protocol import wire
@@ -22,12 +21,15 @@ from cloudsignal.server.asgi import (
     answer,
     length,
 )
+from cloudsignal.server.clock import Clock
 from cloudsignal.server.group_commit import GroupCommit, Outcome, overloaded
 from cloudsignal.server.interfaces import Caller, Interfaces
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.log import Arrival
 
-PATHS: Final = frozenset({wire.ENDPOINT, wire.ENDPOINT.removesuffix("/")})
+_SPELLINGS: Final = (wire.ENDPOINT, wire.ENDPOINT.removesuffix("/"))
+PATHS: Final = frozenset(_SPELLINGS) | {f"/{path}" for path in _SPELLINGS}
+"""With and without the last slash, and below a base URL that ends in one."""
 REMOVED_PATHS: Final = frozenset(
     {"/cloudsignal/1.1/status/", "/cloudsignal/1.1/status", "/1.1/status/", "/1.1/status"}
 )
@@ -56,7 +58,7 @@ class Ingest:
         settings: Settings,
         interfaces: Interfaces,
         group_commit: GroupCommit,
-        clock: Callable[[], int],
+        clock: Clock,
         refused: Watcher,
     ) -> None:
         self._body_bytes_max = settings.body_bytes_max
@@ -84,22 +86,23 @@ class Ingest:
     def take(self, scope: Scope, body: bytes, answer: Answer) -> bool:
         """Take in a post that is all there, without a task to wait for it.
 
-        False for whatever is not an ordinary post with a good key: asked as an application, we then
-        say what is wrong with it.
+        False when its key is not in memory: looking for it takes a task.
         """
         asked = _Asked(address(scope))
+
+        def answered(outcome: Outcome) -> None:
+            answer(*self._response(outcome, asked))
+
         try:
             _check(scope["method"], scope["headers"])
             envelope = wire.decode(self._sized(body))
             caller = self._interfaces.known(envelope.apikey)
             if caller is None:
                 return False
-            arrival = self._arrival(envelope, caller, asked)
-            self._group_commit.hand_in(
-                arrival, lambda outcome: answer(*self._response(outcome, asked))
-            )
-        except Refusal:
-            return False
+            self._group_commit.hand_in(self._arrival(envelope, caller, asked), answered)
+        except Refusal as refusal:
+            # In a moment: the connection may have many more posts, and would begin the next in here.
+            asyncio.get_running_loop().call_soon(answered, refusal)
         return True
 
     async def _outcome(self, scope: Scope, receive: Receive, asked: "_Asked") -> Outcome:
@@ -218,6 +221,11 @@ def removed_version() -> Refusal:
         f"CloudSignal 1.1 is gone, post to {wire.ENDPOINT}: OrderRegistered became"
         " ItemRegistered for each item, and ItemShipped needs shipping_option",
     )
+
+
+def defect() -> Refusal:
+    """What is answered when the server did what it never should."""
+    return refuse("defect", "the server has a defect: send this again later, and tell its operator")
 
 
 def stopping() -> Refusal:

@@ -1,9 +1,8 @@
 """API key -> interface: who is asking, and whether they may (contract, section 2)."""
 
 import asyncio
+import logging
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
 from datetime import tzinfo
 from hmac import compare_digest
 from typing import Final
@@ -13,15 +12,17 @@ from msgspec import Struct
 
 from cloudsignal.protocol.refusals import not_now, refuse
 from cloudsignal.server import addresses
+from cloudsignal.server.clock import Clock
 from cloudsignal.server.keys import Keyring
+from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.access import Interface, Key
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.store import Store
+from cloudsignal.server.windows import Windows
 
-ADDRESSES_MAX: Final = 10_000
-"""How many addresses with failed keys are remembered; the longest quiet one is forgotten first."""
+_log: Final = logging.getLogger(__name__)
 
-Clock = Callable[[], int]
+MINUTE_S: Final = 60
 
 
 class Caller(Struct, frozen=True):
@@ -41,10 +42,13 @@ class Caller(Struct, frozen=True):
 class Interfaces:
     """Every key, in memory, read anew when the store says that something changed."""
 
-    def __init__(self, store: Store, keyring: Keyring, failures: "Failures", clock: Clock) -> None:
+    def __init__(self, settings: Settings, store: Store, keyring: Keyring, clock: Clock) -> None:
         self._store = store
         self._keyring = keyring
-        self._failures = failures
+        self._failures_max = settings.failed_keys_max
+        self._failures = Windows(settings.failed_keys_window_s, clock)
+        self._posts_max = settings.posts_per_minute
+        self._posts = Windows(MINUTE_S, clock)
         self._clock = clock
         self._callers: dict[str, Caller] = {}
         self._revision = -1
@@ -65,7 +69,14 @@ class Interfaces:
         Raises Refusal: ``too_many_requests`` when the address has tried too many, ``unavailable``
         when the store is away, ``wrong_kind_of_key`` for a key of another kind, else ``unknown_key``.
         """
-        self._failures.check(address)
+        where = addresses.neighbourhood(address)
+        failures, left_s = self._failures.of(where)
+        if failures >= self._failures_max:
+            raise refuse(
+                "too_many_requests",
+                "too many unknown keys came from this address: check the apikey, then wait",
+                retry_after_s=left_s,
+            )
         digest = self._keyring.digest(apikey)
         try:
             caller, is_token = await asyncio.to_thread(self._look_up, digest)
@@ -75,7 +86,7 @@ class Interfaces:
             ) from None
         if caller is not None:
             return caller
-        self._failures.note(address)
+        self._failures.count(where)
         if is_token:
             raise refuse(
                 "wrong_kind_of_key",
@@ -97,7 +108,11 @@ class Interfaces:
         return caller, is_token
 
     def admit(self, caller: Caller, address: str) -> None:
-        """Raises Refusal when the interface is closed, the key expired, or the address not allowed."""
+        """Let a post of this interface in.
+
+        Raises Refusal when the interface is closed, the key expired, the address not allowed, or the
+        minute's posts used up.
+        """
         if caller.closed:
             raise refuse(
                 "key_disabled",
@@ -116,6 +131,20 @@ class Interfaces:
                 f"this key may not be used from {address}: ask the platform to allow the address",
                 at="apikey",
             )
+
+        if self._posts_max:
+            self._count(caller)
+
+    def _count(self, caller: Caller) -> None:
+        posts, left_s = self._posts.of(caller.interface)
+        if posts >= self._posts_max:
+            raise refuse(
+                "too_many_requests",
+                f"this key's interface may send {self._posts_max} posts a minute: send bundles, or"
+                " wait",
+                retry_after_s=left_s,
+            )
+        self._posts.count(caller.interface)
 
     async def refresh(self) -> None:
         """Read the keys anew if anything has changed."""
@@ -146,36 +175,9 @@ class Interfaces:
             except StoreUnavailable:
                 # Nothing can be stored either, so a key that is no longer good opens nothing.
                 continue
-
-
-class Failures:
-    """Who has tried too many unknown keys: at most ``limit`` in a window, per address."""
-
-    def __init__(self, limit: int, window_s: int, clock: Clock) -> None:
-        self._limit = limit
-        self._window_us = window_s * 1_000_000
-        self._clock = clock
-        self._windows: OrderedDict[str, tuple[int, int]] = OrderedDict()
-
-    def check(self, address: str) -> None:
-        """Raises Refusal when the address has to wait."""
-        ends, failed = self._windows.get(addresses.neighbourhood(address), (0, 0))
-        left_us = ends - self._clock()
-        if failed >= self._limit and left_us > 0:
-            raise refuse(
-                "too_many_requests",
-                "too many unknown keys came from this address: check the apikey, then wait",
-                retry_after_s=-(-left_us // 1_000_000),
-            )
-
-    def note(self, address: str) -> None:
-        """Count one unknown key."""
-        who = addresses.neighbourhood(address)
-        now = self._clock()
-        ends, failed = self._windows.pop(who, (0, 0))
-        self._windows[who] = (ends, failed + 1) if ends > now else (now + self._window_us, 1)
-        if len(self._windows) > ADDRESSES_MAX:
-            self._windows.popitem(last=False)
+            except Exception:
+                # Whatever it was: without another try no key would ever be revoked again.
+                _log.exception("defect: the keys could not be read anew")
 
 
 def _caller(key: Key, interface: Interface) -> Caller:

@@ -47,6 +47,18 @@ class Keyring:
             )
 
 
+def open_keyring(settings: Settings, store: Store) -> Keyring:
+    """The keyring that this store's keys were digested with.
+
+    Raises SettingsError when its secret is missing or cannot be read, StoreUnusable when it is
+    another one.
+    """
+    is_new = store.access.secret_check() is None
+    keyring = Keyring(secret_of(settings, make=is_new))
+    keyring.check(store)
+    return keyring
+
+
 def new_apikey() -> str:
     """A new key for an interface."""
     return secrets.token_hex(16)
@@ -57,8 +69,8 @@ def new_token() -> str:
     return TOKEN_PREFIX + secrets.token_hex(16)
 
 
-def secret_of(settings: Settings) -> str:
-    """The secret from the settings, else the one beside the store, made if there is none yet.
+def secret_of(settings: Settings, *, make: bool = True) -> str:
+    """The secret from the settings, else the one beside the store, made there if it may be.
 
     Raises SettingsError when the file cannot be read or made.
     """
@@ -68,6 +80,11 @@ def secret_of(settings: Settings) -> str:
     path = store.with_name(store.name + ".secret")
     try:
         if not path.exists():
+            if not make:
+                raise SettingsError(
+                    f"the secret of this store is missing: bring {path} back, or set"
+                    " CLOUDSIGNAL_SECRET_FILE to a copy of it"
+                )
             _make_secret(path)
         secret = path.read_text(encoding="ascii").strip()
     except OSError as error:

@@ -2,13 +2,13 @@
 
 import logging
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from cloudsignal.protocol.refusals import Refusal
+from cloudsignal.server.clock import Clock
 from cloudsignal.server.interfaces import Caller
 from cloudsignal.server.settings import Settings
 
@@ -35,6 +35,10 @@ class Logger:
     def error(self, event: str, **facts: Any) -> None:
         """What somebody has to mend."""
         self._logger.error(event, extra={"facts": facts})
+
+    def exception(self, event: str, **facts: Any) -> None:
+        """The same, with the trace of the exception that is being handled."""
+        self._logger.exception(event, extra={"facts": facts})
 
 
 def configure(settings: Settings) -> Logger:
@@ -81,7 +85,7 @@ class ConsoleLine(logging.Formatter):
 class RefusedLines:
     """A line for each refused post, up to so many a minute; those left out are counted."""
 
-    def __init__(self, logger: Logger, lines_per_minute: int, clock: Callable[[], int]) -> None:
+    def __init__(self, logger: Logger, lines_per_minute: int, clock: Clock) -> None:
         self._logger = logger
         self._limit = lines_per_minute
         self._clock = clock
@@ -116,7 +120,7 @@ class RefusedLines:
 class FailedLines:
     """A line when groups cannot be written, and one in a while for as long as it goes on."""
 
-    def __init__(self, logger: Logger, clock: Callable[[], int]) -> None:
+    def __init__(self, logger: Logger, clock: Clock) -> None:
         self._logger = logger
         self._clock = clock
         self._why = ""

@@ -82,6 +82,14 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     failed_keys_window_s: Annotated[
         int, Positive, Meta(description="in how many seconds it may try them, and then has to wait")
     ] = 60
+    posts_per_minute: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="how many posts an interface may send in a minute before it gets 429; 0 for"
+            " any number",
+        ),
+    ] = 0
     read_timeout_s: Annotated[
         float, Meta(gt=0, description="how long a connection may take to send a request it began")
     ] = 30.0

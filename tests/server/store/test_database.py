@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -157,6 +157,22 @@ def test_opening_again_changes_nothing(tmp_path: Path) -> None:
     make(path)
 
     assert described(path) == before
+
+
+# ---- too much asked at once ----
+
+
+def test_who_gets_no_reader_in_time_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "a.db")
+    monkeypatch.setattr(database, "READER_WAIT_S", 0.01)
+    with engine_of(tmp_path / "a.db") as engine, ExitStack() as readers:
+        for _ in range(database.READERS_MAX):
+            readers.enter_context(database.reading(engine))
+
+        with pytest.raises(StoreUnavailable, match="all readers are busy"):
+            readers.enter_context(database.reading(engine))
 
 
 # ---- what is no store of ours ----

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, TimeoutError
 from sqlalchemy.pool import QueuePool
 
 from cloudsignal.server.store import driver
-from cloudsignal.server.store.errors import StoreUnusable
+from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
 from cloudsignal.server.store.schema import VERSION, metadata
 
 READERS_MAX: Final = 8
 """How many connections read at once."""
+READER_WAIT_S: Final = 5.0
+"""How long to wait for one of them."""
 
 
 def create(path: Path) -> Engine:
@@ -25,6 +27,7 @@ def create(path: Path) -> Engine:
         poolclass=QueuePool,
         pool_size=READERS_MAX,
         max_overflow=0,
+        pool_timeout=READER_WAIT_S,
     )
 
     # The driver would begin a transaction only at the first write, and then fail at once where it
@@ -65,6 +68,8 @@ def translated() -> Iterator[None]:
         if found := driver.unavailable(error.orig):
             raise found from error
         raise
+    except TimeoutError as error:
+        raise StoreUnavailable("the store cannot be used just now: all readers are busy") from error
 
 
 def bring_up_to_date(engine: Engine) -> None:
