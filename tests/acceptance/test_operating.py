@@ -325,6 +325,16 @@ def test_the_first_start_prints_a_curl_line_that_works_when_pasted(
     )
     assert done.stdout.startswith("HTTP/1.1 200 OK")
     assert '{"accepted":1,"duplicates":0,"position":1}' in done.stdout
+    look = eventually(lambda: re.search(r"look at the item: (.*)\n", server.stdout))[1]
+    there = subprocess.run(
+        ["bash", "-c", look],
+        cwd=server.folder,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=True,
+    )
+    assert "registered" in there.stdout
     (shown,) = set(re.findall(r"\b[0-9a-f]{32}\b", server.stdout))
     assert server.post({"apikey": shown} | signal()).status == 200
     assert shown not in server.stderr

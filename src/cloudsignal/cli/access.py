@@ -21,7 +21,9 @@ from cloudsignal.cli.output import (
     opened,
     print_json,
     print_table,
+    program,
     shown,
+    where,
 )
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def create_partner(
         print_json(_partner_view(made))
     else:
         print(f"Print partner {made.name} is there. Next: an interface for its signals:")
-        print(f"  cloudsignal interface create --partner {quote(made.name)}")
+        print(f"  {program()} interface create --partner {quote(made.name)}{where(database)}")
 
 
 @partner.command("list")

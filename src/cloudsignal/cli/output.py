@@ -4,6 +4,8 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from shlex import quote
+from shutil import which
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -96,6 +98,23 @@ def iso(instant: int | None) -> str | None:
 def shown(instant: int | None) -> str:
     """An instant for people, to the second, in UTC."""
     return (iso(instant) or "")[:19].replace("T", " ")
+
+
+def program() -> str:
+    """How to call this program again: its name where that is enough, else its path."""
+    called = Path(sys.argv[0])
+    found = which(called.name)
+    if found is not None and Path(found).resolve() == called.resolve():
+        return called.name
+    here = Path.cwd()
+    return quote(str(called.relative_to(here) if called.is_relative_to(here) else called))
+
+
+def where(database: str | None) -> str:
+    """The flag that names a database, unless it is the one that is taken without."""
+    from cloudsignal.server.settings import Settings
+
+    return "" if database in (None, Settings().database) else f" --database {quote(str(database))}"
 
 
 def curl_line(address: str, key: str) -> str:
