@@ -1,5 +1,6 @@
 """``cloudsignal serve`` and ``settings``: flags made from the declaration of the settings."""
 
+import gc
 import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,6 +99,7 @@ def serve(
     ] = False,
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
+    gc.disable()  # Until the server runs: nothing of what is imported for it is garbage.
     settings = read_settings(_typed(flags), config)
     first_writer = _start_writer(settings)
     from cloudsignal.server import app, clock, logs

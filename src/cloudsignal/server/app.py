@@ -135,6 +135,7 @@ class App:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_ALLOCATIONS)
+        gc.enable()
         return api
 
     async def _live(self, receive: Receive, send: Send) -> None:
