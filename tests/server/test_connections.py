@@ -1,6 +1,7 @@
 """Connections: who stalls is hung up on, and a request in one piece is answered in one write."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from cloudsignal.server.asgi import Answer, Receive, Scope, Send, answer, length
-from cloudsignal.server.connections import Connection, close_stalled
+from cloudsignal.server.connections import CannotListen, Connection, bind, close_stalled
 
 pytestmark = pytest.mark.anyio
 
@@ -289,3 +290,39 @@ async def test_a_client_that_wants_the_head_only_gets_no_more() -> None:
 
     assert not client.taken
     assert b"".join(client.wire.sent) == response(b"asked").removesuffix(b"asked")
+
+
+# ---- listening ----
+
+
+def test_a_host_is_listened_to_on_every_address_it_has() -> None:
+    bound = bind("localhost", 0)
+
+    assert {each.getsockname()[0] for each in bound} <= {"127.0.0.1", "::1"}
+    assert bound
+    for each in bound:
+        each.close()
+
+
+def test_an_address_that_is_away_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(*asked: object, **wanted: object) -> list[Any]:
+        family = socket.AF_INET
+        return [(family, 0, 0, "", (host, 0)) for host in ("192.0.2.1", "127.0.0.1", "127.0.0.1")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+
+    [bound] = bind("host", 0)
+
+    assert bound.getsockname()[0] == "127.0.0.1"
+    bound.close()
+
+
+def test_a_taken_port_is_told() -> None:
+    [taken] = bind("127.0.0.1", 0)
+    taken.listen()
+    port = taken.getsockname()[1]
+
+    with pytest.raises(CannotListen, match=f"port {port} is taken by another program"):
+        bind("127.0.0.1", port)
+
+    taken.close()

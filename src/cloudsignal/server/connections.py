@@ -122,6 +122,10 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
+AWAY: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+"""What is said of an address that this machine does not have."""
+
+
 class CannotListen(Exception):
     """There is no listening at that address and port; the message says why and what to do."""
 
@@ -129,22 +133,39 @@ class CannotListen(Exception):
 def bind(host: str, port: int) -> list[socket.socket]:
     """A socket for each address that a host stands for. Raises CannotListen."""
     bound: list[socket.socket] = []
+    away: OSError | None = None
     try:
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            made = socket.socket(family, kind, protocol)
-            bound.append(made)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            made.bind(address)
+        for family, _, _, _, address in dict.fromkeys(found):
+            try:
+                bound.append(_bound(family, address))
+            except OSError as error:
+                if error.errno not in AWAY:
+                    raise
+                # localhost, say, is two addresses, and machines without IPv6 have one of them.
+                away = error
+        if away and not bound:
+            raise away
     except OSError as error:
-        for made in bound:
-            made.close()
+        for each in bound:
+            each.close()
         raise CannotListen(_why(error, host, port)) from None
     return bound
+
+
+def _bound(family: int, address: Any) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def _why(error: OSError, host: str, port: int) -> str:
