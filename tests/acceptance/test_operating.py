@@ -294,7 +294,7 @@ def test_a_port_that_is_taken_is_refused(make_server: MakeServer) -> None:
     assert "--port" in said
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "1.2.3.4.5", "::2"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "1.2.3.4.5", "::2", "a..b"])
 def test_a_host_that_is_none_of_this_machines_is_refused(
     make_server: MakeServer, host: str
 ) -> None:

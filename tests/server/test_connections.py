@@ -1,7 +1,9 @@
 """Connections: who stalls is hung up on, and a request in one piece is answered in one write."""
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -10,7 +12,13 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from cloudsignal.server.asgi import Answer, Receive, Scope, Send, answer, length
-from cloudsignal.server.connections import CannotListen, Connection, bind, close_stalled
+from cloudsignal.server.connections import (
+    PIPELINED_MAX,
+    CannotListen,
+    Connection,
+    bind,
+    close_stalled,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -157,6 +165,8 @@ class Client:
         self.wire = Wire()
         self.taken: list[tuple[bytes, Answer]] = []
         self.asked: list[bytes] = []
+        self.headers: list[Any] = []
+        self.refused: list[str] = []
         self._takes = takes
         config = Config(self._application, interface="asgi3", ws="none", log_config=None)
         config.load()
@@ -164,7 +174,7 @@ class Client:
             config=config,
             server_state=ServerState(),
             app_state={},
-            refused=lambda refusal, address: None,
+            refused=lambda refusal, address: self.refused.append(refusal.type),
             take=self._take,
         )
         self.connection.connection_made(self.wire)  # type: ignore[arg-type]
@@ -175,9 +185,12 @@ class Client:
         return self._takes
 
     async def _application(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.headers = scope["headers"]
         body, more = b"", True
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return
             body, more = body + message["body"], message["more_body"]
         self.asked.append(body)
         await answer(scope, send, 200, [length(b"asked")], b"asked")
@@ -186,6 +199,9 @@ class Client:
         for piece in pieces:
             self.connection.data_received(piece)
             await asyncio.sleep(0)
+        await self.sends_nothing()
+
+    async def sends_nothing(self) -> None:
         for _ in range(5):
             await asyncio.sleep(0)
 
@@ -277,7 +293,7 @@ async def test_a_client_that_does_not_read_is_not_sent_more() -> None:
     await client.sends(request(b"post"))
     assert (client.taken, client.wire.sent) == ([], [])
     client.connection.resume_writing()
-    await client.sends()
+    await client.sends_nothing()
 
     assert client.asked == [b"post"]
     assert b"".join(client.wire.sent) == response(b"asked")
@@ -290,6 +306,80 @@ async def test_a_client_that_wants_the_head_only_gets_no_more() -> None:
 
     assert not client.taken
     assert b"".join(client.wire.sent) == response(b"asked").removesuffix(b"asked")
+
+
+async def test_who_hangs_up_is_forgotten_with_all_that_it_sent_ahead() -> None:
+    client = Client()
+
+    await client.sends(request(b"1") + request(b"2") + request(b"3"))
+    client.wire.close()
+    client.connection.connection_lost(None)
+    client.answer(0, b"done")
+    await client.sends_nothing()
+
+    assert [body for body, _ in client.taken] == [b"1"]
+    assert client.wire.sent == ["closed", "closed"]
+
+
+async def test_a_closed_connection_leaves_nothing_to_be_collected() -> None:
+    client = Client()
+    await client.sends(request(b"post"))
+    client.answer(0, b"done")
+    client.taken.clear()
+    client.wire.close()
+    client.connection.connection_lost(ConnectionResetError())
+    connection = weakref.ref(client.connection)
+
+    gc.disable()
+    try:
+        del client.connection
+        await client.sends_nothing()
+
+        assert connection() is None
+    finally:
+        gc.enable()
+
+
+async def test_what_comes_with_something_that_is_no_http_is_not_taken() -> None:
+    client = Client()
+
+    await client.sends(request(b"post") + b"\0")
+
+    assert (client.taken, client.asked, client.refused) == ([], [], ["invalid_http"])
+    assert client.wire.sent[0].startswith(b"HTTP/1.1 400 ")
+    assert client.wire.sent[1:] == ["closed"]
+
+
+async def test_a_post_under_way_is_answered_though_no_http_follows() -> None:
+    client = Client()
+
+    await client.sends(request(b"post"), b"\0")
+    assert (client.wire.sent, client.refused) == ([], ["invalid_http"])
+    client.answer(0, b"done")
+
+    assert client.wire.sent == [response(b"done", b"connection: close"), "closed"]
+
+
+async def test_only_so_many_requests_are_let_in_ahead_of_their_answers() -> None:
+    client = Client()
+
+    await client.sends(request(b"1"), request(b"2") * (PIPELINED_MAX + 2000))
+    assert client.refused == ["invalid_http"]
+    assert len(client.connection.pipeline) == 0
+    client.answer(0, b"done")
+
+    assert len(client.taken) == 1
+    assert client.wire.sent == [response(b"done", b"connection: close"), "closed"]
+
+
+async def test_what_stands_behind_a_body_is_no_header() -> None:
+    client = Client()
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    await client.sends(head, b"4\r\npost\r\n0\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n")
+
+    assert client.asked == [b"post"]
+    assert client.headers == [(b"host", b"h"), (b"transfer-encoding", b"chunked")]
 
 
 # ---- listening ----

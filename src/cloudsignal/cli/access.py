@@ -78,7 +78,9 @@ def create_partner(
         print_json(_partner_view(made))
     else:
         print(f"Print partner {made.name} is there. Next: an interface for its signals:")
-        print(f"  {program()} interface create --partner {quote(made.name)}{where(database)}")
+        print(
+            f"  {program()} interface create --partner {quote(made.name)}{where(database, config)}"
+        )
 
 
 @partner.command("list")

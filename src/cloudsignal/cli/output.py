@@ -110,11 +110,10 @@ def program() -> str:
     return quote(str(called.relative_to(here) if called.is_relative_to(here) else called))
 
 
-def where(database: str | None) -> str:
-    """The flag that names a database, unless it is the one that is taken without."""
-    from cloudsignal.server.settings import Settings
-
-    return "" if database in (None, Settings().database) else f" --database {quote(str(database))}"
+def where(database: str | None, config: Path | None = None) -> str:
+    """The flags that lead another command to the same store."""
+    flags = {"--database": database, "--config": config}
+    return "".join(f" {flag} {quote(str(value))}" for flag, value in flags.items() if value)
 
 
 def curl_line(address: str, key: str) -> str:

@@ -114,7 +114,7 @@ def serve(
         def ready(address: str) -> None:
             logger.info("listening", address=address, database=settings.database)
             if key is not None:
-                _greet(address, key, settings.database)
+                _greet(address, key, where(flags["database"], config))
 
         try:
             app.serve(app.App(settings, store, keyring, logger, clock.now, first_writer), ready)
@@ -184,7 +184,7 @@ def _first_key(store: "Store", keyring: "Keyring", now: int) -> str | None:
     return key
 
 
-def _greet(address: str, key: str, database: str) -> None:
+def _greet(address: str, key: str, store: str) -> None:
     from cloudsignal.protocol.signals import ItemRegistered, example
     from cloudsignal.protocol.wire import ENDPOINT
 
@@ -192,6 +192,6 @@ def _greet(address: str, key: str, database: str) -> None:
     print(f"\n  endpoint  {address}{ENDPOINT}\n  apikey    {key}   (shown this once)\n")
     print(f"Send a first signal from another terminal:\n\n{curl_line(address, key)}\n")
     order = example(ItemRegistered)
-    look = f"{program()} item show {order['order']} {order['item']}{where(database)}"
+    look = f"{program()} item show {order['order']} {order['item']}{store}"
     # At once: where standard output is no terminal, it would wait for more to print.
     print(f"and look at the item: {look}\n", flush=True)

@@ -62,7 +62,7 @@ class Post(Struct, frozen=True):
     members: Members
 
     def __repr__(self) -> str:
-        return "Post(…)"  # A trace shows its variables, and must not show the key.
+        return "Post(…)"  # Some traces show variables, and none must show the key.
 
 
 class Report(Struct, frozen=True, array_like=True):

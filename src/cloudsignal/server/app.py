@@ -15,7 +15,7 @@ from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import addresses
 from cloudsignal.server.asgi import Answer, Receive, Scope, Send, address, answer
 from cloudsignal.server.clock import Clock
-from cloudsignal.server.connections import Connection, allow_many, bind, close_stalled
+from cloudsignal.server.connections import BACKLOG, Connection, allow_many, bind, close_stalled
 from cloudsignal.server.events import Followers
 from cloudsignal.server.group_commit import GroupCommit
 from cloudsignal.server.health import Health
@@ -39,8 +39,6 @@ from cloudsignal.server.tokens import Tokens
 from cloudsignal.server.writer import GC_ALLOCATIONS, Started
 
 API: Final = "cloudsignal.server.api"
-BACKLOG: Final = 4096
-"""How many connections the system may hold for us while the loop is busy."""
 
 
 class App:
@@ -101,7 +99,7 @@ class App:
         try:
             return self._ingest.take(scope, body, answer)
         except Exception:
-            return False  # Asked as an application it fails in the same way, and says so.
+            return False  # As an ASGI request it fails in the same way, and says so.
 
     async def start(self) -> None:
         """Begin to take signals; the API is there a moment later."""
@@ -130,13 +128,14 @@ class App:
 
     def _load_api(self) -> Any:
         # Its framework takes longer to import than everything else together, and no signal needs it.
-        api = importlib.import_module(API).create(self.store, self.tokens, self.followers)
-        # What is there now stays: looking through it for cycles again and again costs posts.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GC_ALLOCATIONS)
-        gc.enable()
-        return api
+        try:
+            return importlib.import_module(API).create(self.store, self.tokens, self.followers)
+        finally:
+            # What is there now stays: looking through it for cycles again and again costs posts.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GC_ALLOCATIONS)
+            gc.enable()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import resource
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -22,11 +23,18 @@ HTTP_2: Final = b"pgrade: h2c\r\n"
 HTTP_2_UNHEARD: Final = b"pgradf: h2c\r\n"
 """The same to no effect, and of the same length: it may stand in a body, whose length is given."""
 
+BACKLOG: Final = 4096
+"""How many connections the system may hold for us while the loop is busy."""
 HEAD_BYTES_MAX: Final = 64 << 10
 """How large the head of a request may be, with what is said beside the chunks of its body."""
 CHUNK_OVERHEAD: Final = 8
 """How many bytes a byte of a body may take: a chunk of one takes six."""
-
+PARSED_BYTES: Final = 16 << 10
+"""How much is parsed at once."""
+PIPELINED_MAX: Final = 1000
+"""How many requests of a connection may wait for the answer to another one."""
+UNHEARD: Final[Any] = deque(maxlen=0)
+"""A list that keeps nothing."""
 
 Take = Callable[[Scope, bytes, Answer], bool]
 
@@ -34,7 +42,7 @@ Take = Callable[[Scope, bytes, Answer], bool]
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, with errors in the shape of all the others, and less to do for a post.
 
-    ``refused`` is told of what is no HTTP, and from which address it came. ``take`` is offered every
+    ``refused`` is told of what is no HTTP, and from which address it came. ``take`` is offered a
     request whose body is there already, before the application is: true says that the answer will
     be given to the function that came with it.
     """
@@ -48,6 +56,19 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._is_parsing = False
         self._next: tuple[RequestResponseCycle, Any] | None = None
+        self._answered: RequestResponseCycle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        super().connection_lost(exc)
+        # uvicorn tells the last request only, and leaves the timer of a connection that was reset.
+        if self._answered is not None:
+            self._answered.disconnected = True
+            scope: Any = self._answered.scope
+            scope.pop("extensions", None)  # It leads back to here: no cycle, nothing to collect.
+            self._answered = None
+        self.pipeline.clear()
+        self._unset_keepalive_if_required()
 
     def data_received(self, data: bytes) -> None:
         """A client sent something."""
@@ -56,12 +77,11 @@ class Connection(HttpToolsProtocol):
         before: Any = self.cycle  # None at first
         in_body = len(before.body) if before is not None and before.more_body else None
         answered = before is not None and before.response_complete
-        self._is_parsing = True
-        super().data_received(data.replace(HTTP_2, HTTP_2_UNHEARD))
-        self._is_parsing = False
+        self._parse(data.replace(HTTP_2, HTTP_2_UNHEARD))
         if self._next is not None:
             (cycle, app), self._next = self._next, None
-            self._begin(cycle, app)
+            if not self.transport.is_closing():  # What came behind it may have been no HTTP.
+                self._begin(cycle, app)
         if self.cycle is not before or (answered and in_body is not None):
             self._head_bytes = 0
             return
@@ -74,6 +94,36 @@ class Connection(HttpToolsProtocol):
             self._head_bytes += max(0, len(data) - body_bytes * CHUNK_OVERHEAD)
         if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self._refuse(f"the head of the request is larger than {HEAD_BYTES_MAX} bytes")
+
+    def _parse(self, data: bytes) -> None:
+        self._is_parsing = True
+        for start in range(0, len(data), PARSED_BYTES):
+            super().data_received(data[start : start + PARSED_BYTES])
+            if self.transport.is_closing():
+                break
+            if len(self.pipeline) > PIPELINED_MAX:
+                self._refuse(
+                    f"more than {PIPELINED_MAX} requests were sent without waiting for an answer"
+                )
+                break
+        self._is_parsing = False
+
+    def on_headers_complete(self) -> None:
+        """The head of a request is there."""
+        super().on_headers_complete()
+        # What stands behind a body in chunks is no header, whatever it is called.
+        self.headers = UNHEARD
+
+    def on_message_complete(self) -> None:
+        """The body of a request is there, whether it was answered already or not."""
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """A request is answered."""
+        super().on_response_complete()
+        if self.pipeline and not self.transport.is_closing():
+            self.flow.pause_reading()  # There is enough to do.
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if self._is_parsing:
@@ -95,16 +145,21 @@ class Connection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
-        """Write a whole answer: half the time of its head and its body one by one."""
+        """Write a whole answer."""
         cycle = self._answered
-        if cycle.disconnected:
+        if cycle is None:
+            return  # To nobody.
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        # Else it would keep its body, and the connection, for as long as it is kept itself.
+        cycle.body = bytearray()
+        cycle.on_response = _nothing
+        if self.transport.is_closing():
             return
         lines = [b"%b: %b\r\n" % header for header in headers]
         if not cycle.keep_alive:
             lines.append(b"connection: close\r\n")
         self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
@@ -116,10 +171,20 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, info: str) -> None:
         refusal = refuse("invalid_http", info)
         self._refused(refusal, self.client[0] if self.client else "")
+        under_way = self._answered
+        if under_way and not (under_way.response_complete or under_way.more_body):
+            # It is answered what becomes of it; what came behind it is not.
+            under_way.keep_alive = False
+            self.pipeline.clear()
+            self.flow.pause_reading()
+            return
         body = refusal.body()
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[400] + head % len(body) + body)
         self.transport.close()
+
+
+def _nothing() -> None: ...
 
 
 AWAY: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
@@ -131,7 +196,7 @@ class CannotListen(Exception):
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
-    """A socket for each address that a host stands for. Raises CannotListen."""
+    """A listening socket for each address that a host stands for. Raises CannotListen."""
     bound: list[socket.socket] = []
     away: OSError | None = None
     try:
@@ -148,7 +213,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
                 away = error
         if away and not bound:
             raise away
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         for each in bound:
             each.close()
         raise CannotListen(_why(error, host, port)) from None
@@ -162,14 +227,15 @@ def _bound(family: int, address: Any) -> socket.socket:
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind(address)
+        made.listen(BACKLOG)
     except OSError:
         made.close()
         raise
     return made
 
 
-def _why(error: OSError, host: str, port: int) -> str:
-    match error.errno:
+def _why(error: OSError | UnicodeError, host: str, port: int) -> str:
+    match getattr(error, "errno", None):
         case errno.EADDRINUSE:
             return (
                 f"port {port} is taken by another program: end that one, or choose another --port"
@@ -177,7 +243,8 @@ def _why(error: OSError, host: str, port: int) -> str:
         case errno.EACCES:
             return f"port {port} is not for everyone: choose a --port from 1024 on"
         case _:
-            return f"there is no listening on {host}: {error.strerror}; choose another --host"
+            why = getattr(error, "strerror", None) or error
+            return f"there is no listening on {host}: {why}; choose another --host"
 
 
 def allow_many() -> None:

@@ -6,6 +6,7 @@ commit, a thousand share it.
 """
 
 import asyncio
+import logging
 import subprocess
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from cloudsignal.protocol.refusals import Problem, Refusal, not_now
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import writer
 from cloudsignal.server.store.log import Arrival
+
+_log: Final = logging.getLogger(__name__)
 
 RESTART_S: Final = 1.0
 """How long to wait before a writer that ended is started again."""
@@ -163,8 +166,8 @@ class GroupCommit:
         ):
             try:
                 answered(receipt or _refusal(answers.problems.get(index)))
-            except Exception as error:  # One client's answer must not cost the others theirs.
-                self._failed(f"a defect: {error!r}")
+            except Exception:  # One client's answer must not cost the others theirs.
+                _log.exception("defect: an answer could not be given")
         self._watch(arrivals, answers.receipts, answers.seconds)
         if not self.waiting:
             self._idle.set()

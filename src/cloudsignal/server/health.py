@@ -14,7 +14,8 @@ from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import NotAllowed, Tokens
 
-Answer = tuple[int, str, bytes]
+Told = tuple[int, str, bytes]
+"""Status, content type, body."""
 _JSON: Final = "application/json"
 
 
@@ -35,7 +36,7 @@ class Health:
         self._tokens = tokens
         self._metrics = metrics
         self._writes = writes
-        self.paths: dict[str, Callable[[Scope], Awaitable[Answer]]] = {
+        self.paths: dict[str, Callable[[Scope], Awaitable[Told]]] = {
             "/healthz": self._alive,
             "/readyz": self._ready,
             "/metrics": self._figures,
@@ -56,10 +57,10 @@ class Health:
             headers.append((b"allow", b"GET, HEAD"))
         await answer(scope, send, status, headers, body)
 
-    async def _alive(self, scope: Scope) -> Answer:
+    async def _alive(self, scope: Scope) -> Told:
         return 200, _JSON, b'{"status":"ok"}'
 
-    async def _ready(self, scope: Scope) -> Answer:
+    async def _ready(self, scope: Scope) -> Told:
         try:
             position = await asyncio.to_thread(self._store.check)
         except StoreUnavailable:
@@ -68,7 +69,7 @@ class Health:
             return 503, _JSON, b'{"status":"the store cannot be written just now"}'
         return 200, _JSON, msgspec.json.encode({"status": "ready", "position": position})
 
-    async def _figures(self, scope: Scope) -> Answer:
+    async def _figures(self, scope: Scope) -> Told:
         if not addresses.is_within(address(scope), self._settings.metrics_allow):
             try:
                 await self._tokens.holder(dict(scope["headers"]).get(b"authorization", b""))
