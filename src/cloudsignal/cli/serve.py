@@ -9,7 +9,6 @@ import typer
 
 from cloudsignal.cli.output import (
     Config,
-    Failed,
     Json,
     curl_line,
     open_store,
@@ -103,7 +102,6 @@ def serve(
     settings = read_settings(_typed(flags), config)
     first_writer = _start_writer(settings)
     from cloudsignal.server import app, clock, logs
-    from cloudsignal.server.connections import CannotListen
     from cloudsignal.server.keys import open_keyring
 
     logger = logs.configure(settings)
@@ -116,10 +114,7 @@ def serve(
             if key is not None:
                 _greet(address, key, where(flags["database"], config))
 
-        try:
-            app.serve(app.App(settings, store, keyring, logger, clock.now, first_writer), ready)
-        except CannotListen as error:
-            raise Failed(str(error)) from None
+        app.serve(app.App(settings, store, keyring, logger, clock.now, first_writer), ready)
 
 
 def _start_writer(settings: "Settings") -> "Started":

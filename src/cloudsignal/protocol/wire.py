@@ -245,8 +245,7 @@ def fingerprint(signal: Signal) -> str:
 
     An optional field that is an empty string says as little as one that is not there.
     """
-    own = _own_fields(type(signal))
-    values = [getattr(signal, name) or None for name in own] if own else own
+    values = [getattr(signal, name) or None for name in _own_fields(type(signal))]
     if not any(values):
         return ""
     return blake2b(_encode(values), digest_size=16).hexdigest()

@@ -16,7 +16,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from cloudsignal.protocol.refusals import Refusal, refuse
-from cloudsignal.server.asgi import ANSWER, Answer, Header, Scope
+from cloudsignal.server.asgi import ANSWER, JSON, Answer, Header, Scope, length
+from cloudsignal.server.settings import SettingsError
 
 HTTP_2: Final = b"pgrade: h2c\r\n"
 """How clients offer HTTP/2, whose letter case is that of all clients known to do it."""
@@ -156,13 +157,18 @@ class Connection(HttpToolsProtocol):
         cycle.on_response = _nothing
         if self.transport.is_closing():
             return
+        self._write(status, headers, body, keep_alive=cycle.keep_alive)
+        self.on_response_complete()
+
+    def _write(
+        self, status: int, headers: Sequence[Header], body: bytes, *, keep_alive: bool
+    ) -> None:
         lines = [b"%b: %b\r\n" % header for header in headers]
-        if not cycle.keep_alive:
+        if not keep_alive:
             lines.append(b"connection: close\r\n")
         self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
-        if not cycle.keep_alive:
+        if not keep_alive:
             self.transport.close()
-        self.on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, and hang up."""
@@ -179,9 +185,7 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
             return
         body = refusal.body()
-        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[400] + head % len(body) + body)
-        self.transport.close()
+        self._write(refusal.status, [JSON, length(body)], body, keep_alive=False)
 
 
 def _nothing() -> None: ...
@@ -191,7 +195,7 @@ AWAY: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """What is said of an address that this machine does not have."""
 
 
-class CannotListen(Exception):
+class CannotListen(SettingsError):
     """There is no listening at that address and port; the message says why and what to do."""
 
 

@@ -131,7 +131,6 @@ class Interfaces:
                 f"this key may not be used from {address}: ask the platform to allow the address",
                 at="apikey",
             )
-
         if self._posts_max:
             self._count(caller)
 
