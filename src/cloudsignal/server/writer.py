@@ -26,8 +26,8 @@ from msgspec import Struct
 from cloudsignal.protocol.refusals import Problem
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server.store.errors import StoreUnavailable
-from cloudsignal.server.store.log import Answer, Arrival, append
-from cloudsignal.server.store.sqlite import Writer, open_writer
+from cloudsignal.server.store.log import Answer, Arrival, Writer, append
+from cloudsignal.server.store.sqlite import open_writer
 
 LENGTH_BYTES: Final = 4
 READ_BYTES: Final = 1 << 20

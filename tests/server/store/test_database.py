@@ -11,10 +11,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 
+from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server.store import database, driver, migrations
 from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
+from cloudsignal.server.store.rebuilding import Rebuilt
 from cloudsignal.server.store.schema import VERSION, metadata
 from cloudsignal.server.store.store import open_store
+from tests.server.arrivals import NOON, arrival, receipt, report
 
 
 @contextmanager
@@ -237,3 +240,29 @@ def test_stores_made_by_two_programs_at_once_are_one(tmp_path: Path) -> None:
             done.result()
 
     assert "signals" in described(path)
+
+
+# ---- a store of an older version ----
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    sqlite3.connect(path).close()
+    with engine_of(path) as engine, database.writing(engine) as connection:
+        migrations.upgrade(connection, "0001")
+    body = '{"type":"ItemRegistered","order":"7","item":"1","datetime":"2016-01-20 12:00:00 GMT"}'
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO partners VALUES (1, 'Alpha', 1)")
+        connection.execute(
+            "INSERT INTO signals VALUES (5, 5, ?, 1, 1, 0, 'ItemRegistered', ?, '', ?)",
+            (NOON, NOON, body),
+        )
+
+    with closing(open_store(f"sqlite:///{path}")) as store:
+        assert store.rebuild() == Rebuilt(signals=1, items=1, differed=1)
+        repeat, new = store.append([arrival(report()), arrival(report(minute=1))])
+
+        assert receipt(repeat) == Receipt(accepted=0, duplicates=1, position=5)
+        assert receipt(new) == Receipt(accepted=1, duplicates=0, position=6)
+    make(tmp_path / "new.db")
+    assert described(path) == described(tmp_path / "new.db")

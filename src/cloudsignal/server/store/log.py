@@ -1,19 +1,65 @@
 """Appending to the log: signals and the items folded from them, in one transaction."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final, Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from cloudsignal.protocol.items import Item
 from cloudsignal.protocol.refusals import Problem
 from cloudsignal.protocol.signals import ItemShipped
 from cloudsignal.protocol.wire import Receipt, Report
-from cloudsignal.server.store.sqlite import Key, Row, Writer
 
 encode_item: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 decode_item: Final = msgspec.msgpack.Decoder(Item).decode
+
+Row = tuple[Any, ...]
+Key = tuple[str, str]
+"""The order and the item."""
+Same = tuple[int, str, int, int, str]
+"""What makes two signals the same (contract, section 5): the item's number, type, datetime,
+interface and fingerprint."""
+
+
+class Overtaken(Exception):
+    """Another writer changed an item of the group after it was loaded: nothing was written."""
+
+
+class Writer(Protocol):
+    """What a backend does for the log: a few statements a group. Not for two threads at once."""
+
+    def transaction(self, *, alone: bool) -> AbstractContextManager[None]:
+        """Everything inside is on disk at the end, or nothing of it is.
+
+        ``alone`` keeps all other writers waiting from the start, not just from ``last_position`` on.
+        Raises StoreUnavailable, and Overtaken unless it is alone.
+        """
+
+    def load(self, keys: Sequence[Key]) -> Iterable[tuple[str, str, int, int, int, bytes]]:
+        """Order, item, number, partner, position and summary of the items that are there."""
+
+    def known(self, signals: Sequence[Same]) -> dict[Same, int]:
+        """Those of the signals that are in the log, and where they stand."""
+
+    def last_position(self) -> int:
+        """The position of the newest signal, 0 in an empty log; it is that until the end."""
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Append signals: the columns of the log in their order."""
+
+    def add_items(self, rows: Sequence[Row]) -> None:
+        """Write items that were not there: the columns of the items in their order."""
+
+    def change_items(self, rows: Sequence[Row]) -> None:
+        """Write what signals changed of items: as ``Folded.change`` gives it."""
+
+    def add_parcels(self, rows: Sequence[Row]) -> None:
+        """Note which items a tracking number belongs to."""
+
+    def close(self) -> None:
+        """Give what is held back; the next transaction takes it again."""
 
 
 class Arrival(Struct, frozen=True, array_like=True):
@@ -33,25 +79,42 @@ Answer = Receipt | Problem
 class Folded(Struct):
     """An item of a group: whose it is, what is known of it, and what the group makes of it.
 
-    ``position`` is 0 until a signal is merged.
+    ``number`` is 0 while it has no signal in the log; ``loaded`` is the position at which it was
+    loaded, ``position`` that of its last signal.
     """
 
     key: Key
     partner: int
     item: Item
-    number: int
-    is_new: bool = False
+    number: int = 0
+    loaded: int = 0
     position: int = 0
     updated: int = 0
 
-    def merge(self, report: Report, *, position: int, received: int, test: bool) -> None:
-        """Take in the signal at a position of the log."""
+    def merge(self, report: Report, *, received: int, test: bool) -> None:
+        """Take in a signal."""
         self.item.merge(report, received=received, test=test)
-        self.position = position
         self.updated = received
 
-    def folded(self) -> Row:
-        """What signals change of its row, in the order in which the writer takes it."""
+    def may_know(self, report: Report) -> bool:
+        """Whether the log may hold this signal already: none is later than the item's latest."""
+        latest = self.item.latest
+        return self.loaded > 0 and latest is not None and report.datetime <= latest
+
+    def stand(self, position: int) -> None:
+        """Say where the last signal taken in stands. An item is numbered by its first."""
+        self.position = position
+        self.number = self.number or position
+
+    def row(self) -> Row:
+        """The whole row of the items table, in the order of its columns."""
+        return (self.number, *self.key, self.partner, *self._folded())
+
+    def change(self) -> Row:
+        """What signals change of its row, then its number, then the position it was loaded at."""
+        return (*self._folded(), self.number, self.loaded)
+
+    def _folded(self) -> Row:
         item = self.item
         return (
             item.state,
@@ -62,21 +125,18 @@ class Folded(Struct):
             encode_item(item),
         )
 
-    def row(self) -> Row:
-        """The whole row of the items table, in the order of its columns."""
-        return (self.number, *self.key, self.partner, *self.folded())
-
 
 class Placed(Struct):
-    """One signal of a group at the position it gets unless it is known."""
+    """One signal of a group, and its position in the log once that is known."""
 
-    position: int
     arrival: Arrival
     report: Report
     folded: Folded
+    position: int = 0
+    is_new: bool = True
 
-    def same(self) -> Row:
-        """What makes it the same signal as another one."""
+    def same(self) -> Same:
+        """What makes it the same signal as another one in the log."""
         report = self.report
         return (
             self.folded.number,
@@ -86,58 +146,82 @@ class Placed(Struct):
             report.fingerprint,
         )
 
-    def row(self) -> Row:
-        """The row of the log, in the order in which the writer takes it."""
-        arrival = self.arrival
-        return (
-            self.position,
-            arrival.received,
-            arrival.partner,
-            arrival.test,
-            self.report.body.decode(),
-            *self.same(),
-        )
-
     def merge(self) -> None:
         """Let the item take it in."""
-        self.folded.merge(
-            self.report,
-            position=self.position,
-            received=self.arrival.received,
-            test=self.arrival.test,
+        arrival = self.arrival
+        self.folded.merge(self.report, received=arrival.received, test=arrival.test)
+
+    def stand(self, position: int) -> None:
+        """Give it its place in the log."""
+        self.position = position
+        self.folded.stand(position)
+
+    def row(self) -> Row:
+        """The row of the log, in the order of its columns."""
+        arrival, report = self.arrival, self.report
+        return (
+            self.position,
+            self.folded.number,
+            arrival.received,
+            arrival.partner,
+            arrival.interface,
+            arrival.test,
+            type(report.signal).__name__,
+            report.datetime,
+            report.fingerprint,
+            report.body.decode(),
         )
+
+
+class Post(Struct):
+    """A post of the group: its signals, and those of them that no other of the group came before."""
+
+    signals: list[Placed] = field(default_factory=list)
+    first: list[Placed] = field(default_factory=list)
+
+    def receipt(self) -> Receipt:
+        """What it is answered, once all of it has a place."""
+        accepted = sum([placed.is_new for placed in self.first])
+        return Receipt(accepted, len(self.signals) - accepted, self.signals[-1].position)
 
 
 Items = dict[Key, Folded]
-Span = tuple[int, int]
-"""Where the signals of a post begin and end among those of its group."""
+Group = dict[Any, Placed]
+"""Every signal of the group by what makes it the same as another: in its order, and once."""
 
 
 def append(writer: Writer, arrivals: Sequence[Arrival]) -> list[Answer]:
     """Write a group in one transaction and answer each post of it, once all of it is on disk.
 
-    Raises StoreUnavailable when nothing of it was written.
+    Raises StoreUnavailable when nothing of it was written, or when nobody knows whether it was.
     """
-    with writer.transaction():
+    try:
+        return _append(writer, arrivals, alone=False)
+    except Overtaken:
+        # Rare: two nodes got signals of one item in the same moment.
+        return _append(writer, arrivals, alone=True)
+
+
+def _append(writer: Writer, arrivals: Sequence[Arrival], *, alone: bool) -> list[Answer]:
+    with writer.transaction(alone=alone):
         items = _load(writer, arrivals)
-        placed, posts = _place(arrivals, items, writer.last_position() + 1)
-        known = _append(writer, placed)
-        for each in placed:
-            if each.position not in known:
-                each.merge()
-        _write_items(writer, items)
-        _write_parcels(writer, placed)
-    return [
-        post if isinstance(post, Problem) else _receipt(placed[slice(*post)], known)
-        for post in posts
-    ]
+        group: Group = {}
+        posts = [_sort(arrival, items, group) for arrival in arrivals]
+        _recognise(writer, group)
+        new = [placed for placed in group.values() if placed.is_new]
+        for placed in new:
+            placed.merge()
+        if new:
+            # From here on all other writers wait, so all that can be done before is done.
+            _write(writer, new)
+    return [post if isinstance(post, Problem) else post.receipt() for post in posts]
 
 
 def _load(writer: Writer, arrivals: Sequence[Arrival]) -> Items:
     keys = {_key(report) for arrival in arrivals for report in arrival.reports}
     return {
-        (order, item): Folded((order, item), partner, decode_item(summary), number)
-        for order, item, number, partner, summary in writer.load(list(keys))
+        (order, item): Folded((order, item), partner, decode_item(summary), number, position)
+        for order, item, number, partner, position, summary in writer.load(list(keys))
     }
 
 
@@ -146,28 +230,25 @@ def _key(report: Report) -> Key:
     return signal.order, signal.item
 
 
-def _place(
-    arrivals: Sequence[Arrival], items: Items, position: int
-) -> tuple[list[Placed], list[Span | Problem]]:
-    """Give every signal a position, except those of a post with an item that is another's."""
-    placed: list[Placed] = []
-    posts: list[Span | Problem] = []
-    for arrival in arrivals:
-        problem = _foreign(arrival, items)
-        if problem is not None:
-            posts.append(problem)
-            continue
-        start = len(placed)
-        for report in arrival.reports:
-            place = position + len(placed)
-            key = _key(report)
+def _sort(arrival: Arrival, items: Items, group: Group) -> Post | Problem:
+    """Put the signals of a post into the group, unless it has an item that is another's."""
+    problem = _foreign(arrival, items)
+    if problem is not None:
+        return problem
+    post = Post()
+    for report in arrival.reports:
+        key = _key(report)
+        same = (key, type(report.signal), report.datetime, arrival.interface, report.fingerprint)
+        placed = group.get(same)
+        if placed is None:
             folded = items.get(key)
             if folded is None:
                 # Nobody reported it before, so it is this print partner's.
-                folded = items[key] = Folded(key, arrival.partner, Item(), place, is_new=True)
-            placed.append(Placed(place, arrival, report, folded))
-        posts.append((start, len(placed)))
-    return placed, posts
+                folded = items[key] = Folded(key, arrival.partner, Item())
+            placed = group[same] = Placed(arrival, report, folded)
+            post.first.append(placed)
+        post.signals.append(placed)
+    return post
 
 
 def _foreign(arrival: Arrival, items: Items) -> Problem | None:
@@ -185,33 +266,29 @@ def _not_yours(arrival: Arrival, index: int) -> Problem:
     return Problem(place, "not_your_item", f"{place}: {info}" if place else info)
 
 
-def _append(writer: Writer, placed: Sequence[Placed]) -> dict[int, int]:
-    """Append what is not known; for each repeat the position it did not get, and where it stands."""
-    if writer.append([each.row() for each in placed]) == len(placed):
-        return {}
-    stands = {each.position: writer.position_of(each.same()) for each in placed}
-    return {position: known for position, known in stands.items() if position != known}
+def _recognise(writer: Writer, group: Group) -> None:
+    """Find those signals that are in the log already. Looked for only where one may be."""
+    doubtful = {
+        placed.same(): placed for placed in group.values() if placed.folded.may_know(placed.report)
+    }
+    if doubtful:
+        for same, position in writer.known(list(doubtful)).items():
+            doubtful[same].position = position
+            doubtful[same].is_new = False
 
 
-def _write_items(writer: Writer, items: Items) -> None:
-    changed = [folded for folded in items.values() if folded.position]
-    writer.add_items(folded.row() for folded in changed if folded.is_new)
-    writer.change_items(
-        (*folded.folded(), folded.number) for folded in changed if not folded.is_new
-    )
-
-
-def _write_parcels(writer: Writer, placed: Sequence[Placed]) -> None:
-    rows = [
-        (each.report.signal.tracking, each.folded.number)
-        for each in placed
-        if isinstance(each.report.signal, ItemShipped)
-    ]
-    if rows:
+def _write(writer: Writer, new: Sequence[Placed]) -> None:
+    for position, placed in enumerate(new, writer.last_position() + 1):
+        placed.stand(position)
+    writer.append([placed.row() for placed in new])
+    changed = {placed.folded.key: placed.folded for placed in new}.values()
+    if rows := [folded.row() for folded in changed if not folded.loaded]:
+        writer.add_items(rows)
+    if rows := [folded.change() for folded in changed if folded.loaded]:
+        writer.change_items(rows)
+    if rows := [
+        (placed.report.signal.tracking, placed.folded.number)
+        for placed in new
+        if isinstance(placed.report.signal, ItemShipped)
+    ]:
         writer.add_parcels(rows)
-
-
-def _receipt(placed: Sequence[Placed], known: dict[int, int]) -> Receipt:
-    repeats = sum(each.position in known for each in placed) if known else 0
-    last = placed[-1].position
-    return Receipt(len(placed) - repeats, repeats, known.get(last, last))

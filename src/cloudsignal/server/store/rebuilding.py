@@ -87,7 +87,8 @@ def _fold(number: int, rows: Iterable[Any]) -> Folded:
         if folded is None:
             key = (report.signal.order, report.signal.item)
             folded = Folded(key, row.partner, Item(), number)
-        folded.merge(report, position=row.position, received=row.received, test=row.test)
+        folded.merge(report, received=row.received, test=row.test)
+        folded.stand(row.position)
     assert folded is not None, "a group has a row"
     return folded
 

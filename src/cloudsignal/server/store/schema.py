@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION: Final = "0001"
+VERSION: Final = "0002"
 """The Alembic revision that these tables are."""
 
 metadata: Final = MetaData(
@@ -93,9 +93,9 @@ signals: Final = Table(
     Column("datetime", BigInteger, nullable=False),
     Column("fingerprint", String(32), nullable=False),
     Column("body", Text, nullable=False),
-    # What makes two signals the same (contract, section 5). Being led by the item, the one index
-    # also finds the signals of an item.
-    UniqueConstraint("item", "type", "datetime", "interface", "fingerprint", name="signals_same"),
+    # Finds the signals of an item, and a repeat among them (contract, section 5): few signals of an
+    # item share an instant and a fingerprint, and differ in type or interface.
+    Index("signals_item", "item", "datetime", "fingerprint"),
     Index("signals_partner_position", "partner", "position"),
 )
 """The log: every accepted signal at its position, in commit order. Instants in microseconds.

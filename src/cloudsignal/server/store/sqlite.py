@@ -1,37 +1,28 @@
 """The log's writer on SQLite: a few statements a group, straight to the driver."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cloudsignal.server.store import driver
-
-Row = tuple[Any, ...]
-Key = tuple[str, str]
-"""The order and the item."""
+from cloudsignal.server.store.log import Key, Row, Same
 
 ID_BATCH: Final = 250
 """How many items are looked up by one statement."""
 
 
-_APPEND: Final = (
-    "INSERT INTO signals (position, received, partner, test, body, item, type, datetime, interface,"
-    " fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-)
 _SAME: Final = (
     "SELECT position FROM signals"
     " WHERE item = ? AND type = ? AND datetime = ? AND interface = ? AND fingerprint = ?"
 )
-_ADD_ITEM: Final = (
-    'INSERT INTO items (id, "order", item, partner, state, delayed, test, position, updated,'
-    " summary) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
+_APPEND: Final = "INSERT INTO signals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD_ITEM: Final = "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _CHANGE_ITEM: Final = (
     "UPDATE items SET state = ?, delayed = ?, test = ?, position = ?, updated = ?, summary = ?"
-    " WHERE id = ?"
+    " WHERE id = ? AND position = ?"
 )
 _ADD_PARCEL: Final = "INSERT INTO parcels (tracking, item) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
@@ -43,7 +34,7 @@ def _load_statement(keys: int) -> str:
     values = ", ".join(["(?, ?)"] * keys)
     return (
         f"WITH wanted(o, i) AS (VALUES {values})"
-        ' SELECT "order", item, id, partner, summary FROM wanted'
+        ' SELECT "order", item, id, partner, position, summary FROM wanted'
         ' CROSS JOIN items ON "order" = o AND item = i'
     )
 
@@ -63,8 +54,8 @@ class Writer:
             self._connection = None
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Everything inside is on disk at the end, or nothing of it is.
+    def transaction(self, *, alone: bool) -> Iterator[None]:
+        """Everything inside is on disk at the end, or nothing of it is. It is always alone.
 
         Raises StoreUnavailable. Whatever went wrong, the next transaction begins on a new
         connection: a read-only file that is writable again, a full disk that has room again and a
@@ -94,41 +85,32 @@ class Writer:
             self._connection = driver.connect(self._path, cache_kib=driver.WRITER_CACHE_KIB)
         return self._connection
 
-    def last_position(self) -> int:
-        """The position of the newest signal, 0 in an empty log."""
-        (position,) = self._open().execute("SELECT max(position) FROM signals").fetchone()
-        return position or 0
-
-    def load(self, keys: Sequence[Key]) -> list[tuple[str, str, int, int, bytes]]:
-        """Order, item, number, partner and summary of the items that are there."""
-        found: list[tuple[str, str, int, int, bytes]] = []
+    def load(self, keys: Sequence[Key]) -> list[tuple[str, str, int, int, int, bytes]]:
+        found: list[tuple[str, str, int, int, int, bytes]] = []
         for start in range(0, len(keys), ID_BATCH):
             batch = keys[start : start + ID_BATCH]
             flat = [part for key in batch for part in key]
             found += self._open().execute(_load_statement(len(batch)), flat).fetchall()
         return found
 
-    def append(self, rows: Sequence[Row]) -> int:
-        """Append signals, all but those that are there already; how many were new."""
-        if not rows:
-            return 0
-        return self._open().executemany(_APPEND, rows).rowcount
+    def known(self, signals: Sequence[Same]) -> dict[Same, int]:
+        found = ((same, self._open().execute(_SAME, same).fetchone()) for same in signals)
+        return {same: row[0] for same, row in found if row is not None}
 
-    def position_of(self, same: Row) -> int:
-        """Where the signal stands that is the same in item, type, datetime and so on."""
-        (position,) = self._open().execute(_SAME, same).fetchone()
-        return int(position)
+    def last_position(self) -> int:
+        (position,) = self._open().execute("SELECT max(position) FROM signals").fetchone()
+        return position or 0
 
-    def add_items(self, rows: Iterable[Row]) -> None:
-        """Write items that were not there."""
+    def append(self, rows: Sequence[Row]) -> None:
+        self._open().executemany(_APPEND, rows)
+
+    def add_items(self, rows: Sequence[Row]) -> None:
         self._open().executemany(_ADD_ITEM, rows)
 
-    def change_items(self, rows: Iterable[Row]) -> None:
-        """Write what signals changed of items: the folded columns, then the number."""
+    def change_items(self, rows: Sequence[Row]) -> None:
         self._open().executemany(_CHANGE_ITEM, rows)
 
-    def add_parcels(self, rows: Iterable[Row]) -> None:
-        """Note which items a tracking number belongs to."""
+    def add_parcels(self, rows: Sequence[Row]) -> None:
         self._open().executemany(_ADD_PARCEL, rows)
 
 
