@@ -72,7 +72,7 @@ def test_flag_variable_and_file_name_the_store_alike(
         ("store.db", "'store.db' is no database URL: write sqlite:///PATH"),
         ("sqlite:///:memory:", "a store is a file, or signals would be lost"),
         ("sqlite:///none/store.db", "there is no folder none: make it"),
-        ("sqlite:///text.db", "text.db is no cloudsignal store: file is not a database"),
+        ("sqlite:///text.db", "sqlite:///text.db is no cloudsignal store: file is not a database"),
     ],
 )
 def test_a_store_that_cannot_be_is_told(

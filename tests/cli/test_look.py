@@ -12,7 +12,6 @@ import msgspec
 import pytest
 from sqlalchemy import update
 
-from cloudsignal.server.store import database
 from cloudsignal.server.store.schema import items
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.views import item_view, order_view, signal_view
@@ -267,7 +266,7 @@ def quiet() -> dict[str, str]:
 def test_a_rebuild_says_how_many_items_differed(run: Run, filled: Store) -> None:
     assert run("rebuild").out == "4 signals make 3 items; 0 differed.\n"
 
-    with database.writing(filled._engine) as connection:
+    with filled._database.writing() as connection:
         connection.execute(update(items).values(state="packed"))
 
     assert run("rebuild", "--json").json == {"signals": 4, "items": 3, "differed": 3}
@@ -275,7 +274,7 @@ def test_a_rebuild_says_how_many_items_differed(run: Run, filled: Store) -> None
 
 
 def test_a_rebuild_tells_people_that_it_put_things_right(run: Run, filled: Store) -> None:
-    with database.writing(filled._engine) as connection:
+    with filled._database.writing() as connection:
         connection.execute(update(items).where(items.c.item == "d").values(delayed=True))
 
     assert run("rebuild").out == "4 signals make 3 items; 1 differed and were put right.\n"

@@ -61,7 +61,7 @@ def explain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explain]:
                 for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
             ]
 
-    event.listen(store._engine, "before_cursor_execute", note)
+    event.listen(store._database.engine, "before_cursor_execute", note)
     yield explained
     store.close()
 

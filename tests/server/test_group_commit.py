@@ -319,7 +319,7 @@ async def test_a_store_that_is_away_is_503_and_heals(
     watched: Watched, store: Store, path: Path
 ) -> None:
     # The writer looks for the file when it has to connect.
-    store._engine.dispose()
+    store._database.engine.dispose()
     away = path.with_name("away.db")
     os.rename(path, away)  # noqa: PTH104 - in no time
     assert (await refused(watched.commit.append(arrival()))).type == "unavailable"

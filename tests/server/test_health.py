@@ -83,7 +83,7 @@ def asked(store: Store) -> Asked:
 
 
 async def test_it_is_alive_whatever_the_store_does(asked: Asked, store: Store, path: Path) -> None:
-    store._engine.dispose()
+    store._database.engine.dispose()
     path.unlink()  # noqa: ASYNC240 - in no time
     asked.writes = False
 

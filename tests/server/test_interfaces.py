@@ -137,7 +137,7 @@ async def test_while_the_store_is_away_a_known_key_is_known_and_another_is_503(
     key = new_apikey()
     made(store, keyring, key)
     interfaces.load()
-    store._engine.dispose()
+    store._database.engine.dispose()
     path.rename(path.with_name("away.db"))  # noqa: ASYNC240 - in no time
 
     for _ in range(LIMIT + 1):
@@ -189,7 +189,7 @@ async def test_changes_are_noticed_by_themselves_though_the_store_was_away_for_a
     key = new_apikey()
     made(store, keyring, key)
     away = path.with_name("away.db")
-    store._engine.dispose()
+    store._database.engine.dispose()
     path.rename(away)  # noqa: ASYNC240
     freshening = asyncio.create_task(interfaces.keep_fresh(0.001))
     await asyncio.to_thread(lambda: None)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import writer
 from cloudsignal.server.store.log import Arrival
-from cloudsignal.server.store.sqlite import Writer
+from cloudsignal.server.store.sqlite.writer import Writer
 from cloudsignal.server.store.store import Store, open_store
 from tests.server.arrivals import arrival, report
 from tests.server.store.contract import furnish

@@ -123,10 +123,10 @@ def _start_writer(settings: "Settings") -> "Started":
     It ends with this process, however that ends.
     """
     from cloudsignal.server import writer
-    from cloudsignal.server.store.driver import path_of
+    from cloudsignal.server.store.backends import backend_of
 
     with told():
-        path_of(settings.database)
+        backend_of(settings.database)
     return writer.start(settings.database, settings.group_max)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from cloudsignal.server.settings import Settings, SettingsError
-from cloudsignal.server.store.driver import path_of
+from cloudsignal.server.store.backends import backend_of
 from cloudsignal.server.store.errors import StoreUnusable
 from cloudsignal.server.store.store import Store
 
@@ -72,12 +72,16 @@ def new_token() -> str:
 def secret_of(settings: Settings, *, make: bool = True) -> str:
     """The secret from the settings, else the one beside the store, made there if it may be.
 
-    Raises SettingsError when the file cannot be read or made.
+    Raises SettingsError when the file cannot be read or made, or there is no place for one.
     """
     if settings.secret:
         return settings.secret
-    store = path_of(settings.database)
-    path = store.with_name(store.name + ".secret")
+    path = backend_of(settings.database).secret_path
+    if path is None:
+        raise SettingsError(
+            "this store needs a secret that all of its nodes share: write one to a file with"
+            " `openssl rand -hex 32`, and set CLOUDSIGNAL_SECRET_FILE to its path"
+        )
     try:
         if not path.exists():
             if not make:

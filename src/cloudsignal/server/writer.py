@@ -25,9 +25,9 @@ from msgspec import Struct
 
 from cloudsignal.protocol.refusals import Problem
 from cloudsignal.protocol.wire import Receipt
+from cloudsignal.server.store.backends import backend_of
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.log import Answer, Arrival, Writer, append
-from cloudsignal.server.store.sqlite import open_writer
 
 LENGTH_BYTES: Final = 4
 READ_BYTES: Final = 1 << 20
@@ -110,7 +110,7 @@ def run(connection: socket.socket) -> None:
     if first is None:
         return
     task = decode_task(first.pop(0))
-    with closing(open_writer(task.url)) as writer:
+    with closing(backend_of(task.url).writer()) as writer:
         for payloads in chain([first], arriving):
             posts = [post for payload in payloads for post in decode_posts(payload)]
             for group in groups(posts, task.group_max):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, delete, insert, select, update
 
-from cloudsignal.server.store import database, rebuilding
+from cloudsignal.server.store import rebuilding
 from cloudsignal.server.store.reading import ItemQuery
 from cloudsignal.server.store.rebuilding import Rebuilt
 from cloudsignal.server.store.schema import items, parcels
@@ -16,13 +16,13 @@ from tests.server.arrivals import arrival, receipt, report
 
 def rows(store: Store, table: Table) -> list[tuple[Any, ...]]:
     """A table as it is, hidden columns and all."""
-    with database.reading(store._engine) as connection:
+    with store._database.reading() as connection:
         return sorted(tuple(row) for row in connection.execute(select(table)))
 
 
 def tamper(store: Store, *statements: Any) -> None:
     """Change behind the store's back what it folded."""
-    with database.writing(store._engine) as connection:
+    with store._database.writing() as connection:
         for statement in statements:
             connection.execute(statement)
 

@@ -1,32 +1,29 @@
 """Opening a store: its URL, its schema, and what is no store."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import inspect, text
 
 from cloudsignal.protocol.wire import Receipt
-from cloudsignal.server.store import database, driver, migrations
+from cloudsignal.server.store import database, migrations
+from cloudsignal.server.store.backends import backend_of
+from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
 from cloudsignal.server.store.rebuilding import Rebuilt
 from cloudsignal.server.store.schema import VERSION, metadata
+from cloudsignal.server.store.sqlite import Backend
 from cloudsignal.server.store.store import open_store
 from tests.server.arrivals import NOON, arrival, receipt, report
 
 
-@contextmanager
-def engine_of(path: Path) -> Iterator[Engine]:
-    engine = database.create(path)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
+def database_at(path: Path) -> AbstractContextManager[Database]:
+    return closing(Database(backend_of(f"sqlite:///{path}")))
 
 
 def make(path: Path) -> None:
@@ -37,7 +34,7 @@ def migrate(path: Path) -> None:
     """Make a store from nothing by every migration."""
     # The reader's engine, as everywhere, opens what is there only.
     sqlite3.connect(path).close()
-    with engine_of(path) as engine, database.writing(engine) as connection:
+    with database_at(path) as opened, opened.writing() as connection:
         migrations.upgrade(connection)
 
 
@@ -53,7 +50,10 @@ def migrate(path: Path) -> None:
     ],
 )
 def test_a_url_names_a_file(url: str, path: str) -> None:
-    assert driver.path_of(url) == Path(path)
+    backend = backend_of(url)
+
+    assert isinstance(backend, Backend)
+    assert (backend.path, backend.shown) == (Path(path), url)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,8 @@ def test_a_url_names_a_file(url: str, path: str) -> None:
     [
         ("", "no database URL"),
         ("a.db", "no database URL: write sqlite:///PATH"),
-        ("/srv/a.db", "no database URL"),
+        ("/srv/a.db", "'/srv/a.db' is no database URL"),
+        ("me:word@host/a", "^this is no database URL"),
         ("mysql://host/db", "mysql is not supported"),
         ("sqlite://", "a store is a file"),
         ("sqlite:///", "a store is a file"),
@@ -71,7 +72,7 @@ def test_a_url_names_a_file(url: str, path: str) -> None:
 )
 def test_a_url_that_names_no_file_is_refused_with_advice(url: str, words: str) -> None:
     with pytest.raises(StoreUnusable, match=words):
-        driver.path_of(url)
+        backend_of(url)
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_a_new_store_has_the_newest_version(tmp_path: Path) -> None:
 def test_the_tables_in_the_code_are_those_of_the_store(tmp_path: Path, how) -> None:
     how(tmp_path / "a.db")
 
-    with engine_of(tmp_path / "a.db") as engine, database.reading(engine) as connection:
+    with database_at(tmp_path / "a.db") as opened, opened.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
 
@@ -123,7 +124,7 @@ def test_a_new_store_is_like_one_that_was_migrated_from_nothing(tmp_path: Path) 
 
 def described(path: Path) -> dict[str, object]:
     """What a database's tables are made of, in their order, however it was written down."""
-    with engine_of(path) as engine, database.reading(engine) as connection:
+    with database_at(path) as opened, opened.reading() as connection:
         inspector = inspect(connection)
         return {
             table: {
@@ -170,12 +171,12 @@ def test_who_gets_no_reader_in_time_is_told_so(
 ) -> None:
     make(tmp_path / "a.db")
     monkeypatch.setattr(database, "READER_WAIT_S", 0.01)
-    with engine_of(tmp_path / "a.db") as engine, ExitStack() as readers:
+    with database_at(tmp_path / "a.db") as opened, ExitStack() as readers:
         for _ in range(database.READERS_MAX):
-            readers.enter_context(database.reading(engine))
+            readers.enter_context(opened.reading())
 
         with pytest.raises(StoreUnavailable, match="all readers are busy"):
-            readers.enter_context(database.reading(engine))
+            readers.enter_context(opened.reading())
 
 
 # ---- what is no store of ours ----
@@ -248,7 +249,7 @@ def test_stores_made_by_two_programs_at_once_are_one(tmp_path: Path) -> None:
 def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     sqlite3.connect(path).close()
-    with engine_of(path) as engine, database.writing(engine) as connection:
+    with database_at(path) as opened, opened.writing() as connection:
         migrations.upgrade(connection, "0001")
     body = '{"type":"ItemRegistered","order":"7","item":"1","datetime":"2016-01-20 12:00:00 GMT"}'
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:

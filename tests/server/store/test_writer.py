@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudsignal.server.store import driver
 from cloudsignal.server.store.errors import StoreUnavailable
+from cloudsignal.server.store.sqlite import driver
 from cloudsignal.server.store.store import Store, open_store
 from tests.server.arrivals import arrival, receipt, report
 from tests.server.store.contract import furnish
@@ -91,7 +91,7 @@ def test_a_store_whose_file_is_gone_is_unavailable_and_never_begun_anew(
         furnish(store)
     away = tmp_path / "away.db"
     with closing(open_store(f"sqlite:///{path}")) as store:
-        store._engine.dispose()
+        store._database.engine.dispose()
         path.rename(away)
 
         with pytest.raises(StoreUnavailable, match="gone"):
@@ -109,7 +109,7 @@ def test_a_store_whose_file_is_gone_is_unavailable_and_never_begun_anew(
 def test_every_connection_is_durable(store: Store) -> None:
     wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
     driver_connections = [store._writer._open()]
-    pooled = [store._engine.raw_connection() for _ in range(3)]
+    pooled = [store._database.engine.raw_connection() for _ in range(3)]
     driver_connections += [each.driver_connection for each in pooled]
 
     for connection in driver_connections:
@@ -123,7 +123,7 @@ def test_every_connection_is_durable(store: Store) -> None:
 def test_a_group_of_more_items_than_one_statement_looks_up(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloudsignal.server.store.sqlite.ID_BATCH", 3)
+    monkeypatch.setattr("cloudsignal.server.store.sqlite.writer.ID_BATCH", 3)
     post = arrival(*(report(item=str(number)) for number in range(8)))
     store.append([post])
 

@@ -9,10 +9,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, insert, or_, select, update
+from sqlalchemy import Connection, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from cloudsignal.server.store.database import reading, writing
+from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.errors import AlreadyThere, NotFound
 from cloudsignal.server.store.schema import apikeys, facts, interfaces, partners, tokens
 
@@ -75,8 +75,8 @@ class Token(Struct, frozen=True):
 class Access:
     """The verbs of who may speak. Every one may raise StoreUnavailable."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     # ---- print partners ----
 
@@ -88,13 +88,13 @@ class Access:
 
     def partners(self) -> list[Partner]:
         """Every print partner in order of name."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(select(partners).order_by(partners.c.name))
             return [Partner(**row._mapping) for row in rows]
 
     def partner(self, name: str) -> Partner:
         """The print partner of that name. Raises NotFound."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             row = connection.execute(select(partners).where(partners.c.name == name)).first()
         if row is None:
             raise NotFound(f"there is no print partner called {name!r}")
@@ -126,12 +126,12 @@ class Access:
 
     def interfaces(self) -> list[Interface]:
         """Every interface in order of its number."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return [_interface(row) for row in connection.execute(_INTERFACES)]
 
     def interface(self, number: int) -> Interface:
         """The interface of that number. Raises NotFound."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             row = connection.execute(_INTERFACES.where(interfaces.c.id == number)).first()
         if row is None:
             raise NotFound(f"there is no interface {number}")
@@ -139,13 +139,13 @@ class Access:
 
     def apikeys(self) -> list[Key]:
         """Every key of every interface, the oldest first."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(select(apikeys).order_by(apikeys.c.created))
             return [Key(**row._mapping) for row in rows]
 
     def find_key(self, digest: str) -> tuple[Interface, Key] | None:
         """The interface that a key opens, whatever its state."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             key = connection.execute(select(apikeys).where(apikeys.c.digest == digest)).first()
             if key is None:
                 return None
@@ -191,13 +191,13 @@ class Access:
 
     def tokens(self) -> list[Token]:
         """Every token in order of name."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(select(tokens).order_by(tokens.c.name))
             return [Token(**row._mapping) for row in rows]
 
     def find_token(self, digest: str) -> Token | None:
         """The token of that digest, revoked or not."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             row = connection.execute(select(tokens).where(tokens.c.digest == digest)).first()
         return None if row is None else Token(**row._mapping)
 
@@ -226,18 +226,18 @@ class Access:
 
     def set_secret_check(self, check: str) -> None:
         """Note what the secret is known by."""
-        with writing(self._engine) as connection:
+        with self._database.writing() as connection:
             _set_fact(connection, SECRET_CHECK, check)
 
     def _fact(self, name: str) -> str | None:
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return connection.scalar(select(facts.c.value).where(facts.c.name == name))
 
     @contextmanager
     def _changing(self, taken: str = "") -> Iterator[Connection]:
         """A transaction after which every node reads anew who may speak."""
         try:
-            with writing(self._engine) as connection:
+            with self._database.writing() as connection:
                 yield connection
                 known = connection.scalar(select(facts.c.value).where(facts.c.name == REVISION))
                 _set_fact(connection, REVISION, str(int(known or 0) + 1))

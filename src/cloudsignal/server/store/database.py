@@ -1,16 +1,15 @@
-"""Connections to the store, and its schema brought up to date."""
+"""A database, opened: its transactions, and its schema brought up to date."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import DatabaseError, TimeoutError
+from sqlalchemy.exc import DBAPIError, TimeoutError
 from sqlalchemy.pool import QueuePool
 
-from cloudsignal.server.store import driver
-from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
+from cloudsignal.server.store.backends import Backend
+from cloudsignal.server.store.errors import StoreDamaged, StoreUnavailable, StoreUnusable
 from cloudsignal.server.store.schema import VERSION, metadata
 
 READERS_MAX: Final = 8
@@ -19,73 +18,80 @@ READER_WAIT_S: Final = 5.0
 """How long to wait for one of them."""
 
 
-def create(path: Path) -> Engine:
-    """An engine for everything but the log's own writer."""
+class Database:
+    """Everything but the log's own writer goes through here. For any number of threads."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.engine = _engine(backend)
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A consistent view of the store. Raises StoreUnavailable."""
+        with self._translated(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction, committed at the end. Raises StoreUnavailable."""
+        with (
+            self._translated(),
+            self.engine.connect().execution_options(writes=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn what SQLAlchemy or the driver say of a store that is away into StoreUnavailable."""
+        try:
+            yield
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                "the store cannot be used just now: all readers are busy"
+            ) from error
+        except Exception as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if found := self.backend.unavailable(cause):
+                raise found from error
+            raise
+
+    def bring_up_to_date(self) -> None:
+        """Make the tables of a new store, migrate an older one, refuse a newer one.
+
+        Raises StoreUnusable when the store was written by a newer program or is something else.
+        """
+        try:
+            with self.writing() as connection:
+                version = _version(connection)
+                if version is None:
+                    _create(connection)
+                elif version != VERSION:
+                    _migrate(connection, version)
+        except StoreDamaged as error:
+            raise StoreUnusable(f"{self.backend.shown} is no cloudsignal store: {error}") from None
+
+
+def _engine(backend: Backend) -> Engine:
     engine = create_engine(
-        "sqlite://",
-        creator=lambda: driver.connect(path, cache_kib=driver.READER_CACHE_KIB),
+        backend.dialect,
+        creator=backend.connect,
         poolclass=QueuePool,
         pool_size=READERS_MAX,
         max_overflow=0,
         pool_timeout=READER_WAIT_S,
     )
 
-    # The driver would begin a transaction only at the first write, and then fail at once where it
-    # could have waited: whoever writes says so from the start.
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        connection.exec_driver_sql(backend.begin(writes=writes))
 
     return engine
-
-
-@contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """A consistent view of the store. Raises StoreUnavailable."""
-    with translated(), engine.connect() as connection, connection.begin():
-        yield connection
-
-
-@contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction, committed at the end. Raises StoreUnavailable."""
-    with (
-        translated(),
-        engine.connect().execution_options(writes=True) as connection,
-        connection.begin(),
-    ):
-        yield connection
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn what SQLAlchemy or the driver say of a store that is away into StoreUnavailable."""
-    try:
-        with driver.translated():
-            yield
-    except DatabaseError as error:
-        if found := driver.unavailable(error.orig):
-            raise found from error
-        raise
-    except TimeoutError as error:
-        raise StoreUnavailable("the store cannot be used just now: all readers are busy") from error
-
-
-def bring_up_to_date(engine: Engine) -> None:
-    """Make the tables of a new store, migrate an older one, refuse a newer one.
-
-    Raises StoreUnusable when the store was written by a newer program or is something else.
-    """
-    with writing(engine) as connection:
-        version = _version(connection)
-        if version is None:
-            if inspect(connection).get_table_names():
-                raise StoreUnusable("this database holds something else than a cloudsignal store")
-            metadata.create_all(connection)
-            _stamp(connection)
-        elif version != VERSION:
-            _migrate(connection, version)
 
 
 def _version(connection: Connection) -> str | None:
@@ -95,7 +101,10 @@ def _version(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _stamp(connection: Connection) -> None:
+def _create(connection: Connection) -> None:
+    if inspect(connection).get_table_names():
+        raise StoreUnusable("this database holds something else than a cloudsignal store")
+    metadata.create_all(connection)
     # What Alembic itself would write; making a new store needs none of the rest of it, and its
     # import takes longer than the whole start.
     connection.execute(

@@ -6,7 +6,6 @@ from msgspec import Struct
 from sqlalchemy import (
     CompoundSelect,
     Connection,
-    Engine,
     ScalarSelect,
     Select,
     func,
@@ -17,7 +16,7 @@ from sqlalchemy import (
 
 from cloudsignal.protocol.items import FINAL, Item, State
 from cloudsignal.protocol.wire import Report, reread
-from cloudsignal.server.store.database import reading
+from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.log import decode_item
 from cloudsignal.server.store.schema import items, parcels, partners, signals
 
@@ -89,18 +88,18 @@ class ItemQuery(Struct, frozen=True, kw_only=True):
 class Reading:
     """The verbs that look. Every one may raise StoreUnavailable."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def last_position(self) -> int:
         """The position of the newest signal, 0 in an empty log."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return connection.scalar(select(func.max(signals.c.position))) or 0
 
     def position_before(self, count: int) -> int:
         """The position beyond which the newest ``count`` signals stand."""
         newest_first = select(signals.c.position).order_by(signals.c.position.desc())
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return connection.scalar(newest_first.offset(count).limit(1)) or 0
 
     def signals(
@@ -111,31 +110,31 @@ class Reading:
         Nothing comes only when there is nothing.
         """
         chosen = _SIGNALS.where(signals.c.position > after).order_by(signals.c.position)
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return _logged(connection, chosen.limit(limit), bytes_max)
 
     def signals_of(self, order: str, item: str) -> list[LoggedSignal]:
         """The newest signals of an item, in the order of the log."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return _signals_of(connection, order, item)
 
     def item(self, order: str, item: str) -> StoredItem | None:
         """One item as it stands."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return _item(connection, order, item)
 
     def item_with_signals(
         self, order: str, item: str
     ) -> tuple[StoredItem | None, list[LoggedSignal]]:
         """One item and its newest signals, both at the same moment."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return _item(connection, order, item), _signals_of(connection, order, item)
 
     def order(self, order: str) -> StoredOrder | None:
         """One order as it stands."""
         counted = select(items.c.state, func.count()).where(items.c.order == order)
         query = ItemQuery(order=order, limit=ORDER_ITEMS_MAX)
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             states = connection.execute(counted.group_by(items.c.state)).all()
             if not states:
                 return None
@@ -144,7 +143,7 @@ class Reading:
 
     def items(self, query: ItemQuery) -> list[StoredItem]:
         """Items, the last changed first; the next page is ``before`` the last one's position."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(_items_statement(connection, query))
             return [_stored(row) for row in rows]
 

@@ -5,11 +5,11 @@ from itertools import groupby
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, Select, and_, delete, func, insert, or_, select
+from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select
 
 from cloudsignal.protocol.items import Item
 from cloudsignal.protocol.wire import reread
-from cloudsignal.server.store.database import reading, writing
+from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.log import Folded
 from cloudsignal.server.store.schema import items, parcels, signals
 
@@ -32,14 +32,14 @@ def silent(done: int, total: int) -> None:
     """A progress that nobody watches."""
 
 
-def rebuild(engine: Engine, *, progress: Progress = silent) -> Rebuilt:
+def rebuild(database: Database, *, progress: Progress = silent) -> Rebuilt:
     """Fold every item again; what differs is put right. May raise StoreUnavailable."""
-    with reading(engine) as connection:
+    with database.reading() as connection:
         total = connection.scalar(select(func.count()).select_from(signals)) or 0
     done = Rebuilt()
     after = 0
     while True:
-        with writing(engine) as connection:
+        with database.writing() as connection:
             numbers = _numbers(connection, after)
             last = numbers[-1] if len(numbers) == BATCH else None
             more = _rebuild(connection, after, last)

@@ -1,15 +1,12 @@
 """A store, opened: its verbs in one place."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from sqlalchemy import Engine
-
-from cloudsignal.server.store import database, driver, log, rebuilding
+from cloudsignal.server.store import log, rebuilding
 from cloudsignal.server.store.access import Access
-from cloudsignal.server.store.errors import StoreDamaged, StoreUnusable
+from cloudsignal.server.store.backends import backend_of
+from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.reading import Reading
-from cloudsignal.server.store.sqlite import Writer
 
 
 class Store:
@@ -18,12 +15,11 @@ class Store:
     ``append`` is for one thread; ``access`` and ``reading`` are for any number of them.
     """
 
-    def __init__(self, path: Path, engine: Engine, writer: Writer) -> None:
-        self._path = path
-        self._engine = engine
-        self._writer = writer
-        self.access = Access(engine)
-        self.reading = Reading(engine)
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._writer = database.backend.writer()
+        self.access = Access(database)
+        self.reading = Reading(database)
 
     def append(self, arrivals: Sequence[log.Arrival]) -> list[log.Answer]:
         """Write posts to the log in one transaction; on return all of it is on disk.
@@ -37,19 +33,17 @@ class Store:
 
         ``progress`` is told after every batch how many signals of how many have been folded.
         """
-        return rebuilding.rebuild(self._engine, progress=progress)
+        return rebuilding.rebuild(self._database, progress=progress)
 
     def check(self) -> int:
         """The newest position, if the store is there. Raises StoreUnavailable."""
-        # What is open could be read long after the file is gone.
-        with driver.translated():
-            driver.number_of(self._path)
+        self._database.backend.check()
         return self.reading.last_position()
 
     def close(self) -> None:
         """Give every connection back."""
         self._writer.close()
-        self._engine.dispose()
+        self._database.close()
 
 
 def open_store(url: str) -> Store:
@@ -57,23 +51,12 @@ def open_store(url: str) -> Store:
 
     Raises StoreUnusable with a sentence when that cannot be, StoreUnavailable when not just now.
     """
-    path = driver.path_of(url)
-    if not path.parent.is_dir():
-        raise StoreUnusable(
-            f"there is no folder {path.parent}: make it, or choose another --database"
-        )
+    backend = backend_of(url)
+    backend.make()
+    database = Database(backend)
     try:
-        if not path.exists():
-            path.touch(mode=0o644)
-    except OSError as error:
-        raise StoreUnusable(f"{path} cannot be made: {error.strerror}") from None
-    engine = database.create(path)
-    try:
-        database.bring_up_to_date(engine)
-    except StoreDamaged as error:
-        engine.dispose()
-        raise StoreUnusable(f"{path} is no cloudsignal store: {error}") from None
+        database.bring_up_to_date()
     except BaseException:
-        engine.dispose()
+        database.close()
         raise
-    return Store(path, engine, Writer(path))
+    return Store(database)

@@ -1,8 +1,4 @@
-"""SQLite through its own driver: where a store is, and how to connect to it.
-
-Apart from the rest of the store because the writer's process needs nothing more, and starts in a
-fifth of the time.
-"""
+"""SQLite through its own driver: how to connect to a store, and what its errors say."""
 
 import sqlite3
 import time
@@ -11,9 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from cloudsignal.server.store.errors import StoreDamaged, StoreUnavailable, StoreUnusable
+from cloudsignal.server.store.errors import StoreDamaged, StoreUnavailable
 
-SCHEME: Final = "sqlite"
 BUSY_S: Final = 5.0
 """How long a connection waits for another program that holds the store."""
 BUSY_PAUSE_S: Final = 0.01
@@ -24,19 +19,6 @@ READER_CACHE_KIB: Final = 2 * 1024
 WAL_PAGES: Final = 8_000
 """After how many pages the write-ahead log is folded into the database. A longer one is slower: every
 page that is read is first looked for in it."""
-
-
-def path_of(url: str) -> Path:
-    """The file that a ``sqlite:///…`` URL names. Raises StoreUnusable for any other URL."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        raise StoreUnusable(f"{url!r} is no database URL: write sqlite:///PATH")
-    if scheme != SCHEME:
-        raise StoreUnusable(f"{scheme} is not supported: write sqlite:///PATH")
-    path = rest.removeprefix("/")
-    if not rest.startswith("/") or not path or path == ":memory:":
-        raise StoreUnusable("a store is a file, or signals would be lost: write sqlite:///PATH")
-    return Path(path)
 
 
 def connect(path: Path, *, cache_kib: int) -> sqlite3.Connection:

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from cloudsignal.server.store import driver
 from cloudsignal.server.store.log import Key, Row, Same
+from cloudsignal.server.store.sqlite import driver
 
 ID_BATCH: Final = 250
 """How many items are looked up by one statement."""
@@ -112,8 +112,3 @@ class Writer:
 
     def add_parcels(self, rows: Sequence[Row]) -> None:
         self._open().executemany(_ADD_PARCEL, rows)
-
-
-def open_writer(url: str) -> Writer:
-    """The writer of the store that a database URL names."""
-    return Writer(driver.path_of(url))

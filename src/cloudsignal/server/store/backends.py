@@ -1,0 +1,57 @@
+"""What a store may stand on: the scheme of its URL says which."""
+
+import importlib
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
+from cloudsignal.server.store.log import Writer
+
+_MODULES: Final = {"sqlite": "cloudsignal.server.store.sqlite"}
+_ADVICE: Final = "write sqlite:///PATH"
+
+
+class Backend(Protocol):
+    """A kind of database, and one of that kind. Making it connects to nothing.
+
+    A module of ``_MODULES`` has a class of this name, made with what follows ``://`` in the URL.
+    It imports no SQLAlchemy by itself: the writer's process has no need of it.
+    """
+
+    dialect: str
+    """What SQLAlchemy calls it."""
+    shown: str
+    """The URL as it may be shown to anyone: without a password."""
+    secret_path: Path | None
+    """Where the secret lies unless a setting says so; None if it has to be set."""
+
+    def make(self) -> None:
+        """Make the database, if that is up to us and it is not there. Raises StoreUnusable."""
+
+    def connect(self) -> Any:
+        """A connection of the driver's, in its autocommit mode, for all but the log's own writer."""
+
+    def begin(self, *, writes: bool) -> str:
+        """The statement that begins a transaction: a consistent view, or alone among writers."""
+
+    def writer(self) -> Writer:
+        """The log's own writer."""
+
+    def unavailable(self, cause: BaseException | None) -> StoreUnavailable | None:
+        """What a driver's error says in a sentence, unless it is a mistake of ours."""
+
+    def check(self) -> None:
+        """Make sure that what is open is still the store. Raises StoreUnavailable."""
+
+
+def backend_of(url: str) -> Backend:
+    """What a database URL names. Raises StoreUnusable with a sentence when it names nothing."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        # What has an @ may hold a password.
+        given = "this" if "@" in url else repr(url)
+        raise StoreUnusable(f"{given} is no database URL: {_ADVICE}")
+    if scheme not in _MODULES:
+        raise StoreUnusable(f"{scheme} is not supported: {_ADVICE}")
+    made: Backend = importlib.import_module(_MODULES[scheme]).Backend(rest)
+    return made

@@ -1,0 +1,55 @@
+"""A store in a file, on SQLite: for one machine, with one process that writes."""
+
+import sqlite3
+from pathlib import Path
+
+from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
+from cloudsignal.server.store.sqlite import driver
+from cloudsignal.server.store.sqlite.writer import Writer
+
+
+class Backend:
+    """The file that a ``sqlite:///PATH`` URL names."""
+
+    dialect = "sqlite://"
+
+    def __init__(self, rest: str) -> None:
+        path = rest.removeprefix("/")
+        if not rest.startswith("/") or not path or path == ":memory:":
+            raise StoreUnusable("a store is a file, or signals would be lost: write sqlite:///PATH")
+        self.path = Path(path)
+        self.shown = f"sqlite://{rest}"
+        self.secret_path: Path | None = self.path.with_name(self.path.name + ".secret")
+
+    def make(self) -> None:
+        path = self.path
+        if not path.parent.is_dir():
+            raise StoreUnusable(
+                f"there is no folder {path.parent}: make it, or choose another --database"
+            )
+        try:
+            if not path.exists():
+                path.touch(mode=0o644)
+        except OSError as error:
+            raise StoreUnusable(f"{path} cannot be made: {error.strerror}") from None
+
+    def connect(self) -> sqlite3.Connection:
+        return driver.connect(self.path, cache_kib=driver.READER_CACHE_KIB)
+
+    def begin(self, *, writes: bool) -> str:
+        # The driver would begin a transaction only at the first write, and then fail at once where
+        # it could have waited: whoever writes says so from the start.
+        return "BEGIN IMMEDIATE" if writes else "BEGIN"
+
+    def writer(self) -> Writer:
+        return Writer(self.path)
+
+    def unavailable(self, cause: BaseException | None) -> StoreUnavailable | None:
+        return driver.unavailable(cause)
+
+    def check(self) -> None:
+        # What is open could be read long after the file is gone.
+        try:
+            driver.number_of(self.path)
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailable(str(error)) from None
