@@ -74,8 +74,8 @@ COMPILE = uv pip compile -q --universal --python-version 3.11 --generate-hashes 
 	--custom-compile-command 'make lock' --no-emit-index-url --no-emit-find-links
 lock: ## write the lock files again after a change of dependencies (needs uv)
 	@test -n "$(UV)" || { echo "The lock files are made with uv, which is not installed: pip install uv" >&2; exit 1; }
-	@$(COMPILE) $(LOCK_ARGS) pyproject.toml --extra server -o requirements.lock.txt
-	@$(COMPILE) $(LOCK_ARGS) pyproject.toml --extra server --group dev -c requirements.lock.txt -o requirements-dev.lock.txt
+	@$(COMPILE) $(LOCK_ARGS) pyproject.toml --extra server --extra postgresql -o requirements.lock.txt
+	@$(COMPILE) $(LOCK_ARGS) pyproject.toml --extra server --extra postgresql --group dev -c requirements.lock.txt -o requirements-dev.lock.txt
 
 clean: ## remove what was made here: environments and caches, never a database
 	rm -rf .venv .venv-3.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

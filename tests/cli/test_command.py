@@ -68,7 +68,7 @@ def test_flag_variable_and_file_name_the_store_alike(
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ("postgresql://host/db", "postgresql is not supported"),
+        ("mysql://host/db", "mysql is not supported"),
         ("store.db", "'store.db' is no database URL: write sqlite:///PATH"),
         ("sqlite:///:memory:", "a store is a file, or signals would be lost"),
         ("sqlite:///none/store.db", "there is no folder none: make it"),

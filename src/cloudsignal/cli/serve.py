@@ -110,9 +110,9 @@ def serve(
         key = _first_key(store, keyring, clock.now()) if welcome else None
 
         def ready(address: str) -> None:
-            logger.info("listening", address=address, database=settings.database)
+            logger.info("listening", address=address, database=store.shown)
             if key is not None:
-                _greet(address, key, where(flags["database"], config))
+                _greet(address, key, where(flags["database"] and store.shown, config))
 
         app.serve(app.App(settings, store, keyring, logger, clock.now, first_writer), ready)
 
@@ -135,6 +135,7 @@ def settings(flags: dict[str, Any], config: Config = None, json: Json = False) -
     """Print the settings in force. Secrets are not shown."""
     in_force = read_settings(_typed(flags), config)
     from cloudsignal.server.settings import declared
+    from cloudsignal.server.store.backends import backend_of
 
     values = {
         setting.name: ("set" if getattr(in_force, setting.name) else "not set")
@@ -142,6 +143,8 @@ def settings(flags: dict[str, Any], config: Config = None, json: Json = False) -
         else getattr(in_force, setting.name)
         for setting in declared()
     }
+    with told():
+        values["database"] = backend_of(in_force.database).shown
     if json:
         print_json(values)
         return

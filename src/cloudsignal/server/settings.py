@@ -33,14 +33,17 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
     database: Annotated[
         str,
-        Meta(description="where the store is: sqlite:///PATH (four slashes for an absolute path)"),
+        Meta(
+            description="where the store is: sqlite:///PATH (four slashes for an absolute path) or"
+            " postgresql://USER:PASSWORD@HOST/DATABASE"
+        ),
     ] = "sqlite:///cloudsignal.db"
     secret: Annotated[
         str,
         Secret,
         Meta(
-            description="what keys are digested with; without it, a random one in the file PATH.secret"
-            " beside the SQLite store"
+            description="what keys are digested with, the same on every node; without it, a random one in"
+            " the file PATH.secret beside a SQLite store"
         ),
     ] = ""
     host: Annotated[str, Meta(description="the address to listen on")] = "127.0.0.1"

@@ -2,13 +2,20 @@
 
 import importlib
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
 from cloudsignal.server.store.log import Writer
 
-_MODULES: Final = {"sqlite": "cloudsignal.server.store.sqlite"}
-_ADVICE: Final = "write sqlite:///PATH"
+if TYPE_CHECKING:
+    from sqlalchemy import Connection as Transaction
+
+_MODULES: Final = {
+    "sqlite": "cloudsignal.server.store.sqlite",
+    "postgresql": "cloudsignal.server.store.postgresql",
+    "postgres": "cloudsignal.server.store.postgresql",
+}
+_ADVICE: Final = "write sqlite:///PATH or postgresql://HOST/DATABASE"
 
 
 class Backend(Protocol):
@@ -31,8 +38,11 @@ class Backend(Protocol):
     def connect(self) -> Any:
         """A connection of the driver's, in its autocommit mode, for all but the log's own writer."""
 
-    def begin(self, *, writes: bool) -> str:
-        """The statement that begins a transaction: a consistent view, or alone among writers."""
+    def create_tables(self, connection: "Transaction") -> None:
+        """Make the tables of an empty database."""
+
+    def begin(self, *, writes: bool) -> tuple[str, ...]:
+        """The statements that begin a transaction: a consistent view, or alone among writers."""
 
     def writer(self) -> Writer:
         """The log's own writer."""

@@ -10,7 +10,7 @@ from sqlalchemy.pool import QueuePool
 
 from cloudsignal.server.store.backends import Backend
 from cloudsignal.server.store.errors import StoreDamaged, StoreUnavailable, StoreUnusable
-from cloudsignal.server.store.schema import VERSION, metadata
+from cloudsignal.server.store.schema import VERSION
 
 READERS_MAX: Final = 8
 """How many connections read at once."""
@@ -66,14 +66,28 @@ class Database:
         Raises StoreUnusable when the store was written by a newer program or is something else.
         """
         try:
-            with self.writing() as connection:
-                version = _version(connection)
-                if version is None:
-                    _create(connection)
-                elif version != VERSION:
-                    _migrate(connection, version)
+            if self._version() != VERSION:
+                self._migrate()
         except StoreDamaged as error:
             raise StoreUnusable(f"{self.backend.shown} is no cloudsignal store: {error}") from None
+
+    def _version(self) -> str | None:
+        with self.reading() as connection:
+            return _version(connection)
+
+    def _migrate(self) -> None:
+        with self.writing() as connection:
+            version = _version(connection)  # Another program may have been faster.
+            if version is None:
+                self._create(connection)
+            elif version != VERSION:
+                _migrate(connection, version)
+
+    def _create(self, connection: Connection) -> None:
+        if inspect(connection).get_table_names():
+            raise StoreUnusable("this database holds something else than a cloudsignal store")
+        self.backend.create_tables(connection)
+        _stamp(connection)
 
 
 def _engine(backend: Backend) -> Engine:
@@ -89,7 +103,8 @@ def _engine(backend: Backend) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql(backend.begin(writes=writes))
+        for statement in backend.begin(writes=writes):
+            connection.exec_driver_sql(statement)
 
     return engine
 
@@ -101,10 +116,7 @@ def _version(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _create(connection: Connection) -> None:
-    if inspect(connection).get_table_names():
-        raise StoreUnusable("this database holds something else than a cloudsignal store")
-    metadata.create_all(connection)
+def _stamp(connection: Connection) -> None:
     # What Alembic itself would write; making a new store needs none of the rest of it, and its
     # import takes longer than the whole start.
     connection.execute(

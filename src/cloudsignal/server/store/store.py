@@ -17,6 +17,8 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.shown = database.backend.shown
+        """Its URL as it may be shown to anyone."""
         self._writer = database.backend.writer()
         self.access = Access(database)
         self.reading = Reading(database)

@@ -2,10 +2,14 @@
 
 import sqlite3
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
 from cloudsignal.server.store.sqlite import driver
 from cloudsignal.server.store.sqlite.writer import Writer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection as Transaction
 
 
 class Backend:
@@ -36,10 +40,15 @@ class Backend:
     def connect(self) -> sqlite3.Connection:
         return driver.connect(self.path, cache_kib=driver.READER_CACHE_KIB)
 
-    def begin(self, *, writes: bool) -> str:
+    def create_tables(self, connection: "Transaction") -> None:
+        from cloudsignal.server.store.schema import metadata
+
+        metadata.create_all(connection)
+
+    def begin(self, *, writes: bool) -> tuple[str, ...]:
         # The driver would begin a transaction only at the first write, and then fail at once where
         # it could have waited: whoever writes says so from the start.
-        return "BEGIN IMMEDIATE" if writes else "BEGIN"
+        return ("BEGIN IMMEDIATE",) if writes else ("BEGIN",)
 
     def writer(self) -> Writer:
         return Writer(self.path)

@@ -1,0 +1,58 @@
+"""A store on PostgreSQL 15 or newer: for any number of processes on any number of machines."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
+
+try:
+    from cloudsignal.server.store.postgresql import driver
+except ModuleNotFoundError as error:
+    raise StoreUnusable(
+        f"{error.name} is missing: pip install 'cloudsignal[server,postgresql]' brings it"
+    ) from None
+from cloudsignal.server.store.postgresql import partitions
+from cloudsignal.server.store.postgresql.writer import BEGIN, TURN, Writer
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+    from sqlalchemy import Connection as Transaction
+
+
+class Backend:
+    """The database that a ``postgresql://…`` URL names, as libpq understands it."""
+
+    dialect = "postgresql+psycopg://"
+
+    def __init__(self, rest: str) -> None:
+        self._parameters = driver.parameters(f"postgresql://{rest}")
+        self.shown = driver.shown(self._parameters)
+        self.secret_path: Path | None = None
+
+    def make(self) -> None:
+        """Nothing: who runs the server makes its databases."""
+
+    def create_tables(self, connection: "Transaction") -> None:
+        from cloudsignal.server.store.schema import metadata, signals
+
+        signals.dialect_options["postgresql"]["partition_by"] = "RANGE (position)"
+        metadata.create_all(connection)
+        for statement in partitions.make(0):
+            connection.exec_driver_sql(statement)
+
+    def connect(self) -> "Connection[Any]":
+        return driver.connect(self._parameters)
+
+    def begin(self, *, writes: bool) -> tuple[str, ...]:
+        if writes:
+            return BEGIN, TURN
+        return ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
+
+    def writer(self) -> Writer:
+        return Writer(self.connect)
+
+    def unavailable(self, cause: BaseException | None) -> StoreUnavailable | None:
+        return driver.unavailable(cause)
+
+    def check(self) -> None:
+        """Nothing: whatever answers is the store."""

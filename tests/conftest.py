@@ -1,0 +1,33 @@
+"""What tests of more than one folder share: a PostgreSQL server of each version that is here."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests import postgresql
+
+
+@pytest.fixture(scope="session", params=["newest", "installed"])
+def postgresql_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a running server, for the newest PostgreSQL and for the one that is installed."""
+    yield from _server(request.param)
+
+
+@pytest.fixture(scope="session")
+def newest_postgresql() -> Iterator[str]:
+    """The URL of a running server of the newest PostgreSQL."""
+    yield from _server("newest")
+
+
+def _server(name: str) -> Iterator[str]:
+    if name not in postgresql.binaries():
+        pytest.skip("no PostgreSQL is installed here (Debian: apt-get install postgresql)")
+    with postgresql.running(name) as url:
+        yield url
+
+
+@pytest.fixture
+def postgresql_url(newest_postgresql: str) -> Iterator[str]:
+    """The URL of a new, empty database."""
+    with postgresql.database(newest_postgresql) as url:
+        yield url

@@ -1,0 +1,97 @@
+"""The store on PostgreSQL keeps the contract."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from cloudsignal.server.store.backends import backend_of
+from cloudsignal.server.store.database import Database
+from cloudsignal.server.store.schema import metadata
+from cloudsignal.server.store.store import Store, open_store
+from tests import postgresql
+from tests.server.store.contract import StoreContract, furnish
+
+TEMPLATE = "cloudsignal_template"
+
+
+@pytest.fixture(scope="session")
+def furnished(postgresql_server: str) -> Iterator[str]:
+    """The name of a database with a furnished store, to make others from."""
+    with postgresql.database(postgresql_server) as url:
+        with closing(open_store(url)) as store:
+            furnish(store)
+        yield url.rpartition("/")[2]
+
+
+class TestPostgreSQL(StoreContract):
+    @pytest.fixture
+    def new_store(
+        self, postgresql_server: str, furnished: str
+    ) -> Callable[[], AbstractContextManager[Store]]:
+        @contextmanager
+        def opened() -> Iterator[Store]:
+            with (
+                postgresql.database(postgresql_server, furnished) as url,
+                closing(open_store(url)) as store,
+            ):
+                yield store
+
+        return opened
+
+    @pytest.fixture
+    def url(self, postgresql_server: str, furnished: str) -> Iterator[str]:
+        with postgresql.database(postgresql_server, furnished) as url:
+            yield url
+
+    @pytest.fixture
+    def store(self, url: str) -> Iterator[Store]:
+        with closing(open_store(url)) as store:
+            yield store
+
+    @pytest.fixture
+    def another(self, store: Store, url: str) -> Iterator[Store]:
+        """The same store, opened as another process would."""
+        with closing(open_store(url)) as another:
+            yield another
+
+    @pytest.fixture(params=["signals", "items", "parcels"])
+    def fault(
+        self, url: str, request: pytest.FixtureRequest
+    ) -> Callable[[Store], AbstractContextManager[None]]:
+        return lambda store: failing_at(url, request.param)
+
+    def test_the_tables_in_the_code_are_those_of_the_store(self, store: Store, url: str) -> None:
+        with closing(Database(backend_of(url))) as database, database.reading() as connection:
+            context = MigrationContext.configure(
+                connection,
+                opts={"compare_type": True, "include_name": is_no_part_of_the_log},
+            )
+            assert compare_metadata(context, metadata) == []
+
+
+def is_no_part_of_the_log(name: str, kind: str, parents: object) -> bool:
+    return not (kind == "table" and name.startswith("signals_"))
+
+
+@contextmanager
+def failing_at(url: str, table: str) -> Iterator[None]:
+    """While it lasts, the second row of a group cannot be written to a table."""
+    when = {
+        "signals": "NEW.position > 2",
+        "items": "NEW.item = '2'",
+        "parcels": "(SELECT count(*) FROM parcels) = 1",
+    }
+    postgresql.execute(
+        url,
+        "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF {when[table]} THEN RAISE EXCEPTION 'a fault for the test'; END IF;"
+        " RETURN NEW; END $$",
+    )
+    postgresql.execute(
+        url, f"CREATE TRIGGER fault BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION fault()"
+    )
+    yield
+    postgresql.execute(url, "DROP FUNCTION fault CASCADE")
