@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from sqlalchemy import update
 
-from cloudsignal.server.store.schema import items
+from cloudsignal.server.store.schema import states
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.views import item_view, order_view, signal_view
 from tests.cli.conftest import Run
@@ -267,7 +267,7 @@ def test_a_rebuild_says_how_many_items_differed(run: Run, filled: Store) -> None
     assert run("rebuild").out == "4 signals make 3 items; 0 differed.\n"
 
     with filled._database.writing() as connection:
-        connection.execute(update(items).values(state="packed"))
+        connection.execute(update(states).values(state="packed"))
 
     assert run("rebuild", "--json").json == {"signals": 4, "items": 3, "differed": 3}
     assert run("rebuild", "--json").json == {"signals": 4, "items": 3, "differed": 0}
@@ -275,6 +275,6 @@ def test_a_rebuild_says_how_many_items_differed(run: Run, filled: Store) -> None
 
 def test_a_rebuild_tells_people_that_it_put_things_right(run: Run, filled: Store) -> None:
     with filled._database.writing() as connection:
-        connection.execute(update(items).where(items.c.item == "d").values(delayed=True))
+        connection.execute(update(states).where(states.c.position == 1).values(delayed=True))
 
     assert run("rebuild").out == "4 signals make 3 items; 1 differed and were put right.\n"

@@ -50,10 +50,13 @@ class Writer(Protocol):
         """Append signals: the columns of the log in their order."""
 
     def add_items(self, rows: Sequence[Row]) -> None:
-        """Write items that were not there: the columns of the items in their order."""
+        """Write items that were not there: the columns of their table in their order."""
 
-    def change_items(self, rows: Sequence[Row]) -> None:
-        """Write what signals changed of items: as ``Folded.change`` gives it."""
+    def add_states(self, rows: Sequence[Row]) -> None:
+        """Write how they stand: the columns of that table in their order."""
+
+    def change_states(self, rows: Sequence[Row]) -> None:
+        """Write how items stand that were there: each row of states, and its position before."""
 
     def add_parcels(self, rows: Sequence[Row]) -> None:
         """Note which items a tracking number belongs to."""
@@ -107,16 +110,14 @@ class Folded(Struct):
         self.number = self.number or position
 
     def row(self) -> Row:
-        """The whole row of the items table, in the order of its columns."""
-        return (self.number, *self.key, self.partner, *self._folded())
+        """Its row of the items, in the order of their columns."""
+        return (self.number, *self.key, self.partner)
 
-    def change(self) -> Row:
-        """What signals change of its row, then its number, then the position it was loaded at."""
-        return (*self._folded(), self.number, self.loaded)
-
-    def _folded(self) -> Row:
+    def state(self) -> Row:
+        """Its row of the states, in the order of their columns."""
         item = self.item
         return (
+            self.number,
             item.state,
             item.is_delayed,
             not item.live,
@@ -281,11 +282,12 @@ def _write(writer: Writer, new: Sequence[Placed]) -> None:
     for position, placed in enumerate(new, writer.last_position() + 1):
         placed.stand(position)
     writer.append([placed.row() for placed in new])
-    changed = {placed.folded.key: placed.folded for placed in new}.values()
-    if rows := [folded.row() for folded in changed if not folded.loaded]:
-        writer.add_items(rows)
-    if rows := [folded.change() for folded in changed if folded.loaded]:
-        writer.change_items(rows)
+    touched = {placed.folded.key: placed.folded for placed in new}.values()
+    if added := [folded for folded in touched if not folded.loaded]:
+        writer.add_items([folded.row() for folded in added])
+        writer.add_states([folded.state() for folded in added])
+    if changed := [folded for folded in touched if folded.loaded]:
+        writer.change_states([(*folded.state(), folded.loaded) for folded in changed])
     if rows := [
         (placed.report.signal.tracking, placed.folded.number)
         for placed in new

@@ -18,7 +18,7 @@ from cloudsignal.protocol.items import FINAL, Item, State
 from cloudsignal.protocol.wire import Report, reread
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.log import decode_item
-from cloudsignal.server.store.schema import items, parcels, partners, signals
+from cloudsignal.server.store.schema import items, parcels, partners, signals, states
 
 ITEM_SIGNALS_MAX: Final = 1000
 """How many signals of one item are read with it: its newest."""
@@ -132,14 +132,18 @@ class Reading:
 
     def order(self, order: str) -> StoredOrder | None:
         """One order as it stands."""
-        counted = select(items.c.state, func.count()).where(items.c.order == order)
+        counted = (
+            select(states.c.state, func.count())
+            .join(items, items.c.id == states.c.item)
+            .where(items.c.order == order)
+        )
         query = ItemQuery(order=order, limit=ORDER_ITEMS_MAX)
         with self._database.reading() as connection:
-            states = connection.execute(counted.group_by(items.c.state)).all()
-            if not states:
+            counts = connection.execute(counted.group_by(states.c.state)).all()
+            if not counts:
                 return None
             rows = connection.execute(_items_statement(connection, query))
-            return StoredOrder({row[0]: row[1] for row in states}, [_stored(row) for row in rows])
+            return StoredOrder({row[0]: row[1] for row in counts}, [_stored(row) for row in rows])
 
     def items(self, query: ItemQuery) -> list[StoredItem]:
         """Items, the last changed first; the next page is ``before`` the last one's position."""
@@ -172,8 +176,17 @@ def _signals_of(connection: Connection, order: str, item: str) -> list[LoggedSig
     return _logged(connection, newest)[::-1]
 
 
-_ITEMS: Final = select(items, partners.c.name.label("partner_name")).join(
-    partners, partners.c.id == items.c.partner
+_ITEMS: Final = (
+    select(
+        items.c.order,
+        items.c.item,
+        partners.c.name.label("partner_name"),
+        states.c.position,
+        states.c.updated,
+        states.c.summary,
+    )
+    .join(states, states.c.item == items.c.id)
+    .join(partners, partners.c.id == items.c.partner)
 )
 _OPEN: Final = tuple(state for state in get_args(State) if state not in FINAL)
 
@@ -200,12 +213,12 @@ def _stored(row: Any) -> StoredItem:
 
 def _items_statement(connection: Connection, query: ItemQuery) -> Select[Any]:
     by_partner = _is_open(query) and query.partner is not None and not query.delayed
-    position: Any = signals.c.position if by_partner else items.c.position
+    position: Any = signals.c.position if by_partner else states.c.position
     conditions = _conditions(connection, query, position)
     if by_partner:
         # Every item is at the position of its last signal: the signals of the print partner, read
         # backwards, meet its items in the order asked for.
-        same = (signals.c.item == items.c.id) & (signals.c.position == items.c.position)
+        same = (signals.c.item == items.c.id) & (signals.c.position == states.c.position)
         mine = signals.c.partner == _partner(query.partner)
         chosen = _ITEMS.join(signals, same).where(mine, *conditions)
     elif query.tracking is not None:
@@ -225,35 +238,36 @@ def _is_open(query: ItemQuery) -> bool:
 
 def _newest_of_each_state(query: ItemQuery, conditions: list[Any]) -> CompoundSelect[Any]:
     """The items of a search that names no state: the index is by state, so each is asked in turn."""
-    states = _OPEN if query.delayed else get_args(State)  # Nothing final is delayed.
+    wanted = _OPEN if query.delayed else get_args(State)  # Nothing final is delayed.
     return union_all(
         *(
             select(
                 select(items.c.id)
-                .where(items.c.state == state, *conditions)
-                .order_by(items.c.position.desc())
+                .join(states, states.c.item == items.c.id)
+                .where(states.c.state == state, *conditions)
+                .order_by(states.c.position.desc())
                 .limit(query.limit)
                 .subquery()
             )
-            for state in states
+            for state in wanted
         )
     )
 
 
 def _conditions(connection: Connection, query: ItemQuery, position: Any) -> list[Any]:
     conditions: list[Any] = [true()]
-    for name in ("order", "item", "state", "delayed", "test"):
-        wanted = getattr(query, name)
+    for column in (items.c.order, items.c.item, states.c.state, states.c.delayed, states.c.test):
+        wanted = getattr(query, column.name)
         if wanted is not None:
-            conditions.append(items.c[name] == wanted)
+            conditions.append(column == wanted)
     if query.partner is not None:
         conditions.append(items.c.partner == _partner(query.partner))
     if query.since is not None:
         first = _position_at(connection, query.since - CLOCK_SLACK_US)
-        conditions += [position >= first, items.c.updated >= query.since]
+        conditions += [position >= first, states.c.updated >= query.since]
     if query.until is not None:
         end = _position_at(connection, query.until + CLOCK_SLACK_US)
-        conditions += [position < end, items.c.updated < query.until]
+        conditions += [position < end, states.c.updated < query.until]
     if query.before is not None:
         conditions.append(position < query.before)
     return conditions

@@ -1,21 +1,25 @@
 """Folding every item again from the log: the proof that items are nothing but their signals."""
 
+import operator
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select
+from sqlalchemy import Column, Connection, Select, Table, delete, func, insert, select
 
 from cloudsignal.protocol.items import Item
 from cloudsignal.protocol.wire import reread
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.log import Folded
-from cloudsignal.server.store.schema import items, parcels, signals
+from cloudsignal.server.store.schema import items, parcels, signals, states
 
 BATCH: Final = 500
 """How many items are folded in one transaction: few enough not to keep the server waiting."""
 
+Between = Callable[[Select[Any], Column[int]], Select[Any]]
+"""A statement, restricted to the items of a batch by the column that has their numbers."""
 Progress = Callable[[int, int], None]
 """Told how many signals of how many are done."""
 
@@ -61,15 +65,15 @@ def _numbers(connection: Connection, after: int) -> list[int]:
 def _rebuild(connection: Connection, after: int, last: int | None) -> Rebuilt:
     """Put right the items with numbers beyond ``after``, up to ``last``."""
     logged = connection.execute(_between(_LOG, signals.c.item, after, last)).all()
-    wanted_items: dict[int, Any] = {}
-    wanted_parcels: set[Any] = set()
-    for number, rows in groupby(logged, lambda row: row.item):
-        folded = _fold(number, rows)
-        wanted_items[number] = folded.row()
-        wanted_parcels |= {(parcel.tracking, number) for parcel in folded.item.parcels}
-    differed = _put_items(connection, wanted_items, after, last)
-    _put_parcels(connection, wanted_parcels, after, last)
-    return Rebuilt(len(logged), len(wanted_items), differed)
+    folded = [_fold(number, rows) for number, rows in groupby(logged, lambda row: row.item)]
+    between = partial(_between, after=after, last=last)
+    differing = {
+        *_put(connection, between, items, items.c.id, {each.row() for each in folded}),
+        *_put(connection, between, states, states.c.item, {each.state() for each in folded}),
+    }
+    wanted = {(parcel.tracking, each.number) for each in folded for parcel in each.item.parcels}
+    _put(connection, between, parcels, parcels.c.item, wanted)
+    return Rebuilt(len(logged), len(folded), len(differing))
 
 
 _LOG: Final = select(signals).order_by(signals.c.item, signals.c.position)
@@ -93,28 +97,22 @@ def _fold(number: int, rows: Iterable[Any]) -> Folded:
     return folded
 
 
-def _put_items(connection: Connection, wanted: dict[int, Any], after: int, last: int | None) -> int:
-    rows = connection.execute(_between(select(items), items.c.id, after, last))
-    stored = {row.id: tuple(row) for row in rows}
-    wrong = [number for number, row in wanted.items() if stored.get(number) != row]
-    for number in wrong:
-        # Also when it stands under another number: an item is there once.
-        _, order, item, *_ = wanted[number]
-        same = and_(items.c.order == order, items.c.item == item)
-        connection.execute(delete(items).where(or_(items.c.id == number, same)))
-    extra = 0
-    for number in stored.keys() - wanted.keys():
-        extra += connection.execute(delete(items).where(items.c.id == number)).rowcount
-    for number in wrong:
-        connection.execute(insert(items).values(wanted[number]))
-    return len(wrong) + extra
-
-
-def _put_parcels(connection: Connection, wanted: set[Any], after: int, last: int | None) -> None:
-    rows = connection.execute(_between(select(parcels), parcels.c.item, after, last))
-    stored = {tuple(row) for row in rows}
-    for row in stored - wanted:
-        same = (column == value for column, value in zip(parcels.columns, row, strict=True))
-        connection.execute(delete(parcels).where(*same))
-    for row in wanted - stored:
-        connection.execute(insert(parcels).values(row))
+def _put(
+    connection: Connection, between: Between, table: Table, number: Column[int], wanted: set[Any]
+) -> set[int]:
+    """Put the rows of a table right: the numbers of the items in which they differed."""
+    stored = {tuple(row) for row in connection.execute(between(select(table), number))}
+    missing = wanted - stored
+    if table is items:
+        for _, order, item, _ in missing:
+            # It may stand under another number, and is there once.
+            connection.execute(delete(items).where(items.c.order == order, items.c.item == item))
+    wrong = [
+        row
+        for row in stored - wanted
+        if connection.execute(delete(table).where(*map(operator.eq, table.columns, row))).rowcount
+    ]
+    for row in missing:
+        connection.execute(insert(table).values(row))
+    place = list(table.columns).index(number)
+    return {row[place] for row in (*wrong, *missing)}

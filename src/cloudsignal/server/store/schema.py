@@ -112,19 +112,30 @@ items: Final = Table(
     Column("order", String(128), nullable=False),
     Column("item", String(128), nullable=False),
     Column("partner", _Id, nullable=False),
+    UniqueConstraint("order", "item", name="items_order_item"),
+    Index("items_item", "item"),
+)
+"""Which items there are, and whose they are: what the first signal says, and no later one changes."""
+
+states: Final = Table(
+    "states",
+    metadata,
+    Column("item", _Id, primary_key=True, autoincrement=False),
     Column("state", String(16), nullable=False),
     Column("delayed", Boolean, nullable=False),
     Column("test", Boolean, nullable=False),
     Column("position", _Id, nullable=False),
     Column("updated", BigInteger, nullable=False),
     Column("summary", LargeBinary, nullable=False),
-    UniqueConstraint("order", "item", name="items_order_item"),
-    Index("items_item", "item"),
     # Every index on what signals change costs a group about a tenth of its time, so there is one.
     # For one print partner, its part of the log lists the items when it is read backwards.
-    Index("items_state_position", "state", "position"),
+    Index("states_state_position", "state", "position"),
 )
-"""What is folded from the log; ``position`` is that of the item's last signal. Can be thrown away."""
+"""How items stand, folded from the log; ``position`` is that of the item's last signal.
+
+Apart from the items, because PostgreSQL writes a row anew into every index whenever one of them has
+to change, and those over the platform's ids are large and in random order.
+"""
 
 parcels: Final = Table(
     "parcels",

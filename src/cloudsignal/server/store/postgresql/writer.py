@@ -43,9 +43,10 @@ _TELL: Final = "SELECT pg_notify(%s, %s)"
 _IS_THERE: Final = "SELECT to_regclass(%s) IS NOT NULL"
 
 _LOAD: Final = statement(
-    'SELECT i."order", i.item, i.id, i.partner, i.position, i.summary'
+    'SELECT i."order", i.item, i.id, i.partner, s.position, s.summary'
     ' FROM {rows} AS wanted ("order", item)'
-    ' JOIN items i ON i."order" = wanted."order" AND i.item = wanted.item',
+    ' JOIN items i ON i."order" = wanted."order" AND i.item = wanted.item'
+    " JOIN states s ON s.item = i.id",
     "text text",
 )
 # No signal stands before the first one of its item, whose position is the item's number.
@@ -63,14 +64,18 @@ _APPEND: Final = statement(
 )
 _ADD_ITEMS: Final = statement(
     "INSERT INTO items SELECT * FROM {rows}",
-    "bigint text text bigint text boolean boolean bigint bigint bytea",
+    "bigint text text bigint",
 )
-_CHANGE_ITEMS: Final = statement(
-    "UPDATE items i SET state = new.state, delayed = new.delayed, test = new.test,"
+_ADD_STATES: Final = statement(
+    "INSERT INTO states SELECT * FROM {rows}",
+    "bigint text boolean boolean bigint bigint bytea",
+)
+_CHANGE_STATES: Final = statement(
+    "UPDATE states s SET state = new.state, delayed = new.delayed, test = new.test,"
     " position = new.position, updated = new.updated, summary = new.summary"
-    " FROM {rows} AS new (state, delayed, test, position, updated, summary, id, loaded)"
-    " WHERE i.id = new.id AND i.position = new.loaded RETURNING 1",
-    "text boolean boolean bigint bigint bytea bigint bigint",
+    " FROM {rows} AS new (item, state, delayed, test, position, updated, summary, loaded)"
+    " WHERE s.item = new.item AND s.position = new.loaded RETURNING 1",
+    "bigint text boolean boolean bigint bigint bytea bigint",
 )
 # Fails by dividing by zero if another node has changed one of the items: the commit stands in the same
 # message as the statements before it, so what must not be committed has to fail.
@@ -190,9 +195,12 @@ class Writer:
     def add_items(self, rows: Sequence[Row]) -> None:
         self._add(_ADD_ITEMS, rows)
 
-    def change_items(self, rows: Sequence[Row]) -> None:
-        given = [*_CHANGE_ITEMS.given(rows), len(rows)]
-        self._writes.append((_ALL_CHANGED.format(_CHANGE_ITEMS.text), given))
+    def add_states(self, rows: Sequence[Row]) -> None:
+        self._add(_ADD_STATES, rows)
+
+    def change_states(self, rows: Sequence[Row]) -> None:
+        given = [*_CHANGE_STATES.given(rows), len(rows)]
+        self._writes.append((_ALL_CHANGED.format(_CHANGE_STATES.text), given))
 
     def add_parcels(self, rows: Sequence[Row]) -> None:
         self._add(_ADD_PARCELS, rows)

@@ -19,10 +19,11 @@ _SAME: Final = (
     " WHERE item = ? AND type = ? AND datetime = ? AND interface = ? AND fingerprint = ?"
 )
 _APPEND: Final = "INSERT INTO signals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_ADD_ITEM: Final = "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_CHANGE_ITEM: Final = (
-    "UPDATE items SET state = ?, delayed = ?, test = ?, position = ?, updated = ?, summary = ?"
-    " WHERE id = ? AND position = ?"
+_ADD_ITEM: Final = "INSERT INTO items VALUES (?, ?, ?, ?)"
+_ADD_STATE: Final = "INSERT INTO states VALUES (?, ?, ?, ?, ?, ?, ?)"
+_CHANGE_STATE: Final = (
+    "UPDATE states SET state = ?2, delayed = ?3, test = ?4, position = ?5, updated = ?6,"
+    " summary = ?7 WHERE item = ?1 AND position = ?8"
 )
 _ADD_PARCEL: Final = "INSERT INTO parcels (tracking, item) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
@@ -34,8 +35,8 @@ def _load_statement(keys: int) -> str:
     values = ", ".join(["(?, ?)"] * keys)
     return (
         f"WITH wanted(o, i) AS (VALUES {values})"
-        ' SELECT "order", item, id, partner, position, summary FROM wanted'
-        ' CROSS JOIN items ON "order" = o AND item = i'
+        ' SELECT "order", items.item, id, partner, position, summary FROM wanted'
+        ' CROSS JOIN items ON "order" = o AND items.item = i CROSS JOIN states ON states.item = id'
     )
 
 
@@ -107,8 +108,11 @@ class Writer:
     def add_items(self, rows: Sequence[Row]) -> None:
         self._open().executemany(_ADD_ITEM, rows)
 
-    def change_items(self, rows: Sequence[Row]) -> None:
-        self._open().executemany(_CHANGE_ITEM, rows)
+    def add_states(self, rows: Sequence[Row]) -> None:
+        self._open().executemany(_ADD_STATE, rows)
+
+    def change_states(self, rows: Sequence[Row]) -> None:
+        self._open().executemany(_CHANGE_STATE, rows)
 
     def add_parcels(self, rows: Sequence[Row]) -> None:
         self._open().executemany(_ADD_PARCEL, rows)
