@@ -64,6 +64,16 @@ class Server:
         self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8")
         return self
 
+    def follow(self, primary: "Server") -> "Server":
+        """Make its data a copy of another server's, to be its standby once it is started.
+
+        The standby is called by its port.
+        """
+        shutil.rmtree(self.data, ignore_errors=True)
+        source = f"host=127.0.0.1 port={primary.port} user=postgres application_name={self.port}"
+        self.run("pg_basebackup", "-D", self.data, "-d", source, "-R", "-c", "fast", "--no-sync")
+        return self
+
     def run(self, program: str, *words: object) -> None:
         """Run one of its programs to its end."""
         options = ("--no-locale", "--no-sync") if program == "initdb" else ()
@@ -119,6 +129,11 @@ class Server:
     def url(self, database: str = "postgres") -> str:
         """The URL of one of its databases."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def set(self, name: str, value: str) -> None:
+        """Change one of its settings while it runs."""
+        self.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        self.execute("SELECT pg_reload_conf()")
 
     def execute(self, statement: str, database: str = "postgres") -> list[Any]:
         """Run one statement outside of a transaction: its rows, if it has any."""

@@ -31,6 +31,7 @@ DEADLINE_S = 30.0
 POLL_S = 0.02
 DATETIME = "2016-01-20 13:00:00 GMT"
 HOST = re.compile(r"http://\[?([^\]/]+?)\]?:(\d+)$")
+SECRET = "shared by all nodes of a test"
 
 _numbers = itertools.count(1)
 
@@ -105,16 +106,22 @@ class Server:
         *flags: str,
         environment: Mapping[str, str] | None = None,
         before: tuple[str, ...] = (),
+        database: str = "",
     ) -> None:
-        """``before`` are words of a command that runs the server's command."""
+        """``before`` are words of a command that runs the server's command.
+
+        Without a ``database``, its URL, the server has one in its folder.
+        """
         self.folder = folder
         self.path = folder / "cloudsignal.db"
-        self.url = f"sqlite:///{self.path}"
+        self.url = database or f"sqlite:///{self.path}"
         self.flags = flags
         self.before = before
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("CLOUDSIGNAL_")
         } | dict(environment or {})
+        if database:
+            self.environment["CLOUDSIGNAL_SECRET"] = SECRET
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
         self.address = ""
@@ -250,7 +257,8 @@ class Server:
     def access(self) -> Iterator[tuple[Any, Keyring]]:
         """Who may speak, and how keys are digested, as the command line does it."""
         with self.store() as store:
-            keyring = Keyring(secret_of(Settings(database=self.url)))
+            secret = self.environment.get("CLOUDSIGNAL_SECRET", "")
+            keyring = Keyring(secret_of(Settings(database=self.url, secret=secret)))
             keyring.check(store)
             yield store.access, keyring
 
@@ -290,7 +298,7 @@ class Server:
 
     def cli(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run the command on its store."""
-        return run(*words, "--database", self.url, code=code, cwd=self.folder)
+        return run(*words, "--database", self.url, code=code, cwd=self.folder, env=self.environment)
 
     def cli_json(self, *words: str) -> Any:
         """What the command answers to a program."""

@@ -281,7 +281,7 @@ def test_a_folder_that_is_not_there_is_refused(make_server: MakeServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgres://localhost/x", "sqlite://", "sqlite:///:memory:", "store.db", ""]
+    "url", ["mysql://localhost/x", "sqlite://", "sqlite:///:memory:", "store.db", ""]
 )
 def test_a_database_that_cannot_be_is_refused(make_server: MakeServer, url: str) -> None:
     assert "sqlite:///PATH" in refuses(make_server("--database", url))

@@ -93,7 +93,7 @@ def test_every_command_and_flag_has_its_place():
 
 
 def test_every_metric_has_its_place():
-    figures = metrics_text(Metrics(lambda: 0)).decode()
+    figures = metrics_text(Metrics(lambda: 0).figures()).decode()
     kinds = [line.split()[2] for line in figures.splitlines() if line.startswith("# TYPE ")]
     assert len(kinds) >= 7
     assert mentioned(kinds, DOCS / "operating.md") == set()

@@ -386,7 +386,7 @@ async def test_what_stands_behind_a_body_is_no_header() -> None:
 
 
 def test_a_host_is_listened_to_on_every_address_it_has() -> None:
-    bound = bind("localhost", 0)
+    [bound] = bind("localhost", 0)
 
     assert {each.getsockname()[0] for each in bound} <= {"127.0.0.1", "::1"}
     assert bound
@@ -401,14 +401,14 @@ def test_an_address_that_is_away_does_not_stop_the_others(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(socket, "getaddrinfo", found)
 
-    [bound] = bind("host", 0)
+    [[bound]] = bind("host", 0)
 
     assert bound.getsockname()[0] == "127.0.0.1"
     bound.close()
 
 
 def test_a_taken_port_is_told() -> None:
-    [taken] = bind("127.0.0.1", 0)
+    [[taken]] = bind("127.0.0.1", 0)
     taken.listen()
     port = taken.getsockname()[1]
 
@@ -416,3 +416,15 @@ def test_a_taken_port_is_told() -> None:
         bind("127.0.0.1", port)
 
     taken.close()
+
+
+def test_processes_get_sockets_of_their_own_at_the_same_port() -> None:
+    sets = bind("127.0.0.1", 0, 3)
+
+    assert len({each.getsockname() for [each] in sets}) == 1
+    assert len({each.fileno() for [each] in sets}) == 3
+    [_, port] = sets[0][0].getsockname()
+    with pytest.raises(CannotListen, match=f"port {port} is taken"):
+        bind("127.0.0.1", port, 2)
+    for [each] in sets:
+        each.close()

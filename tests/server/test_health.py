@@ -45,7 +45,7 @@ class Asked:
             Settings(**settings),
             store,
             Tokens(store, KEYRING),
-            Metrics(lambda: 0),
+            Metrics(lambda: 0).figures,
             lambda: self.writes,
         )
 

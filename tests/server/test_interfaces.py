@@ -13,6 +13,7 @@ from cloudsignal.server.interfaces import Caller, Interfaces
 from cloudsignal.server.keys import Keyring, new_apikey, new_token
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.access import Interface
+from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.store import Store, open_store
 from tests.server.arrivals import SECOND
 from tests.server.clock import Clock
@@ -220,6 +221,41 @@ async def test_a_defect_does_not_end_the_noticing_of_changes(
 
     assert next(results, "all tried") == "all tried"
     assert "once" in caplog.text
+
+
+async def test_keys_that_cannot_be_looked_at_for_too_long_open_nothing_until_they_can(
+    interfaces: Interfaces, store: Store, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = new_apikey()
+    made(store, keyring, key)
+    interfaces.load()
+    monkeypatch.setattr("cloudsignal.server.interfaces.TRUSTED_S", 0.01)
+    looks: list[bool] = []
+    away = asyncio.Event()
+
+    async def refresh() -> None:
+        looks.append(interfaces.known(key) is not None)
+        if away.is_set():
+            return
+        if len(looks) % 2:
+            raise StoreUnavailable("for a test")
+        await away.wait()  # It does not even say no.
+
+    monkeypatch.setattr(interfaces, "refresh", refresh)
+    freshening = asyncio.create_task(interfaces.keep_fresh(0.001))
+    async with asyncio.timeout(30):
+        while interfaces.known(key) is not None:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.001)
+        refusal = await refused(interfaces, key)
+        away.set()
+        while interfaces.known(key) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+    assert looks[0] is True
+    assert (refusal.status, refusal.type) == (503, "unavailable")
+    freshening.cancel()
+    with suppress(asyncio.CancelledError):
+        await freshening
 
 
 # ---- let in ----

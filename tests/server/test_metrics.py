@@ -11,7 +11,7 @@ from tests.server.arrivals import arrival, report
 
 def figures(metrics: Metrics) -> dict[str, float]:
     """What Prometheus reads."""
-    lines = prometheus.text(metrics).decode().splitlines()
+    lines = prometheus.text(metrics.figures()).decode().splitlines()
     return {
         name: float(value)
         for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))

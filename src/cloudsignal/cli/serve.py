@@ -1,6 +1,5 @@
 """``cloudsignal serve`` and ``settings``: flags made from the declaration of the settings."""
 
-import gc
 import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,6 @@ from cloudsignal.cli.output import (
     Config,
     Json,
     curl_line,
-    open_store,
     print_json,
     print_table,
     program,
@@ -22,9 +20,9 @@ from cloudsignal.cli.output import (
 
 if TYPE_CHECKING:
     from cloudsignal.server.keys import Keyring
-    from cloudsignal.server.settings import Setting, Settings
+    from cloudsignal.server.logs import Logger
+    from cloudsignal.server.settings import Setting
     from cloudsignal.server.store.store import Store
-    from cloudsignal.server.writer import Started
 
 FIRST_PARTNER = "My print partner"
 
@@ -98,36 +96,26 @@ def serve(
     ] = False,
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
-    gc.disable()  # Until the server runs: nothing of what is imported for it is garbage.
     settings = read_settings(_typed(flags), config)
-    first_writer = _start_writer(settings)
-    from cloudsignal.server import app, clock, logs
-    from cloudsignal.server.keys import open_keyring
+    from cloudsignal.server import process, workers
 
-    logger = logs.configure(settings)
-    with open_store(settings) as store:
-        keyring = open_keyring(settings, store)
-        key = _first_key(store, keyring, clock.now()) if welcome else None
+    key: str | None = None
 
-        def ready(address: str) -> None:
-            logger.info("listening", address=address, database=store.shown)
-            if key is not None:
-                _greet(address, key, where(flags["database"] and store.shown, config))
+    def prepare(store: "Store", keyring: "Keyring") -> None:
+        nonlocal key
+        key = _first_key(store, keyring) if welcome else None
 
-        app.serve(app.App(settings, store, keyring, logger, clock.now, first_writer), ready)
-
-
-def _start_writer(settings: "Settings") -> "Started":
-    """Start the writer before all else is imported, so that it is there for the first post.
-
-    It ends with this process, however that ends.
-    """
-    from cloudsignal.server import writer
-    from cloudsignal.server.store.backends import backend_of
+    def ready(logger: "Logger", address: str) -> None:
+        shown = backend_of(settings.database).shown
+        logger.info("listening", address=address, database=shown)
+        if key is not None:
+            _greet(address, key, where(flags["database"] and shown, config))
 
     with told():
-        backend_of(settings.database)
-    return writer.start(settings.database, settings.group_max)
+        from cloudsignal.server.store.backends import backend_of
+
+        serve = process.run if settings.workers == 1 else workers.run
+        serve(settings, ready, prepare=prepare)
 
 
 @with_settings
@@ -169,15 +157,16 @@ def _text(value: Any) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _first_key(store: "Store", keyring: "Keyring", now: int) -> str | None:
+def _first_key(store: "Store", keyring: "Keyring") -> str | None:
+    from cloudsignal.server.clock import now
     from cloudsignal.server.keys import new_apikey
 
     if store.access.partners():
         return None
     key = new_apikey()
-    made = store.access.create_partner(FIRST_PARTNER, now=now)
+    made = store.access.create_partner(FIRST_PARTNER, now=now())
     store.access.create_interface(
-        made, keyring.digest(key), timezone="UTC", allow=(), test=False, now=now
+        made, keyring.digest(key), timezone="UTC", allow=(), test=False, now=now()
     )
     return key
 

@@ -3,19 +3,21 @@
 import asyncio
 import gc
 import importlib
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from uvicorn import Config, Server
 
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
-from cloudsignal.server import addresses
+from cloudsignal.server import addresses, growth
 from cloudsignal.server.asgi import Answer, Receive, Scope, Send, address, answer
 from cloudsignal.server.clock import Clock
-from cloudsignal.server.connections import BACKLOG, Connection, allow_many, bind, close_stalled
+from cloudsignal.server.connections import BACKLOG, Connection, allow_many, close_stalled
 from cloudsignal.server.events import Followers
 from cloudsignal.server.group_commit import GroupCommit
 from cloudsignal.server.health import Health
@@ -32,6 +34,7 @@ from cloudsignal.server.interfaces import Caller, Interfaces
 from cloudsignal.server.keys import Keyring
 from cloudsignal.server.logs import FailedLines, Logger, RefusedLines
 from cloudsignal.server.metrics import Metrics
+from cloudsignal.server.scoreboard import Scoreboard
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.log import Arrival
 from cloudsignal.server.store.store import Store
@@ -52,7 +55,9 @@ class App:
         logger: Logger,
         clock: Clock,
         writer: Started | None = None,
+        shared: Path | None = None,
     ) -> None:
+        """``writer`` is one that was started already, ``shared`` the folder of all processes."""
         self.settings = settings
         self._logger = logger
         self.store = store
@@ -70,8 +75,13 @@ class App:
             first=writer,
         )
         self._metrics = Metrics(lambda: self._group_commit.waiting)
+        self._scoreboard = Scoreboard(shared, self._metrics.figures)
         self._health = Health(
-            settings, store, self.tokens, self._metrics, lambda: self._group_commit.is_up
+            settings,
+            store,
+            self.tokens,
+            self._scoreboard.total,
+            lambda: self._group_commit.is_up,
         )
         self._ingest = Ingest(settings, self._interfaces, self._group_commit, clock, self.refused)
         self._background: list[asyncio.Task[Any]] = []
@@ -107,8 +117,13 @@ class App:
         await asyncio.to_thread(self._interfaces.load)
         self._api = asyncio.create_task(asyncio.to_thread(self._load_api))
         self._background = [
-            asyncio.create_task(self._interfaces.keep_fresh(self.settings.refresh_s))
+            asyncio.create_task(self._interfaces.keep_fresh(self.settings.refresh_s)),
+            asyncio.create_task(self._scoreboard.keep_published()),
         ]
+        if self.store.nodes:
+            self._background.append(
+                asyncio.create_task(growth.watch(self.store, self.followers.wake))
+            )
 
     async def stop(self) -> None:
         """Write what waits, and end."""
@@ -118,6 +133,7 @@ class App:
             with suppress(asyncio.CancelledError):
                 await task
         await self._group_commit.stop()
+        self._scoreboard.publish()
         self._lines.tell_left_out()
 
     def watch_connections(self, connections: set[Any]) -> None:
@@ -181,10 +197,17 @@ class App:
 class _Server(Server):
     """uvicorn's server, which ends its streams and exits with 0 when it is asked to stop."""
 
-    def __init__(self, config: Config, app: App, ready: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        app: App,
+        ready: Callable[[str], None],
+        parent: socket.socket | None,
+    ) -> None:
         super().__init__(config)
         self._app = app
         self._ready = ready
+        self._parent = parent
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM or SIGINT: no new posts, answer what was accepted, end."""
@@ -194,8 +217,16 @@ class _Server(Server):
         """Begin to listen."""
         await super().startup(sockets)
         self._app.watch_connections(self.server_state.connections)
+        if self._parent is not None:
+            asyncio.get_running_loop().add_reader(self._parent, self._abandoned, self._parent)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         self._ready(addresses.url(host, port))
+
+    def _abandoned(self, parent: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(
+            parent
+        )  # The process that started this one is gone.
+        self.should_exit = True
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Stop listening."""
@@ -203,13 +234,17 @@ class _Server(Server):
         await super().shutdown(sockets)
 
 
-def serve(app: App, ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; ``ready`` is told the server's address once it listens.
+def serve(
+    app: App,
+    ready: Callable[[str], None],
+    sockets: list[socket.socket],
+    parent: socket.socket | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, or until ``parent`` hangs up.
 
-    Raises CannotListen at once when that cannot be.
+    ``ready`` is told the server's address once it listens.
     """
     settings = app.settings
-    sockets = bind(settings.host, settings.port)
     allow_many()
     # Whose address a request has is for uvicorn to say where proxies are trusted, and it tells the
     # application only.
@@ -231,7 +266,7 @@ def serve(app: App, ready: Callable[[str], None]) -> None:
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_s,
     )
-    _Server(config, app, ready).run(sockets)
+    _Server(config, app, ready, parent).run(sockets)
 
 
 def _take_none(scope: Scope, body: bytes, answer: Answer) -> bool:

@@ -199,9 +199,28 @@ class CannotListen(SettingsError):
     """There is no listening at that address and port; the message says why and what to do."""
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
-    """A listening socket for each address that a host stands for. Raises CannotListen."""
-    bound: list[socket.socket] = []
+Sockets = list[socket.socket]
+"""A listening socket for each address that a host stands for."""
+
+
+def bind(host: str, port: int, processes: int = 1) -> list[Sockets]:
+    """As many sets of sockets, one a process: the system shares connections out among them.
+
+    Port 0 takes a free one, the same for all. Raises CannotListen.
+    """
+    first = _bind(host, port, shared=False)
+    if processes == 1:
+        return [first]
+    # Sockets that share their port do so with any program of ours, another server as well. The
+    # first one did not share it, so it was free; now it is taken again.
+    port = first[0].getsockname()[1]
+    for each in first:
+        each.close()
+    return [_bind(host, port, shared=True) for _ in range(processes)]
+
+
+def _bind(host: str, port: int, *, shared: bool) -> Sockets:
+    bound: Sockets = []
     away: OSError | None = None
     try:
         found = socket.getaddrinfo(
@@ -209,7 +228,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
         )
         for family, _, _, _, address in dict.fromkeys(found):
             try:
-                bound.append(_bound(family, address))
+                bound.append(_bound(family, address, shared=shared))
             except OSError as error:
                 if error.errno not in AWAY:
                     raise
@@ -224,10 +243,12 @@ def bind(host: str, port: int) -> list[socket.socket]:
     return bound
 
 
-def _bound(family: int, address: Any) -> socket.socket:
+def _bound(family: int, address: Any, *, shared: bool) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind(address)

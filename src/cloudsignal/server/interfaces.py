@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from cloudsignal.protocol.refusals import not_now, refuse
+from cloudsignal.protocol.refusals import Refusal, not_now, refuse
 from cloudsignal.server import addresses
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.keys import Keyring
@@ -23,6 +23,8 @@ from cloudsignal.server.windows import Windows
 _log: Final = logging.getLogger(__name__)
 
 MINUTE_S: Final = 60
+TRUSTED_S: Final = 5.0
+"""For how long keys in memory open anything while the store cannot say that they still do."""
 
 
 class Caller(Struct, frozen=True):
@@ -53,9 +55,12 @@ class Interfaces:
         self._callers: dict[str, Caller] = {}
         self._revision = -1
         self._loading = threading.Lock()
+        self._is_trusted = True
 
     def known(self, apikey: str) -> Caller | None:
-        """The interface that a key opens, as far as is in memory."""
+        """The interface that a key opens, as far as is in memory and can be trusted."""
+        if not self._is_trusted:
+            return None
         digest = self._keyring.digest(apikey)
         caller = self._callers.get(digest)
         # The digest is found by hash; what is left to compare takes the same time for any key.
@@ -69,6 +74,9 @@ class Interfaces:
         Raises Refusal: ``too_many_requests`` when the address has tried too many, ``unavailable``
         when the store is away, ``wrong_kind_of_key`` for a key of another kind, else ``unknown_key``.
         """
+        if not self._is_trusted:
+            # Without asking once more: the store has not answered for seconds.
+            raise _unreadable()
         where = addresses.neighbourhood(address)
         failures, left_s = self._failures.of(where)
         if failures >= self._failures_max:
@@ -81,9 +89,7 @@ class Interfaces:
         try:
             caller, is_token = await asyncio.to_thread(self._look_up, digest)
         except StoreUnavailable:
-            raise not_now(
-                "unavailable", "the keys cannot be read just now: send this again in a moment"
-            ) from None
+            raise _unreadable() from None
         if caller is not None:
             return caller
         self._failures.count(where)
@@ -166,17 +172,36 @@ class Interfaces:
             self._revision = revision
 
     async def keep_fresh(self, every_s: float) -> None:
-        """Notice changes made by other programs, for as long as the server runs."""
+        """Notice changes made by other programs, for as long as the server runs.
+
+        Where that cannot be, no key opens anything ``TRUSTED_S`` after the last look: it may have
+        been revoked, and the writer has a connection of its own that may still work.
+        """
+        loop = asyncio.get_running_loop()
+        looked = loop.time()
         while True:
             await asyncio.sleep(every_s)
-            try:
+            left_s = looked + TRUSTED_S - loop.time()
+            if await self._look(left_s if left_s > 0 else TRUSTED_S):
+                looked = loop.time()
+            self._is_trusted = loop.time() < looked + TRUSTED_S
+
+    async def _look(self, within_s: float) -> bool:
+        """Read the keys anew if anything has changed; whether that could be found out in time."""
+        try:
+            async with asyncio.timeout(within_s):
                 await self.refresh()
-            except StoreUnavailable:
-                # Nothing can be stored either, so a key that is no longer good opens nothing.
-                continue
-            except Exception:
-                # Whatever it was: without another try no key would ever be revoked again.
-                _log.exception("defect: the keys could not be read anew")
+        except (StoreUnavailable, TimeoutError):
+            return False
+        except Exception:
+            # Whatever it was: without another try no key would ever be revoked again.
+            _log.exception("defect: the keys could not be read anew")
+            return False
+        return True
+
+
+def _unreadable() -> Refusal:
+    return not_now("unavailable", "the keys cannot be read just now: send this again in a moment")
 
 
 def _caller(key: Key, interface: Interface) -> Caller:

@@ -6,9 +6,11 @@ a signal, so its form is given to them only when they are asked for (prometheus.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Final
+
+from msgspec import Struct, field
 
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
@@ -18,36 +20,89 @@ GROUP_SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 COMMIT_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
-class Distribution:
-    """How often a figure fell where; ``sum`` of all of them."""
+class Distribution(Struct):
+    """How often a figure fell between which bounds; ``sum`` of all of them."""
 
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
+    bounds: Sequence[float]
+    counts: list[int] = field(default_factory=list)
+    sum: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = self.counts or [0] * (len(self.bounds) + 1)
 
     def note(self, value: float) -> None:
         """Count one value."""
-        self._counts[bisect_left(self._bounds, value)] += 1
+        self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
+
+    def add(self, other: "Distribution") -> None:
+        """Count what another one with the same bounds has counted."""
+        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
 
     def buckets(self) -> list[tuple[str, int]]:
         """Each bound with how many values were at most that; the last is ``+Inf``."""
-        names = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
-        return list(zip(names, accumulate(self._counts), strict=True))
+        names = [*(str(float(bound)) for bound in self.bounds), "+Inf"]
+        return list(zip(names, accumulate(self.counts), strict=True))
+
+
+class Figures(Struct):
+    """Everything that is counted, of one server process or of several."""
+
+    posts: dict[str, int] = field(default_factory=dict)
+    signals: dict[str, int] = field(default_factory=dict)
+    repeats: int = 0
+    group_sizes: Distribution = field(default_factory=lambda: Distribution(GROUP_SIZES))
+    commit_seconds: Distribution = field(default_factory=lambda: Distribution(COMMIT_SECONDS))
+    waiting: int = 0
+    position: int = 0
+
+    def add(self, other: "Figures") -> None:
+        """Count what another process has counted."""
+        self.posts = _added(self.posts, other.posts)
+        self.signals = _added(self.signals, other.signals)
+        self.repeats += other.repeats
+        self.group_sizes.add(other.group_sizes)
+        self.commit_seconds.add(other.commit_seconds)
+        self.waiting += other.waiting
+        self.position = max(self.position, other.position)
+
+
+def total(figures: Iterable[Figures]) -> Figures:
+    """All that several processes have counted."""
+    found = Figures()
+    for each in figures:
+        found.add(each)
+    return found
+
+
+def _added(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in one.keys() | other.keys()}
 
 
 class Metrics:
-    """Everything that is counted; ``waiting`` tells how many signals are on their way to the disk."""
+    """Counts; ``waiting`` tells how many signals are on their way to the disk."""
 
     def __init__(self, waiting: Callable[[], int]) -> None:
-        self.waiting = waiting
+        self._waiting = waiting
         self.posts: Counter[str] = Counter()
         self.signals: Counter[str] = Counter()
         self.repeats = 0
         self.group_sizes = Distribution(GROUP_SIZES)
         self.commit_seconds = Distribution(COMMIT_SECONDS)
         self.position = 0
+
+    def figures(self) -> Figures:
+        """All that was counted so far."""
+        return Figures(
+            dict(self.posts),
+            dict(self.signals),
+            self.repeats,
+            self.group_sizes,
+            self.commit_seconds,
+            self._waiting(),
+            self.position,
+        )
 
     def note_refused(self, refusal: Refusal) -> None:
         """Count a refused post."""

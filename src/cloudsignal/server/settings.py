@@ -48,6 +48,15 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     ] = ""
     host: Annotated[str, Meta(description="the address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="the port; 0 takes a free one")] = 8000
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="how many server processes share the port, each with a writer of its own;"
+            " more than one needs PostgreSQL",
+        ),
+    ] = 1
     trusted_proxies: Annotated[
         tuple[str, ...],
         Meta(

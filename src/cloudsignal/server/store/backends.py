@@ -18,6 +18,19 @@ _MODULES: Final = {
 _ADVICE: Final = "write sqlite:///PATH or postgresql://HOST/DATABASE"
 
 
+class Listening(Protocol):
+    """Hears of commits, those of this process as well."""
+
+    def fileno(self) -> int:
+        """What becomes readable when there is something to hear."""
+
+    def heard(self) -> bool:
+        """Whether there were commits since last asked. Raises StoreUnavailable once it is deaf."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
 class Backend(Protocol):
     """A kind of database, and one of that kind. Making it connects to nothing.
 
@@ -29,6 +42,8 @@ class Backend(Protocol):
     """What SQLAlchemy calls it."""
     shown: str
     """The URL as it may be shown to anyone: without a password."""
+    nodes: bool
+    """Whether several processes may serve it, on one machine or many."""
     secret_path: Path | None
     """Where the secret lies unless a setting says so; None if it has to be set."""
 
@@ -46,6 +61,12 @@ class Backend(Protocol):
 
     def writer(self) -> Writer:
         """The log's own writer."""
+
+    def listen(self) -> "Listening":
+        """Begin to hear of other nodes' commits. Raises StoreUnavailable.
+
+        Never asked of a backend that has no ``nodes``.
+        """
 
     def unavailable(self, cause: BaseException | None) -> StoreUnavailable | None:
         """What a driver's error says in a sentence, unless it is a mistake of ours."""

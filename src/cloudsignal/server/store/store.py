@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cloudsignal.server.store import log, rebuilding
 from cloudsignal.server.store.access import Access
-from cloudsignal.server.store.backends import backend_of
+from cloudsignal.server.store.backends import Listening, backend_of
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.reading import Reading
 
@@ -36,6 +36,15 @@ class Store:
         ``progress`` is told after every batch how many signals of how many have been folded.
         """
         return rebuilding.rebuild(self._database, progress=progress)
+
+    @property
+    def nodes(self) -> bool:
+        """Whether several processes may serve it."""
+        return self._database.backend.nodes
+
+    def listen(self) -> Listening:
+        """Begin to hear of other nodes' commits, if it has ``nodes``. Raises StoreUnavailable."""
+        return self._database.backend.listen()
 
     def check(self) -> int:
         """The newest position, if the store is there. Raises StoreUnavailable."""

@@ -12,6 +12,7 @@ except ModuleNotFoundError as error:
         f"{error.name} is missing: pip install 'cloudsignal[server,postgresql]' brings it"
     ) from None
 from cloudsignal.server.store.postgresql import partitions
+from cloudsignal.server.store.postgresql.listening import Listening
 from cloudsignal.server.store.postgresql.writer import BEGIN, TURN, Writer
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Backend:
     """The database that a ``postgresql://…`` URL names, as libpq understands it."""
 
     dialect = "postgresql+psycopg://"
+    nodes = True
 
     def __init__(self, rest: str) -> None:
         self._parameters = driver.parameters(f"postgresql://{rest}")
@@ -50,6 +52,10 @@ class Backend:
 
     def writer(self) -> Writer:
         return Writer(self.connect)
+
+    def listen(self) -> Listening:
+        with driver.translated():
+            return Listening(self.connect())
 
     def unavailable(self, cause: BaseException | None) -> StoreUnavailable | None:
         return driver.unavailable(cause)

@@ -2,7 +2,7 @@
 
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
 from cloudsignal.server.store.sqlite import driver
@@ -16,6 +16,7 @@ class Backend:
     """The file that a ``sqlite:///PATH`` URL names."""
 
     dialect = "sqlite://"
+    nodes = False
 
     def __init__(self, rest: str) -> None:
         path = rest.removeprefix("/")
@@ -52,6 +53,9 @@ class Backend:
 
     def writer(self) -> Writer:
         return Writer(self.path)
+
+    def listen(self) -> NoReturn:
+        raise NotImplementedError("nobody else appends to a store in a file")
 
     def unavailable(self, cause: BaseException | None) -> StoreUnavailable | None:
         return driver.unavailable(cause)

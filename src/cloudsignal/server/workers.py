@@ -1,0 +1,190 @@
+"""Several server processes on one port: starts them, replaces those that end, ends them all.
+
+Each has sockets of its own that share the port, so that the system shares connections out evenly.
+The sockets are made here and handed down: connections that come while a process is being replaced
+wait for the next one. Each process hangs on a socket pair: it says there that it listens, and ends
+when this end is gone.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from cloudsignal.server import process
+from cloudsignal.server.settings import Settings, SettingsError
+from cloudsignal.server.store.backends import backend_of
+
+if TYPE_CHECKING:
+    from cloudsignal.server.connections import Sockets
+    from cloudsignal.server.logs import Logger
+
+RESTART_S: Final = 1.0
+"""How long to wait before a process that ended is replaced."""
+TASK_BYTES_MAX: Final = 1 << 20
+
+
+class CannotStart(SettingsError):
+    """A server process ended before it listened; what it said before tells why."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+class Task(Struct):
+    """What a process has to do: the settings, its listening sockets, the folder of all processes."""
+
+    settings: Settings
+    sockets: list[int]
+    shared: str
+
+
+def check(settings: Settings) -> None:
+    """Make sure that so many processes can serve this store. Raises SettingsError."""
+    if settings.workers > 1 and not backend_of(settings.database).nodes:
+        raise SettingsError(
+            "a store on SQLite is written by one process: set workers to 1, or database to a"
+            " postgresql:// URL"
+        )
+
+
+def run(settings: Settings, ready: process.Ready, *, prepare: process.Prepare) -> None:
+    """Serve with as many processes as ``workers`` says, until SIGTERM or SIGINT.
+
+    ``ready`` is told once all of them listen. Raises StoreError or SettingsError with a sentence.
+    """
+    check(settings)
+    from cloudsignal.server import addresses, connections, logs
+    from cloudsignal.server.keys import open_keyring
+    from cloudsignal.server.store.store import open_store
+
+    logger = logs.configure(settings)
+    store = open_store(settings.database)
+    try:
+        prepare(store, open_keyring(settings, store))
+    finally:
+        store.close()
+    connections.allow_many()
+    sockets = connections.bind(settings.host, settings.port, settings.workers)
+    address = addresses.url(*sockets[0][0].getsockname()[:2])
+    with TemporaryDirectory(prefix="cloudsignal-") as shared:
+        workers = Workers(settings, sockets, Path(shared), logger)
+        workers.run(lambda: ready(logger, address))
+
+
+class Workers:
+    """The processes, each with its sockets."""
+
+    def __init__(
+        self, settings: Settings, sockets: "list[Sockets]", shared: Path, logger: "Logger"
+    ) -> None:
+        self._settings = settings
+        self._shared = shared
+        self._logger = logger
+        self._stopping = False
+        self._free = list(sockets)
+        self._running: dict[int, Worker] = {}
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Start all, replace those that end, and return once all have ended after a signal."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        while self._free:
+            self._start()
+        failed = not all(worker.listens() for worker in self._running.values())
+        if failed and not self._stopping:
+            self._end()
+            raise CannotStart
+        ready()
+        while self._running:
+            self._reap()
+
+    def _end(self) -> None:
+        self._stop(signal.SIGTERM, None)
+        while self._running:
+            self._reap()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+        for worker in self._running.values():
+            worker.process.terminate()
+
+    def _start(self) -> None:
+        worker = Worker(self._settings, self._free.pop(), self._shared)
+        self._running[worker.process.pid] = worker
+        if self._stopping:  # The signal came while it was being started.
+            worker.process.terminate()
+
+    def _reap(self) -> None:
+        from cloudsignal.server import scoreboard
+
+        pid, status = os.wait()
+        worker = self._running.pop(pid, None)
+        if worker is None:
+            return
+        worker.process.returncode = code = os.waitstatus_to_exitcode(status)
+        worker.parent.close()
+        scoreboard.settle(self._shared, pid)
+        self._free.append(worker.sockets)
+        if self._stopping:
+            return
+        self._logger.error("a server process ended; it is started again", pid=pid, code=code)
+        time.sleep(RESTART_S)
+        if not self._stopping:
+            self._start()
+
+
+class Worker:
+    """One process, from this side."""
+
+    def __init__(self, settings: Settings, sockets: "Sockets", shared: Path) -> None:
+        self.sockets = sockets
+        self.parent, theirs = socket.socketpair()
+        numbers = [each.fileno() for each in sockets]
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                pass_fds=[theirs.fileno(), *numbers],
+                stdin=subprocess.DEVNULL,
+            )
+        # Not as an argument: those are there for every user of the machine to read.
+        self.parent.sendall(msgspec.json.encode(Task(settings, numbers, str(shared))) + b"\n")
+
+    def listens(self) -> bool:
+        """Wait until it listens, or has ended; which of both."""
+        return bool(self.parent.recv(1))
+
+
+def main() -> None:
+    """Run as the process that ``Worker`` started."""
+    parent = socket.socket(fileno=int(sys.argv[1]))
+    with parent.makefile("rb") as lines:
+        line = lines.readline(TASK_BYTES_MAX)
+    if not line:
+        return
+    task = msgspec.json.decode(line, type=Task)
+
+    def ready(logger: "Logger", address: str) -> None:
+        parent.sendall(b"\n")
+
+    process.run(
+        task.settings,
+        ready,
+        sockets=[socket.socket(fileno=number) for number in task.sockets],
+        parent=parent,
+        shared=Path(task.shared),
+    )
+
+
+if __name__ == "__main__":
+    main()

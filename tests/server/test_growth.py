@@ -1,0 +1,122 @@
+"""Hearing of what other nodes append."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+
+import pytest
+
+from cloudsignal.server import growth
+from cloudsignal.server.store.backends import Listening
+from cloudsignal.server.store.errors import StoreUnavailable
+from cloudsignal.server.store.store import Store, open_store
+from tests import postgresql
+from tests.server.arrivals import arrival, report
+from tests.server.store.contract import furnish
+
+pytestmark = pytest.mark.anyio
+
+HEARD_S = 10.0
+
+
+@pytest.fixture
+def url(postgresql_server: str) -> Iterator[str]:
+    with postgresql.database(postgresql_server) as url:
+        with closing(open_store(url)) as store:
+            furnish(store)
+        yield url
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with closing(open_store(url)) as store:
+        yield store
+
+
+@pytest.fixture
+def other(url: str) -> Iterator[Store]:
+    with closing(open_store(url)) as store:
+        yield store
+
+
+class Watched:
+    """Counts how often the log was said to have grown."""
+
+    def __init__(self, store: Store) -> None:
+        self.times = 0
+        self._heard = asyncio.Event()
+        self._task = asyncio.create_task(growth.watch(store, self._grown))
+
+    def _grown(self) -> None:
+        self.times += 1
+        self._heard.set()
+
+    async def next(self) -> float:
+        """Wait until it is said again: how long that took, in seconds."""
+        begun = time.perf_counter()
+        async with asyncio.timeout(HEARD_S):
+            await self._heard.wait()
+        self._heard.clear()
+        return time.perf_counter() - begun
+
+    async def end(self) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+
+async def test_a_commit_of_another_node_is_heard_at_once(store: Store, other: Store) -> None:
+    watched = Watched(store)
+    await watched.next()  # What may have come before.
+
+    for number in range(5):
+        other.append([arrival(report(item=str(number)))])
+        await watched.next()
+
+    assert watched.times == 6
+    await watched.end()
+
+
+async def test_a_group_that_brings_nothing_new_wakes_nobody(store: Store, other: Store) -> None:
+    other.append([arrival()])
+    watched = Watched(store)
+    await watched.next()
+
+    other.append([arrival()])  # a repeat
+    other.append([arrival(report(minute=1))])
+    await watched.next()
+
+    assert watched.times == 2
+    await watched.end()
+
+
+async def test_while_nobody_can_be_heard_one_looks_now_and_then_and_listens_again(
+    store: Store, other: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "POLL_S", 0.01)
+    listen, may_listen = store.listen, asyncio.Event()
+
+    def refusing() -> Listening:
+        if may_listen.is_set():
+            return listen()
+        raise StoreUnavailable("for a test")
+
+    watched = Watched(store)
+    await watched.next()
+    monkeypatch.setattr(store, "listen", refusing)
+    listeners = "query LIKE 'LISTEN%' AND datname = current_database()"
+    postgresql.execute(
+        url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {listeners}"
+    )
+    for _ in range(5):
+        await watched.next()
+
+    monkeypatch.setattr(growth, "POLL_S", 1000)  # From now on only listening tells.
+    may_listen.set()
+    for number in range(3):
+        if number == 0:
+            await watched.next()  # It has begun to listen, or looks once more before it does.
+        other.append([arrival(report(item=str(number)))])
+        await watched.next()
+    await watched.end()
