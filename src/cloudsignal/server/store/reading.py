@@ -171,7 +171,10 @@ def _item(connection: Connection, order: str, item: str) -> StoredItem | None:
 
 
 def _signals_of(connection: Connection, order: str, item: str) -> list[LoggedSignal]:
-    chosen = _SIGNALS.where(items.c.order == order, items.c.item == item)
+    # An item is numbered by its first signal: what came before need not be looked through.
+    chosen = _SIGNALS.where(
+        items.c.order == order, items.c.item == item, signals.c.position >= items.c.id
+    )
     newest = chosen.order_by(signals.c.position.desc()).limit(ITEM_SIGNALS_MAX)
     return _logged(connection, newest)[::-1]
 

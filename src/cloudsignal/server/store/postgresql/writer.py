@@ -38,7 +38,8 @@ _SESSION: Final = (
     "SET jit = off",
 )
 BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
-_LAST_POSITION: Final = "SELECT max(position) FROM signals"
+# From a position on that is known to be there: so the older parts of the log are not even opened.
+_LAST_POSITION: Final = "SELECT max(position) FROM signals WHERE position >= {}"
 _TELL: Final = "SELECT pg_notify(%s, %s)"
 _IS_THERE: Final = "SELECT to_regclass(%s) IS NOT NULL"
 
@@ -94,6 +95,7 @@ class Writer:
         self._connection: Connection[Any] | None = None
         self._in_turn = False
         self._room = 0
+        self._last = 0
         self._warned = False
         self._writes: list[tuple[str, Sequence[Any]]] = []
 
@@ -131,7 +133,8 @@ class Writer:
             connection = self._connect()
             connection.add_notice_handler(self._note)
             self._connection = connection
-            self._room = 0
+            # Nothing that was known holds: it may be another server, restored from a backup.
+            self._room = self._last = 0
             with connection.pipeline():
                 for setting in _SESSION:
                     connection.execute(setting)
@@ -143,7 +146,13 @@ class Writer:
     def _take_turn(self) -> None:
         # In one message, but not in a pipeline: after that of this driver the server no longer
         # watches for how long nothing comes.
-        self._open().execute(f"{BEGIN}; {TURN}")
+        connection = self._open()
+        last = _LAST_POSITION.format(self._last)
+        answers = connection.execute(f"{BEGIN}; {TURN}; {last}")
+        while answers.nextset():
+            pass
+        (position,) = answers.fetchone() or (None,)
+        self._last = position or 0
         self._in_turn = True
 
     def _roll_back(self) -> None:
@@ -183,8 +192,7 @@ class Writer:
     def last_position(self) -> int:
         if not self._in_turn:
             self._take_turn()
-        (position,) = self._open().execute(_LAST_POSITION).fetchone() or (None,)
-        return position or 0
+        return self._last
 
     def append(self, rows: Sequence[Row]) -> None:
         last = rows[-1][0]
