@@ -89,7 +89,10 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     failed_keys_max: Annotated[
         int,
         Positive,
-        Meta(description="how many unknown keys an address may try before it gets 429"),
+        Meta(
+            description="how many unknown keys an address may try before it gets 429; each server"
+            " process counts for itself"
+        ),
     ] = 20
     failed_keys_window_s: Annotated[
         int, Positive, Meta(description="in how many seconds it may try them, and then has to wait")
@@ -99,7 +102,7 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=0,
             description="how many posts an interface may send in a minute before it gets 429; 0 for"
-            " any number",
+            " any number; each server process counts for itself",
         ),
     ] = 0
     read_timeout_s: Annotated[
