@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 
 from cloudsignal.protocol.refusals import Problem
@@ -227,24 +228,47 @@ def test_a_turn_that_does_not_come_in_time_is_said_so(
 # ---- the parts of the log ----
 
 
-def test_parts_are_begun_before_they_are_needed_by_whichever_node_comes_first(
-    nodes: list[Store], url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = parts(url)
-    # The first part exists already and is as large as ever; the small ones come behind it.
+@pytest.fixture
+def start(nodes: list[Store], url: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The next position, which is the first of the parts that are small from now on."""
     start = partitions.SIGNALS
     postgresql.execute(
-        url,
-        f"INSERT INTO signals SELECT {start - 1}, 1, 0, 1, 1, false, '', 0, '', '{{}}'",
+        url, f"INSERT INTO signals SELECT {start - 1}, 1, 0, 1, 1, false, '', 0, '', '{{}}'"
     )
     monkeypatch.setattr(partitions, "SIGNALS", 10)
+    return start
+
+
+def test_parts_are_begun_before_they_are_needed_by_whichever_node_comes_first(
+    nodes: list[Store], url: str, start: int
+) -> None:
+    assert parts(url) == {0}
+
     for number in range(25):
         [answer] = append(nodes[number % NODES], arrival(report(item=str(number))))
         assert receipt(answer).position == start + number
 
-    assert before == {0}
-    made = parts(url) - before
-    assert made == set(range(start, start + 30, 10))
+    assert parts(url) == {0, start, start + 10, start + 20}
+
+
+def test_the_next_part_waits_for_nobody_as_long_as_there_is_room(
+    nodes: list[Store], url: str, start: int
+) -> None:
+    node = nodes[0]
+    posts = [arrival(report(item=str(number))) for number in range(11)]
+    append(node, posts[0])
+    node._writer._open().execute("SET lock_timeout = '200ms'")  # type: ignore[attr-defined]
+    with closing(psycopg.connect(url)) as vacuuming:
+        vacuuming.execute("LOCK TABLE signals IN SHARE UPDATE EXCLUSIVE MODE")
+        for post in posts[1:10]:
+            append(node, post)
+        with pytest.raises(StoreUnavailable, match="lock timeout"):
+            append(node, posts[10])
+
+    [answer] = append(node, posts[10])
+
+    assert receipt(answer).position == start + 10
+    assert parts(url) == {0, start, start + 10}
 
 
 def parts(url: str) -> set[int]:

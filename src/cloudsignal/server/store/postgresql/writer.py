@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import Connection, Cursor
-from psycopg.errors import Diagnostic, DivisionByZero, UniqueViolation
+from psycopg.errors import Diagnostic, DivisionByZero, LockNotAvailable, UniqueViolation
 
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.log import Key, Overtaken, Row, Same
@@ -42,6 +42,7 @@ BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _LAST_POSITION: Final = "SELECT max(position) FROM signals WHERE position >= {}"
 _TELL: Final = "SELECT pg_notify(%s, %s)"
 _IS_THERE: Final = "SELECT to_regclass(%s) IS NOT NULL"
+_SOON: Final = "SET LOCAL lock_timeout = '100ms'"
 
 _LOAD: Final = statement(
     'SELECT i."order", i.item, i.id, i.partner, s.position, s.summary'
@@ -95,6 +96,9 @@ class Writer:
         self._connection: Connection[Any] | None = None
         self._in_turn = False
         self._room = 0
+        """Up to where there are parts for positions, as far as is known."""
+        self._look = 0
+        """From where on to see to the next part."""
         self._last = 0
         self._warned = False
         self._writes: list[tuple[str, Sequence[Any]]] = []
@@ -134,7 +138,7 @@ class Writer:
             connection.add_notice_handler(self._note)
             self._connection = connection
             # Nothing that was known holds: it may be another server, restored from a backup.
-            self._room = self._last = 0
+            self._room = self._look = self._last = 0
             with connection.pipeline():
                 for setting in _SESSION:
                     connection.execute(setting)
@@ -158,7 +162,7 @@ class Writer:
     def _roll_back(self) -> None:
         try:
             self._open().execute("ROLLBACK")
-            self._room = 0  # What was made for this group is gone as well.
+            self._room = self._look = 0  # What was made for this group is gone as well.
         except psycopg.Error:
             self.close()
 
@@ -218,15 +222,26 @@ class Writer:
 
     def _make_room(self, first: int, last: int) -> None:
         """Begin the parts of the log that a group needs, and the next one before it is needed."""
-        if last + partitions.SIGNALS // 2 < self._room:
-            return
+        size = partitions.SIGNALS
+        if last >= self._room:
+            for start in range(partitions.start_of(first), last + 1, size):
+                self._begin_part(start)
+            self._room = partitions.start_of(last) + size
+            self._look = self._room - size // 2
+        if last >= self._look:
+            try:
+                with self._open().transaction():
+                    self._open().execute(_SOON)
+                    self._begin_part(self._room)
+                self._room += size
+                self._look = self._room - size // 2
+            except LockNotAvailable:
+                # Somebody vacuums or prunes. There is time.
+                self._look = last + size // 100
+
+    def _begin_part(self, start: int) -> None:
         connection = self._open()
-        end = partitions.start_of(last) + 2 * partitions.SIGNALS
-        for start in range(partitions.start_of(first), end, partitions.SIGNALS):
-            (is_there,) = connection.execute(_IS_THERE, (partitions.name(start),)).fetchone() or (
-                0,
-            )
-            if not is_there:
-                for making in partitions.make(start):
-                    connection.execute(making)
-        self._room = end
+        (is_there,) = connection.execute(_IS_THERE, (partitions.name(start),)).fetchone() or (0,)
+        if not is_there:
+            for making in partitions.make(start):
+                connection.execute(making)
