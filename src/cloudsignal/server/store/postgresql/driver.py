@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import conninfo
-from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
+from psycopg.errors import InsufficientPrivilege
 
 from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
 
@@ -19,6 +19,17 @@ VERSION_MIN: Final = 15
 SENTENCE_MAX: Final = 300
 """How much is repeated of what the server or libpq say."""
 Parameters = dict[str, Any]
+
+_AWAY: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    # A session or transaction that was ended, a standby, a damaged page.
+    psycopg.InternalError,
+    # A statement prepared before the schema changed.
+    psycopg.NotSupportedError,
+    InsufficientPrivilege,
+)
+"""The errors for which the statement is not to blame."""
 
 DEFAULTS: Final[Parameters] = {
     "application_name": "cloudsignal",
@@ -110,13 +121,7 @@ def translated() -> Iterator[None]:
 
 def unavailable(cause: BaseException | None) -> StoreUnavailable | None:
     """The error that says so in a sentence, unless the cause is a mistake of ours."""
-    away = (
-        psycopg.OperationalError,
-        psycopg.InterfaceError,
-        ReadOnlySqlTransaction,
-        InsufficientPrivilege,
-    )
-    if isinstance(cause, away):
+    if isinstance(cause, _AWAY):
         return StoreUnavailable(f"the store cannot be used just now: {_sentence(cause)}")
     return None
 
