@@ -7,6 +7,7 @@ second time), ``new_store`` (makes furnished stores) and ``fault`` (makes a grou
 from cloudsignal.server.store.store import Store
 from tests.server.store.access_contract import AccessContract
 from tests.server.store.appending_contract import AppendingContract
+from tests.server.store.cursors_contract import CursorsContract
 from tests.server.store.reading_contract import ReadingContract
 from tests.server.store.rebuilding_contract import RebuildingContract
 
@@ -19,5 +20,7 @@ def furnish(store: Store) -> None:
         store.access.create_interface(partner, digest, timezone="UTC", allow=(), test=False, now=3)
 
 
-class StoreContract(AppendingContract, ReadingContract, RebuildingContract, AccessContract):
+class StoreContract(
+    AppendingContract, ReadingContract, RebuildingContract, AccessContract, CursorsContract
+):
     """All of it."""

@@ -12,12 +12,10 @@ from msgspec import Struct
 from sqlalchemy import Connection, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from cloudsignal.server.store import facts
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.errors import AlreadyThere, NotFound
-from cloudsignal.server.store.schema import apikeys, facts, interfaces, partners, tokens
-
-REVISION: Final = "access_revision"
-SECRET_CHECK: Final = "secret_check"
+from cloudsignal.server.store.schema import apikeys, interfaces, partners, tokens
 
 Role = Literal["reader", "operator", "admin"]
 ROLES: Final[tuple[Role, ...]] = ("reader", "operator", "admin")
@@ -218,20 +216,20 @@ class Access:
 
     def revision(self) -> int:
         """A number that grows with every change of who may speak."""
-        return int(self._fact(REVISION) or 0)
+        return int(self._fact(facts.REVISION) or 0)
 
     def secret_check(self) -> str | None:
         """What the secret of this store was known by when its first key was made."""
-        return self._fact(SECRET_CHECK)
+        return self._fact(facts.SECRET_CHECK)
 
     def set_secret_check(self, check: str) -> None:
         """Note what the secret is known by."""
         with self._database.writing() as connection:
-            _set_fact(connection, SECRET_CHECK, check)
+            facts.note(connection, facts.SECRET_CHECK, check)
 
     def _fact(self, name: str) -> str | None:
         with self._database.reading() as connection:
-            return connection.scalar(select(facts.c.value).where(facts.c.name == name))
+            return facts.read(connection, name)
 
     @contextmanager
     def _changing(self, taken: str = "") -> Iterator[Connection]:
@@ -239,8 +237,8 @@ class Access:
         try:
             with self._database.writing() as connection:
                 yield connection
-                known = connection.scalar(select(facts.c.value).where(facts.c.name == REVISION))
-                _set_fact(connection, REVISION, str(int(known or 0) + 1))
+                known = facts.read(connection, facts.REVISION)
+                facts.note(connection, facts.REVISION, str(int(known or 0) + 1))
         except IntegrityError:
             raise AlreadyThere(taken) from None
 
@@ -265,9 +263,3 @@ def _inserted(connection: Connection, statement: Any) -> int:
 
 def _add_key(connection: Connection, digest: str, interface: int, now: int) -> None:
     connection.execute(insert(apikeys).values(digest=digest, interface=interface, created=now))
-
-
-def _set_fact(connection: Connection, name: str, value: str) -> None:
-    changed = connection.execute(update(facts).where(facts.c.name == name).values(value=value))
-    if not changed.rowcount:
-        connection.execute(insert(facts).values(name=name, value=value))

@@ -78,7 +78,15 @@ facts: Final = Table(
     Column("name", String(64), primary_key=True),
     Column("value", Text, nullable=False),
 )
-"""What the store knows of itself: how often access was changed, and what its secret is known by."""
+"""What the store knows of itself: ``facts.py`` has the names."""
+
+cursors: Final = Table(
+    "cursors",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+)
+"""How far the readers of the log have come that must miss nothing of it."""
 
 signals: Final = Table(
     "signals",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from cloudsignal.server.store import log, rebuilding
 from cloudsignal.server.store.access import Access
 from cloudsignal.server.store.backends import Listening, backend_of
+from cloudsignal.server.store.cursors import Cursors
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.reading import Reading
 
@@ -12,7 +13,7 @@ from cloudsignal.server.store.reading import Reading
 class Store:
     """Everything the server and the command line ask of a database.
 
-    ``append`` is for one thread; ``access`` and ``reading`` are for any number of them.
+    ``append`` is for one thread; ``access``, ``reading`` and ``cursors`` are for any number of them.
     """
 
     def __init__(self, database: Database) -> None:
@@ -22,6 +23,7 @@ class Store:
         self._writer = database.backend.writer()
         self.access = Access(database)
         self.reading = Reading(database)
+        self.cursors = Cursors(database)
 
     def append(self, arrivals: Sequence[log.Arrival]) -> list[log.Answer]:
         """Write posts to the log in one transaction; on return all of it is on disk.

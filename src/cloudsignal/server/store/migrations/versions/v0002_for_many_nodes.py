@@ -1,5 +1,7 @@
 """What several nodes need: repeats are looked for, not forbidden; what changes of items stands apart.
 
+And what pruning needs: how far the readers of the log have come.
+
 Stores on PostgreSQL begin with this one.
 """
 
@@ -16,6 +18,7 @@ def upgrade() -> None:
     # SQLite can drop neither a constraint nor a column that has an index: new tables are made.
     _signals()
     _items()
+    _cursors()
 
 
 def _signals() -> None:
@@ -73,3 +76,12 @@ def _items() -> None:
     op.drop_table("items_before")
     op.create_index("items_item", "items", ["item"])
     op.create_index("states_state_position", "states", ["state", "position"])
+
+
+def _cursors() -> None:
+    op.create_table(
+        "cursors",
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("cursors_pkey")),
+    )

@@ -1,0 +1,36 @@
+"""What a store knows of itself: a text for each name."""
+
+from typing import Final
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from cloudsignal.server.store.schema import facts
+
+REVISION: Final = "access_revision"
+"""How often it was changed who may speak."""
+SECRET_CHECK: Final = "secret_check"
+"""What the secret of its keys is known by."""
+PRUNED: Final = "pruned"
+"""The position up to which signals were removed from the log, or are about to be."""
+
+
+def read(connection: Connection, name: str) -> str | None:
+    """What is noted under a name, None if nothing is."""
+    return connection.scalar(select(facts.c.value).where(facts.c.name == name))
+
+
+def note(connection: Connection, name: str, value: str) -> None:
+    """Note something under a name, in place of what was."""
+    changed = connection.execute(update(facts).where(facts.c.name == name).values(value=value))
+    if not changed.rowcount:
+        connection.execute(insert(facts).values(name=name, value=value))
+
+
+def forget(connection: Connection, name: str) -> None:
+    """Note nothing under a name any more."""
+    connection.execute(delete(facts).where(facts.c.name == name))
+
+
+def pruned(connection: Connection) -> int:
+    """The position beyond which the log is whole, 0 if nothing was ever removed from it."""
+    return int(read(connection, PRUNED) or 0)
