@@ -269,8 +269,9 @@ def test_a_rebuild_says_how_many_items_differed(run: Run, filled: Store) -> None
     with filled._database.writing() as connection:
         connection.execute(update(states).values(state="packed"))
 
-    assert run("rebuild", "--json").json == {"signals": 4, "items": 3, "differed": 3}
-    assert run("rebuild", "--json").json == {"signals": 4, "items": 3, "differed": 0}
+    right = {"signals": 4, "items": 3, "differed": 0, "left": 0}
+    assert run("rebuild", "--json").json == right | {"differed": 3}
+    assert run("rebuild", "--json").json == right
 
 
 def test_a_rebuild_tells_people_that_it_put_things_right(run: Run, filled: Store) -> None:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cloudsignal.cli import access, look, serve
+from cloudsignal.cli import access, look, serve, store
 from cloudsignal.cli.output import Failed, fail
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app.add_typer(access.token, name="token")
 app.add_typer(look.item, name="item")
 app.add_typer(look.order, name="order")
 app.add_typer(look.signals, name="signals")
+app.add_typer(store.store, name="store")
 app.command()(look.rebuild)
 app.command()(serve.settings)
 app.command()(serve.serve)

@@ -3,6 +3,7 @@
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -18,11 +19,10 @@ from cloudsignal.cli.output import (
     print_json,
     print_json_line,
     print_table,
+    progress_bars,
 )
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from cloudsignal.server.views import ItemView, SignalView
 
 item = typer.Typer(help="Items.", no_args_is_help=True)
@@ -126,33 +126,17 @@ def tail_signals(
 
 def rebuild(json: Json = False, database: Database = None, config: Config = None) -> None:
     """Fold every item again from the log, and say how many differed. The server may run meanwhile."""
-    with opened(database, config) as (store, _), _progress() as progress:
-        task = progress.add_task("signals folded", total=None)
-        rebuilt = store.rebuild(
-            progress=lambda done, total: progress.update(task, completed=done, total=total)
-        )
+    with opened(database, config) as (store, _), progress_bars() as progress:
+        rebuilt = store.rebuild(progress=partial(progress, "signals folded"))
     if json:
         print_json(rebuilt)
-    else:
-        print(
-            f"{rebuilt.signals} signals make {rebuilt.items} items;"
-            f" {rebuilt.differed} differed" + (" and were put right." if rebuilt.differed else ".")
-        )
-
-
-def _progress() -> "Progress":
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
+        return
+    print(
+        f"{rebuilt.signals} signals make {rebuilt.items} items;"
+        f" {rebuilt.differed} differed" + (" and were put right." if rebuilt.differed else ".")
     )
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    # On standard error, so that what a program reads stays JSON.
-    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    if rebuilt.left:
+        print(f"{rebuilt.left} items were left as they are: their first signals were pruned.")
 
 
 def _counted(states: dict[str, int]) -> str:

@@ -8,6 +8,7 @@ from cloudsignal.server.store.store import Store
 from tests.server.store.access_contract import AccessContract
 from tests.server.store.appending_contract import AppendingContract
 from tests.server.store.cursors_contract import CursorsContract
+from tests.server.store.digest_contract import DigestContract
 from tests.server.store.reading_contract import ReadingContract
 from tests.server.store.rebuilding_contract import RebuildingContract
 
@@ -21,6 +22,11 @@ def furnish(store: Store) -> None:
 
 
 class StoreContract(
-    AppendingContract, ReadingContract, RebuildingContract, AccessContract, CursorsContract
+    AppendingContract,
+    ReadingContract,
+    RebuildingContract,
+    AccessContract,
+    CursorsContract,
+    DigestContract,
 ):
     """All of it."""

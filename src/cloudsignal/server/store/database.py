@@ -66,12 +66,13 @@ class Database:
         Raises StoreUnusable when the store was written by a newer program or is something else.
         """
         try:
-            if self._version() != VERSION:
+            if self.version() != VERSION:
                 self._migrate()
         except StoreDamaged as error:
             raise StoreUnusable(f"{self.backend.shown} is no cloudsignal store: {error}") from None
 
-    def _version(self) -> str | None:
+    def version(self) -> str | None:
+        """The version of its schema, None if it has none yet. Raises StoreUnavailable."""
         with self.reading() as connection:
             return _version(connection)
 

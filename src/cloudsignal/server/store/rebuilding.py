@@ -6,11 +6,12 @@ from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from sqlalchemy import Column, Connection, Select, Table, delete, func, insert, select
 
 from cloudsignal.protocol.items import Item
 from cloudsignal.protocol.wire import reread
+from cloudsignal.server.store import facts
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.log import Folded
 from cloudsignal.server.store.schema import items, parcels, signals, states
@@ -25,54 +26,74 @@ Progress = Callable[[int, int], None]
 
 
 class Rebuilt(Struct, frozen=True):
-    """What a rebuild found: how many signals and items there are, and how many items differed."""
+    """What a rebuild found: how many signals and items there are, and how many items differed.
+
+    ``left`` says how many items were left as they are, because the log no longer has their beginning.
+    """
 
     signals: int = 0
     items: int = 0
     differed: int = 0
+    left: int = 0
 
 
 def silent(done: int, total: int) -> None:
     """A progress that nobody watches."""
 
 
-def rebuild(database: Database, *, progress: Progress = silent) -> Rebuilt:
-    """Fold every item again; what differs is put right. May raise StoreUnavailable."""
+def rebuild(database: Database, *, mend: bool = True, progress: Progress = silent) -> Rebuilt:
+    """Fold every item again; what differs is put right, or only counted if it is not to mend.
+
+    May raise StoreUnavailable.
+    """
     with database.reading() as connection:
-        total = connection.scalar(select(func.count()).select_from(signals)) or 0
+        total = connection.scalar(_whole(select(func.count()), facts.pruned(connection))) or 0
     done = Rebuilt()
     after = 0
     while True:
-        with database.writing() as connection:
+        # Only who mends has to keep the server waiting.
+        with database.writing() if mend else database.reading() as connection:
+            # An item is numbered by its first signal: up to there none is whole in the log any more.
+            after = max(after, facts.pruned(connection))
             numbers = _numbers(connection, after)
             last = numbers[-1] if len(numbers) == BATCH else None
-            more = _rebuild(connection, after, last)
+            more = _rebuild(connection, after, last, mend=mend)
         done = Rebuilt(
             done.signals + more.signals, done.items + more.items, done.differed + more.differed
         )
         progress(done.signals, max(total, done.signals))
         if last is None:
-            return done
+            return structs.replace(done, left=_left(database))
         after = last
+
+
+def _whole(statement: Select[Any], after: int) -> Select[Any]:
+    return statement.select_from(signals).where(signals.c.item > after)
 
 
 def _numbers(connection: Connection, after: int) -> list[int]:
     number = signals.c.item
-    statement = select(number).distinct().where(number > after).order_by(number).limit(BATCH)
+    statement = _whole(select(number).distinct(), after).order_by(number).limit(BATCH)
     return list(connection.scalars(statement))
 
 
-def _rebuild(connection: Connection, after: int, last: int | None) -> Rebuilt:
-    """Put right the items with numbers beyond ``after``, up to ``last``."""
+def _left(database: Database) -> int:
+    with database.reading() as connection:
+        begun_before = items.c.id <= facts.pruned(connection)
+        return connection.scalar(select(func.count()).select_from(items).where(begun_before)) or 0
+
+
+def _rebuild(connection: Connection, after: int, last: int | None, *, mend: bool) -> Rebuilt:
+    """Look at the items with numbers beyond ``after``, up to ``last``."""
     logged = connection.execute(_between(_LOG, signals.c.item, after, last)).all()
     folded = [_fold(number, rows) for number, rows in groupby(logged, lambda row: row.item)]
-    between = partial(_between, after=after, last=last)
+    put = partial(_put, connection, partial(_between, after=after, last=last), mend=mend)
+    tracked = {(parcel.tracking, each.number) for each in folded for parcel in each.item.parcels}
     differing = {
-        *_put(connection, between, items, items.c.id, {each.row() for each in folded}),
-        *_put(connection, between, states, states.c.item, {each.state() for each in folded}),
+        *put(items, items.c.id, {each.row() for each in folded}),
+        *put(states, states.c.item, {each.state() for each in folded}),
+        *put(parcels, parcels.c.item, tracked),
     }
-    wanted = {(parcel.tracking, each.number) for each in folded for parcel in each.item.parcels}
-    _put(connection, between, parcels, parcels.c.item, wanted)
     return Rebuilt(len(logged), len(folded), len(differing))
 
 
@@ -98,21 +119,34 @@ def _fold(number: int, rows: Iterable[Any]) -> Folded:
 
 
 def _put(
-    connection: Connection, between: Between, table: Table, number: Column[int], wanted: set[Any]
+    connection: Connection,
+    between: Between,
+    table: Table,
+    number: Column[int],
+    wanted: set[Any],
+    *,
+    mend: bool,
 ) -> set[int]:
-    """Put the rows of a table right: the numbers of the items in which they differed."""
+    """Put the rows of a table right, if so asked: the numbers of the items in which they differed."""
     stored = {tuple(row) for row in connection.execute(between(select(table), number))}
-    missing = wanted - stored
+    missing, wrong = wanted - stored, stored - wanted
+    if mend:
+        wrong = _mend(connection, table, missing, wrong)
+    place = list(table.columns).index(number)
+    return {row[place] for row in (*wrong, *missing)}
+
+
+def _mend(connection: Connection, table: Table, missing: set[Any], wrong: set[Any]) -> set[Any]:
+    """Write what is missing instead of what is wrong: those of the wrong ones that were still there."""
     if table is items:
         for _, order, item, _ in missing:
             # It may stand under another number, and is there once.
             connection.execute(delete(items).where(items.c.order == order, items.c.item == item))
-    wrong = [
+    removed = {
         row
-        for row in stored - wanted
+        for row in wrong
         if connection.execute(delete(table).where(*map(operator.eq, table.columns, row))).rowcount
-    ]
+    }
     for row in missing:
         connection.execute(insert(table).values(row))
-    place = list(table.columns).index(number)
-    return {row[place] for row in (*wrong, *missing)}
+    return removed

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cloudsignal.server.store import log, rebuilding
+from cloudsignal.server.store import digest, log, rebuilding
 from cloudsignal.server.store.access import Access
 from cloudsignal.server.store.backends import Listening, backend_of
 from cloudsignal.server.store.cursors import Cursors
@@ -32,12 +32,26 @@ class Store:
         """
         return log.append(self._writer, arrivals)
 
-    def rebuild(self, *, progress: rebuilding.Progress = rebuilding.silent) -> rebuilding.Rebuilt:
-        """Fold every item again from the log, while the server runs or not.
+    def rebuild(
+        self, *, mend: bool = True, progress: rebuilding.Progress = rebuilding.silent
+    ) -> rebuilding.Rebuilt:
+        """Fold every item again from the log, while the server runs or not; put right what differs.
 
-        ``progress`` is told after every batch how many signals of how many have been folded.
+        Nothing is written if it is not to ``mend``. ``progress`` is told after every batch how many
+        signals of how many have been folded.
         """
-        return rebuilding.rebuild(self._database, progress=progress)
+        return rebuilding.rebuild(self._database, mend=mend, progress=progress)
+
+    def digest(self, *, progress: rebuilding.Progress = rebuilding.silent) -> digest.Digest:
+        """What the log holds as one number, the same on every backend.
+
+        Raises StoreUnavailable, also when signals were pruned in the middle of it.
+        """
+        return digest.digest(self._database, progress=progress)
+
+    def version(self) -> str | None:
+        """The version of its schema. Raises StoreUnavailable."""
+        return self._database.version()
 
     @property
     def nodes(self) -> bool:
