@@ -1,7 +1,10 @@
 """cloudsignal store check, copy and prune."""
 
 import json
+from pathlib import Path
+from typing import Any
 
+import pytest
 from sqlalchemy import update
 
 from cloudsignal.server.store.schema import VERSION, states
@@ -48,3 +51,80 @@ def test_a_check_that_finds_items_wrong_says_so_and_changes_nothing(
         )
     assert run("rebuild").code == 0
     assert run("store", "check").code == 0
+
+
+# ---- prune ----
+
+NOTHING = {"signals": 0, "position": 0, "first": None, "last": None, "held_by": None}
+THREE = {
+    "signals": 3,
+    "position": 3,
+    "first": "2016-01-20T12:00:00+00:00",
+    "last": "2016-01-20T12:00:00+00:00",
+    "held_by": None,
+}
+
+
+def positions(store: Store) -> list[int]:
+    return [each.position for each in store.reading.signals(after=0, limit=100)]
+
+
+@pytest.mark.parametrize(
+    ("date", "found"),
+    [
+        ("2016-01-20", NOTHING),
+        ("2016-01-20T12:00:00Z", NOTHING),
+        ("2016-01-20T13:00:00+01:00", NOTHING),
+        ("2016-01-20T12:00:01+00:00", THREE),
+        ("2016-01-20 14:00+01:00", THREE),
+        ("2016-01-21", THREE),
+    ],
+)
+def test_a_dry_run_says_what_would_go_and_leaves_it(
+    run: Run, filled: Store, date: str, found: dict[str, Any]
+) -> None:
+    assert run("store", "prune", "--before", date, "--dry-run", "--json").json == found
+    assert positions(filled) == [1, 2, 3, 4]
+    assert run("store", "prune", "--before", date, "--json").json == found
+    assert positions(filled) == [1, 2, 3, 4][found["signals"] :]
+
+
+def test_people_are_told_what_went_and_who_holds_the_rest(run: Run, filled: Store) -> None:
+    filled.cursors.advance("deliveries", 2)
+    words = ["store", "prune", "--before", "2016-01-21"]
+    up_to = "up to position 2; they arrived from 2016-01-20 12:00:00 to 2016-01-20 12:00:00 UTC.\n"
+    held = "The reader deliveries has come no further: it keeps the rest.\n"
+
+    assert run(*words, "--dry-run").out == f"2 signals would be removed, {up_to}{held}"
+    assert run(*words).out == f"2 signals were removed, {up_to}{held}"
+    assert run(*words).out == f"No signals were removed.\n{held}"
+    assert run("rebuild").out == (
+        "1 signals make 1 items; 0 differed.\n"
+        "2 items were left as they are: their first signals were pruned.\n"
+    )
+    assert run("store", "check", "--json").json["left"] == 2
+
+
+def test_the_archive_is_written_first(run: Run, filled: Store, tmp_path: Path) -> None:
+    words = ["store", "prune", "--before", "2016-01-21", "--archive"]
+
+    told = run(*words, "no/such/folder").sentence
+    assert told.startswith("the archive no/such/folder cannot be written, so nothing was removed: ")
+    assert positions(filled) == [1, 2, 3, 4]
+
+    assert run(*words, "old").code == 0
+    assert positions(filled) == [4]
+    assert {path.name for path in (tmp_path / "old").iterdir()} == {
+        "signals-1-3.jsonl.gz",
+        "signals-1-3.jsonl.gz.sha256",
+    }
+
+
+@pytest.mark.parametrize(
+    "date", ["", "yesterday", "2016-13-01", "2016-01-20T12:00:00", "20160120T12", "0x\x1b"]
+)
+def test_a_date_that_is_none_is_told(run: Run, filled: Store, date: str) -> None:
+    told = run("store", "prune", "--before", date).sentence
+
+    assert "write a date like 2026-01-31, or a time with its offset" in told
+    assert positions(filled) == [1, 2, 3, 4]

@@ -1,7 +1,10 @@
 """Looking after a store: ``cloudsignal store check``, ``copy`` and ``prune``."""
 
+import re
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -10,15 +13,23 @@ from cloudsignal.cli.output import (
     Database,
     Failed,
     Json,
+    iso,
     opened,
+    plain,
     print_json,
     print_table,
     progress_bars,
+    shown,
 )
 
 if TYPE_CHECKING:
     from cloudsignal.server.store.digest import Digest
+    from cloudsignal.server.store.pruning import Pruned
     from cloudsignal.server.store.rebuilding import Rebuilt
+
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 store = typer.Typer(help="The store: check it, copy it, prune its log.", no_args_is_help=True)
 
@@ -57,3 +68,76 @@ def _check_view(schema: str | None, log: "Digest", items: "Rebuilt") -> dict[str
         "differed": items.differed,
         "left": items.left,
     }
+
+
+@store.command("prune")
+def prune_store(
+    before: Annotated[
+        str,
+        typer.Option(
+            metavar="DATE",
+            help="Remove what arrived before it: 2026-01-31 (in UTC), or a time with its offset.",
+        ),
+    ],
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write the signals to compressed files in this folder first."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be removed.")
+    ] = False,
+    json: Json = False,
+    database: Database = None,
+    config: Config = None,
+) -> None:
+    """Remove old signals from the log; the items stay. The server may run meanwhile.
+
+    The newest signal stays, and so does what a reader of the log has not passed yet. When it is
+    interrupted, run it again.
+    """
+    instant = _instant(before)
+    with opened(database, config) as (store, _), progress_bars() as progress:
+        if dry_run:
+            pruned = store.plan_prune(instant)
+        else:
+            pruned = store.prune(instant, folder=archive, progress=progress)
+    if json:
+        print_json(_pruned_view(pruned))
+    else:
+        _print_pruned(pruned, "would be removed" if dry_run else "were removed")
+
+
+def _instant(text: str) -> int:
+    """The instant that a date or a time means, in microseconds. Raises Failed."""
+    try:
+        moment = datetime.fromisoformat(f"{text}T00:00Z" if _DATE.fullmatch(text) else text)
+        return (moment - _EPOCH) // _MICROSECOND
+    except (ValueError, TypeError):  # The latter for a time without an offset.
+        raise Failed(
+            f"--before {plain(text)}: write a date like 2026-01-31, or a time with its offset like"
+            " 2026-01-31T12:00:00+01:00"
+        ) from None
+
+
+def _pruned_view(pruned: "Pruned") -> dict[str, Any]:
+    return {
+        "signals": pruned.signals,
+        "position": pruned.position,
+        "first": iso(pruned.first),
+        "last": iso(pruned.last),
+        "held_by": pruned.held_by,
+    }
+
+
+def _print_pruned(pruned: "Pruned", done: str) -> None:
+    if pruned.signals:
+        print(
+            f"{pruned.signals} signals {done}, up to position {pruned.position};"
+            f" they arrived from {shown(pruned.first)} to {shown(pruned.last)} UTC."
+        )
+    else:
+        print(f"No signals {done}.")
+    if pruned.held_by is not None:
+        print(f"The reader {plain(pruned.held_by)} has come no further: it keeps the rest.")

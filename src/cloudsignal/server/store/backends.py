@@ -71,6 +71,12 @@ class Backend(Protocol):
     def unavailable(self, cause: BaseException | None) -> StoreUnavailable | None:
         """What a driver's error says in a sentence, unless it is a mistake of ours."""
 
+    def drop_parts(self, until: int) -> None:
+        """Drop those parts of the log that can go as a whole: none of them reaches beyond a position.
+
+        May be called again after it was interrupted. Raises StoreUnavailable.
+        """
+
     def check(self) -> None:
         """Make sure that what is open is still the store. Raises StoreUnavailable."""
 

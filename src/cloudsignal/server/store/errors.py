@@ -17,6 +17,10 @@ class StoreUnusable(StoreError):
     """The store is not one this program can work with; the message says what to do."""
 
 
+class ArchiveFailed(StoreError):
+    """The archive cannot be written; the message says why, and what to do."""
+
+
 class NotFound(StoreError):
     """There is nothing of that name or number."""
 

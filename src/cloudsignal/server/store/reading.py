@@ -2,7 +2,7 @@
 
 from typing import Any, Final, get_args
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from sqlalchemy import (
     CompoundSelect,
     Connection,
@@ -16,6 +16,7 @@ from sqlalchemy import (
 
 from cloudsignal.protocol.items import FINAL, Item, State
 from cloudsignal.protocol.wire import Report, reread
+from cloudsignal.server.store import facts
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.log import decode_item
 from cloudsignal.server.store.schema import items, parcels, partners, signals, states
@@ -109,7 +110,7 @@ class Reading:
 
         Nothing comes only when there is nothing.
         """
-        chosen = _SIGNALS.where(signals.c.position > after).order_by(signals.c.position)
+        chosen = LOGGED.where(signals.c.position > after).order_by(signals.c.position)
         with self._database.reading() as connection:
             return _logged(connection, chosen.limit(limit), bytes_max)
 
@@ -142,17 +143,15 @@ class Reading:
             counts = connection.execute(counted.group_by(states.c.state)).all()
             if not counts:
                 return None
-            rows = connection.execute(_items_statement(connection, query))
-            return StoredOrder({row[0]: row[1] for row in counts}, [_stored(row) for row in rows])
+            return StoredOrder({row[0]: row[1] for row in counts}, _items(connection, query))
 
     def items(self, query: ItemQuery) -> list[StoredItem]:
         """Items, the last changed first; the next page is ``before`` the last one's position."""
         with self._database.reading() as connection:
-            rows = connection.execute(_items_statement(connection, query))
-            return [_stored(row) for row in rows]
+            return _items(connection, query)
 
 
-_SIGNALS: Final = (
+LOGGED: Final = (
     select(
         *(column for column in signals.columns if column.name not in ("item", "partner")),
         items.c.order,
@@ -162,17 +161,17 @@ _SIGNALS: Final = (
     .join(items, items.c.id == signals.c.item)
     .join(partners, partners.c.id == signals.c.partner)
 )
+"""Signals as ``LoggedSignal`` has them."""
 
 
 def _item(connection: Connection, order: str, item: str) -> StoredItem | None:
-    query = ItemQuery(order=order, item=item, limit=1)
-    row = connection.execute(_items_statement(connection, query)).first()
-    return None if row is None else _stored(row)
+    found = _items(connection, ItemQuery(order=order, item=item, limit=1))
+    return found[0] if found else None
 
 
 def _signals_of(connection: Connection, order: str, item: str) -> list[LoggedSignal]:
     # An item is numbered by its first signal: what came before need not be looked through.
-    chosen = _SIGNALS.where(
+    chosen = LOGGED.where(
         items.c.order == order, items.c.item == item, signals.c.position >= items.c.id
     )
     newest = chosen.order_by(signals.c.position.desc()).limit(ITEM_SIGNALS_MAX)
@@ -214,8 +213,23 @@ def _stored(row: Any) -> StoredItem:
     )
 
 
-def _items_statement(connection: Connection, query: ItemQuery) -> Select[Any]:
+def _items(connection: Connection, query: ItemQuery) -> list[StoredItem]:
     by_partner = _is_open(query) and query.partner is not None and not query.delayed
+    found = _found(connection, query, by_partner=by_partner)
+    if by_partner and len(found) < query.limit and facts.pruned(connection):
+        # The last signals of the print partner's other items are no longer in the log.
+        before = found[-1].position if found else query.before
+        older = structs.replace(query, before=before, limit=query.limit - len(found))
+        found += _found(connection, older, by_partner=False)
+    return found
+
+
+def _found(connection: Connection, query: ItemQuery, *, by_partner: bool) -> list[StoredItem]:
+    rows = connection.execute(_items_statement(connection, query, by_partner=by_partner))
+    return [_stored(row) for row in rows]
+
+
+def _items_statement(connection: Connection, query: ItemQuery, *, by_partner: bool) -> Select[Any]:
     position: Any = signals.c.position if by_partner else states.c.position
     conditions = _conditions(connection, query, position)
     if by_partner:
@@ -266,10 +280,12 @@ def _conditions(connection: Connection, query: ItemQuery, position: Any) -> list
     if query.partner is not None:
         conditions.append(items.c.partner == _partner(query.partner))
     if query.since is not None:
-        first = _position_at(connection, query.since - CLOCK_SLACK_US)
+        first = position_at(connection, query.since - CLOCK_SLACK_US)
         conditions += [position >= first, states.c.updated >= query.since]
     if query.until is not None:
-        end = _position_at(connection, query.until + CLOCK_SLACK_US)
+        # Of what was pruned from the log nothing is known but that it stood before all the rest.
+        known = position_at(connection, query.until + CLOCK_SLACK_US)
+        end = max(known, facts.pruned(connection) + 1)
         conditions += [position < end, states.c.updated < query.until]
     if query.before is not None:
         conditions.append(position < query.before)
@@ -280,8 +296,11 @@ def _partner(name: str | None) -> ScalarSelect[int]:
     return select(partners.c.id).where(partners.c.name == name).scalar_subquery()
 
 
-def _position_at(connection: Connection, received: int) -> int:
-    """The first position that arrived at that instant or later, found by halving the log."""
+def position_at(connection: Connection, received: int) -> int:
+    """The first position that arrived at that instant or later, found by halving the log.
+
+    By ``CLOCK_SLACK_US`` it may be another one.
+    """
     low, high = 1, (connection.scalar(select(func.max(signals.c.position))) or 0) + 1
     while low < high:
         middle = (low + high) // 2

@@ -1,8 +1,9 @@
 """A store, opened: its verbs in one place."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from cloudsignal.server.store import digest, log, rebuilding
+from cloudsignal.server.store import digest, log, pruning, rebuilding
 from cloudsignal.server.store.access import Access
 from cloudsignal.server.store.backends import Listening, backend_of
 from cloudsignal.server.store.cursors import Cursors
@@ -48,6 +49,25 @@ class Store:
         Raises StoreUnavailable, also when signals were pruned in the middle of it.
         """
         return digest.digest(self._database, progress=progress)
+
+    def plan_prune(self, before: int) -> pruning.Pruned:
+        """What ``prune`` would remove. Raises StoreUnavailable."""
+        return pruning.plan(self._database, before)
+
+    def prune(
+        self,
+        before: int,
+        *,
+        folder: Path | None = None,
+        progress: pruning.Progress = pruning.silent,
+    ) -> pruning.Pruned:
+        """Remove the signals that arrived before an instant, while the server runs or not.
+
+        With a ``folder`` they are written to files there first. The newest signal of the log stays,
+        and so does what a reader has not passed yet. May be interrupted at any moment, and run again.
+        Raises ArchiveFailed when nothing was removed because of it, and StoreUnavailable.
+        """
+        return pruning.prune(self._database, before, folder=folder, progress=progress)
 
     def version(self) -> str | None:
         """The version of its schema. Raises StoreUnavailable."""

@@ -1,5 +1,6 @@
 """A store on PostgreSQL 15 or newer: for any number of processes on any number of machines."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,10 @@ class Backend:
 
     def unavailable(self, cause: BaseException | None) -> StoreUnavailable | None:
         return driver.unavailable(cause)
+
+    def drop_parts(self, until: int) -> None:
+        with driver.translated(), closing(self.connect()) as connection:
+            partitions.drop(connection, until)
 
     def check(self) -> None:
         """Nothing: whatever answers is the store."""

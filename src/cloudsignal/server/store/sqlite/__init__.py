@@ -60,6 +60,9 @@ class Backend:
     def unavailable(self, cause: BaseException | None) -> StoreUnavailable | None:
         return driver.unavailable(cause)
 
+    def drop_parts(self, until: int) -> None:
+        """Nothing: the log is in one part."""
+
     def check(self) -> None:
         # What is open could be read long after the file is gone.
         try:
