@@ -1,14 +1,15 @@
 """cloudsignal store check, copy and prune."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
-from cloudsignal.server.store.schema import VERSION, states
-from cloudsignal.server.store.store import Store
+from cloudsignal.server.store.schema import VERSION, parcels, states
+from cloudsignal.server.store.store import Store, open_store
 from tests.cli.conftest import Run
 
 # ---- check ----
@@ -51,6 +52,72 @@ def test_a_check_that_finds_items_wrong_says_so_and_changes_nothing(
         )
     assert run("rebuild").code == 0
     assert run("store", "check").code == 0
+
+
+# ---- copy ----
+
+
+def test_a_copy_says_that_all_is_there_and_what_else_is_needed(
+    run: Run, filled: Store, url: str, tmp_path: Path
+) -> None:
+    told = " ".join(run("store", "copy", url, "sqlite:///copy.db").out.split())
+
+    assert told == (
+        "Everything is copied: 4 signals and 3 items, up to position 4. The logs have the same"
+        f" digest: {filled.digest().value}"
+        " Whoever has a key or a token needs the same secret at the new place: bring PATH.secret"
+        " there as well, or set CLOUDSIGNAL_SECRET_FILE to it."
+    )
+    with closing(open_store(f"sqlite:///{tmp_path}/copy.db")) as copy:
+        assert copy.digest() == filled.digest()
+
+
+def test_a_copy_for_programs_counts_every_table(run: Run, filled: Store, url: str) -> None:
+    assert run("store", "copy", url, "sqlite:///copy.db", "--json").json == {
+        "signals": 4,
+        "first": 1,
+        "last": 4,
+        "digest": filled.digest().value,
+        "partners": 1,
+        "interfaces": 1,
+        "apikeys": 1,
+        "tokens": 0,
+        "cursors": 0,
+        "facts": 2,
+        "items": 3,
+        "states": 3,
+        "parcels": 1,
+    }
+
+
+def test_a_copy_that_differs_is_told_and_not_opened(run: Run, filled: Store, url: str) -> None:
+    run("store", "copy", url, "sqlite:///copy.db")
+    with filled._database.writing() as connection:
+        connection.execute(delete(parcels))
+
+    told = run("store", "copy", url, "sqlite:///copy.db").sentence
+
+    assert told.startswith("the copy differs from its source: it has 1 parcels instead of 0")
+    assert run("rebuild", "--database", "sqlite:///copy.db").sentence == (
+        f"sqlite:///copy.db is an unfinished copy of {url}: run cloudsignal store copy again until it"
+        " says that everything is copied"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["sqlite:///none.db", "sqlite:///copy.db"], "none.db is gone"),
+        (["copy.db", "sqlite:///copy.db"], "'copy.db' is no database URL: write sqlite:///PATH"),
+        (["URL", "mysql://host/copy"], "mysql is not supported: write sqlite:///PATH"),
+        (["URL", "URL"], "are one store"),
+    ],
+)
+def test_what_cannot_be_copied_is_told(
+    run: Run, filled: Store, url: str, words: list[str], told: str, tmp_path: Path
+) -> None:
+    assert told in run("store", "copy", *(word.replace("URL", url) for word in words)).sentence
+    assert not (tmp_path / "copy.db").exists()
 
 
 # ---- prune ----

@@ -4,15 +4,19 @@ import random
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from cloudsignal.server.store.errors import StoreUnusable
 from cloudsignal.server.store.reading import LoggedSignal
 from cloudsignal.server.store.store import Store, open_store
+from tests.acceptance.conftest import run
 from tests.cli.test_look import COMMAND, quiet
 from tests.server.arrivals import MINUTE, NOON, arrival, report
 from tests.server.store.contract import furnish
+from tests.server.store.copying_contract import content
 from tests.server.store.pruning_contract import archived
 from tests.server.store.rebuilding_contract import whole
 
@@ -78,3 +82,36 @@ def test_a_prune_neither_loses_nor_doubles_anything(url: str, tmp_path: Path) ->
         assert [each["position"] for each in archived(folder)] == list(range(1, SIGNALS + 1))
         assert log(store) == before[SIGNALS:]
         assert whole(store) == items
+
+
+@pytest.mark.slow
+def test_a_copy_goes_on_and_is_opened_by_nothing_else_before_it_is_complete(
+    url: str, tmp_path: Path
+) -> None:
+    target = f"sqlite:///{tmp_path}/target.db"
+    with closing(open_store(url)) as store:
+        sent = count()
+
+        def append_and_check() -> None:
+            """Where the copy is no store it is marked; where it is one, it is whole."""
+            store.append([arrival(report(order="meanwhile", minute=next(sent)))])
+            if not (tmp_path / "target.db").exists():
+                return
+            try:
+                copy = open_store(target)
+            except StoreUnusable as error:
+                assert_unfinished(error)
+                return
+            with closing(copy):
+                copied = log(copy)
+                assert copied == log(store)[: len(copied)]
+                assert copy.rebuild(mend=False).differed == 0
+
+        killed_now_and_then(["store", "copy", url, target], append_and_check)
+        run("store", "copy", url, target)
+
+        assert content(target) == content(url)
+
+
+def assert_unfinished(error: StoreUnusable) -> None:
+    assert "is an unfinished copy of" in str(error)

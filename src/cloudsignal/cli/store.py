@@ -20,9 +20,11 @@ from cloudsignal.cli.output import (
     print_table,
     progress_bars,
     shown,
+    told,
 )
 
 if TYPE_CHECKING:
+    from cloudsignal.server.store.copying import Copied
     from cloudsignal.server.store.digest import Digest
     from cloudsignal.server.store.pruning import Pruned
     from cloudsignal.server.store.rebuilding import Rebuilt
@@ -57,17 +59,51 @@ def check_store(json: Json = False, database: Database = None, config: Config = 
         )
 
 
+def _log_view(log: "Digest") -> dict[str, Any]:
+    return {"signals": log.signals, "first": log.first, "last": log.last, "digest": log.value}
+
+
 def _check_view(schema: str | None, log: "Digest", items: "Rebuilt") -> dict[str, Any]:
     return {
         "schema": schema,
-        "signals": log.signals,
-        "first": log.first,
-        "last": log.last,
-        "digest": log.value,
+        **_log_view(log),
         "items": items.items,
         "differed": items.differed,
         "left": items.left,
     }
+
+
+@store.command("copy")
+def copy_store(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The URL of the store.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="The URL of an empty database, or of the copy.")
+    ],
+    json: Json = False,
+) -> None:
+    """Copy a store to another database, on SQLite or PostgreSQL, and compare the two.
+
+    When it is interrupted, run it again: it goes on, and nothing else opens a copy that is not
+    complete. A server may run on the source meanwhile, but none on the target. What comes after the
+    start is copied by the next run, so the last run must be with the source's server stopped.
+    """
+    with told(), progress_bars() as progress:
+        from cloudsignal.server.store.store import copy_store
+
+        copied = copy_store(source, target, progress=progress)
+    if json:
+        print_json(_copied_view(copied))
+        return
+    print(
+        f"Everything is copied: {copied.log.signals} signals and {copied.rows['items']} items, up to"
+        f" position {copied.log.last}.\nThe logs have the same digest: {copied.log.value}\n"
+        "Whoever has a key or a token needs the same secret at the new place: bring PATH.secret\n"
+        "there as well, or set CLOUDSIGNAL_SECRET_FILE to it."
+    )
+
+
+def _copied_view(copied: "Copied") -> dict[str, Any]:
+    return {**_log_view(copied.log), **copied.rows}
 
 
 @store.command("prune")

@@ -334,7 +334,7 @@ class PruningContract:
         fill(store)
         tamper(store, delete(items).where(items.c.item == "1"))
 
-        with pytest.raises(ArchiveFailed, match=r"2 signals between .* run cloudsignal rebuild"):
+        with pytest.raises(ArchiveFailed, match=r"2 of the signals .* run cloudsignal rebuild"):
             store.prune(NOON + 5 * MINUTE, folder=folder)
         with pytest.raises(ArchiveFailed, match="cannot be written, so nothing was removed"):
             store.prune(NOON + 5 * MINUTE, folder=folder / "missing" / "folder")

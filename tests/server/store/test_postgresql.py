@@ -12,18 +12,9 @@ from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.schema import metadata
 from cloudsignal.server.store.store import Store, open_store
 from tests import postgresql
-from tests.server.store.contract import StoreContract, furnish
+from tests.server.store.contract import StoreContract
 
 TEMPLATE = "cloudsignal_template"
-
-
-@pytest.fixture(scope="session")
-def furnished(postgresql_server: str) -> Iterator[str]:
-    """The name of a database with a furnished store, to make others from."""
-    with postgresql.database(postgresql_server) as url:
-        with closing(open_store(url)) as store:
-            furnish(store)
-        yield url.rpartition("/")[2]
 
 
 class TestPostgreSQL(StoreContract):

@@ -5,7 +5,7 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -131,26 +131,34 @@ def _checked(folder: Path, begun: list[Span], until: int) -> Span:
 def _archive(connection: Connection, path: Path, span: Span) -> int:
     """Make sure that a file holds these signals: how many there are."""
     expected = count(connection, span.first - 1, span.last)
-    if path.exists():
-        _check_same(path, _lines(connection, span))
-    else:
-        with _written(path) as file, _compressing(file) as packed:
-            written = 0
-            for line in _lines(connection, span):
-                packed.write(line)
-                written += 1
-            if written != expected:
-                raise ArchiveFailed(
-                    f"{expected - written} signals between the positions {span.first} and"
-                    f" {span.last} belong to no item: run cloudsignal rebuild first"
-                )
+    position = signals.c.position
+    chosen = LOGGED.where(position >= span.first, position <= span.last).order_by(position)
+    with batches(connection, chosen) as found:
+        lines = (_encode(_line(row)) + b"\n" for rows in found for row in rows)
+        if path.exists():
+            _check_same(path, lines)
+        else:
+            _write_file(path, lines, expected)
     checksum = path.with_name(f"{path.name}.sha256")
     with path.open("rb") as file, _written(checksum) as sums:
         sums.write(f"{file_digest(file, sha256).hexdigest()}  {path.name}\n".encode())
     return expected
 
 
-def _check_same(path: Path, lines: Iterator[bytes]) -> None:
+def _write_file(path: Path, lines: Iterable[bytes], expected: int) -> None:
+    """Write a file of so many lines. Raises ArchiveFailed when there are fewer, and leaves no file."""
+    with _written(path) as file, _compressing(file) as packed:
+        for line in lines:
+            packed.write(line)
+            expected -= 1
+        if expected:
+            raise ArchiveFailed(
+                f"{expected} of the signals for {path.name} belong to no item, so nothing was removed:"
+                " run cloudsignal rebuild first"
+            )
+
+
+def _check_same(path: Path, lines: Iterable[bytes]) -> None:
     """Raises ArchiveFailed when what is in a file is something else than these lines."""
     try:
         with gzip.open(path) as packed:
@@ -162,14 +170,6 @@ def _check_same(path: Path, lines: Iterator[bytes]) -> None:
             f"{path} holds something else than these signals, so nothing was removed: name another"
             " folder"
         )
-
-
-def _lines(connection: Connection, span: Span) -> Iterator[bytes]:
-    position = signals.c.position
-    chosen = LOGGED.where(position >= span.first, position <= span.last).order_by(position)
-    for rows in batches(connection, chosen):
-        for row in rows:
-            yield _encode(_line(row)) + b"\n"
 
 
 def _line(row: Any) -> Line:

@@ -71,6 +71,9 @@ class Backend(Protocol):
     def unavailable(self, cause: BaseException | None) -> StoreUnavailable | None:
         """What a driver's error says in a sentence, unless it is a mistake of ours."""
 
+    def number_on(self, connection: "Transaction", table: str) -> None:
+        """Number the next row of a table beyond those that were written with numbers of their own."""
+
     def drop_parts(self, until: int) -> None:
         """Drop those parts of the log that can go as a whole: none of them reaches beyond a position.
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, TimeoutError
 from sqlalchemy.pool import QueuePool
 
+from cloudsignal.server.store import facts
 from cloudsignal.server.store.backends import Backend
 from cloudsignal.server.store.errors import StoreDamaged, StoreUnavailable, StoreUnusable
 from cloudsignal.server.store.schema import VERSION
@@ -71,6 +72,16 @@ class Database:
         except StoreDamaged as error:
             raise StoreUnusable(f"{self.backend.shown} is no cloudsignal store: {error}") from None
 
+    def check_finished(self) -> None:
+        """Make sure that this is no unfinished copy of another store. Raises StoreUnusable."""
+        with self.reading() as connection:
+            source = facts.read(connection, facts.COPYING)
+        if source is not None:
+            raise StoreUnusable(
+                f"{self.backend.shown} is an unfinished copy of {source}: run cloudsignal store copy"
+                " again until it says that everything is copied"
+            )
+
     def version(self) -> str | None:
         """The version of its schema, None if it has none yet. Raises StoreUnavailable."""
         with self.reading() as connection:
@@ -89,6 +100,23 @@ class Database:
             raise StoreUnusable("this database holds something else than a cloudsignal store")
         self.backend.create_tables(connection)
         _stamp(connection)
+
+
+def open_database(backend: Backend, *, for_copying: bool = False) -> Database:
+    """Open a database that is there, and bring its schema up to date, or make it.
+
+    Raises StoreUnusable with a sentence when that cannot be, or when it is an unfinished copy, unless it
+    is opened for copying; StoreUnavailable when it cannot be just now.
+    """
+    database = Database(backend)
+    try:
+        database.bring_up_to_date()
+        if not for_copying:
+            database.check_finished()
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
 def _engine(backend: Backend) -> Engine:

@@ -1,6 +1,6 @@
 """What a log holds as one number, the same wherever it is stored."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -51,15 +51,21 @@ class LogDigest:
         self.after = rows[-1].position
 
     def read(
-        self, connection: Connection, *, until: int, limit: int | None = None
-    ) -> Iterator[int]:
+        self,
+        connection: Connection,
+        *,
+        until: int,
+        limit: int | None = None,
+        progress: Callable[[int], None],
+    ) -> None:
         """Take in what stands in the log from here to a position, or the next ``limit`` of it.
 
-        Says after every batch how many signals have been taken in.
+        ``progress`` is told after every batch how many signals have been taken in.
         """
-        for rows in batches(connection, beyond(self.after, until).limit(limit)):
-            self.add(rows)
-            yield self.signals
+        with batches(connection, beyond(self.after, until).limit(limit)) as found:
+            for rows in found:
+                self.add(rows)
+                progress(self.signals)
 
     def digest(self) -> Digest:
         """What was taken in until now."""
@@ -81,8 +87,9 @@ def digest(database: Database, *, progress: Progress = silent) -> Digest:
         with database.reading() as connection:
             if facts.pruned(connection) != begin:
                 raise StoreUnavailable("signals were pruned meanwhile: run this again")
-            for done in log.read(connection, until=until, limit=ROWS):
-                progress(done, total)
+            log.read(
+                connection, until=until, limit=ROWS, progress=lambda done: progress(done, total)
+            )
     return log.digest()
 
 

@@ -21,6 +21,10 @@ class ArchiveFailed(StoreError):
     """The archive cannot be written; the message says why, and what to do."""
 
 
+class CopyDiffers(StoreError):
+    """What was copied is not what was to be copied; the message says in what."""
+
+
 class NotFound(StoreError):
     """There is nothing of that name or number."""
 

@@ -13,6 +13,13 @@ SECRET_CHECK: Final = "secret_check"
 PRUNED: Final = "pruned"
 """The position up to which signals were removed from the log, or are about to be."""
 
+IDENTITY: Final = "identity"
+"""What tells a store and its copies from all others."""
+COPYING: Final = "copying"
+"""Of which store this is an unfinished copy."""
+PROBE: Final = "probe"
+"""What is noted for a moment, to see whether two URLs lead to one store."""
+
 
 def read(connection: Connection, name: str) -> str | None:
     """What is noted under a name, None if nothing is."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec import Struct
 from sqlalchemy import Connection, Select, delete, func, select
 
-from cloudsignal.server.store import archive, cursors, facts
+from cloudsignal.server.store import archive, cursors, facts, rebuilding
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.digest import count
 from cloudsignal.server.store.reading import CLOCK_SLACK_US, position_at
@@ -90,7 +90,7 @@ def remove(
     database: Database,
     until: int,
     *,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int, int], None] = rebuilding.silent,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
     """Remove the signals up to a position, while the server runs or not."""

@@ -1,13 +1,14 @@
 """A store, opened: its verbs in one place."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
-from cloudsignal.server.store import digest, log, pruning, rebuilding
+from cloudsignal.server.store import copying, digest, log, pruning, rebuilding
 from cloudsignal.server.store.access import Access
 from cloudsignal.server.store.backends import Listening, backend_of
 from cloudsignal.server.store.cursors import Cursors
-from cloudsignal.server.store.database import Database
+from cloudsignal.server.store.database import Database, open_database
 from cloudsignal.server.store.reading import Reading
 
 
@@ -100,10 +101,21 @@ def open_store(url: str) -> Store:
     """
     backend = backend_of(url)
     backend.make()
-    database = Database(backend)
-    try:
-        database.bring_up_to_date()
-    except BaseException:
-        database.close()
-        raise
-    return Store(database)
+    return Store(open_database(backend))
+
+
+def copy_store(
+    source: str, target: str, *, progress: pruning.Progress = pruning.silent
+) -> copying.Copied:
+    """Copy the store that one URL names to the one that another names, while its server runs or not.
+
+    What was copied already is left, so it may be interrupted at any moment and run again, also to bring
+    a copy up to date. Raises StoreUnusable when the target holds something else, CopyDiffers when the
+    two differ at the end, StoreUnavailable.
+    """
+    given, wanted = backend_of(source), backend_of(target)
+    given.check()  # A source is not made where there is none.
+    with closing(open_database(given)) as origin:
+        wanted.make()
+        with closing(open_database(wanted, for_copying=True)) as copied:
+            return copying.copy(origin, copied, progress=progress)

@@ -61,6 +61,11 @@ class Backend:
     def unavailable(self, cause: BaseException | None) -> StoreUnavailable | None:
         return driver.unavailable(cause)
 
+    def number_on(self, connection: "Transaction", table: str) -> None:
+        connection.exec_driver_sql(
+            f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}"
+        )
+
     def drop_parts(self, until: int) -> None:
         with driver.translated(), closing(self.connect()) as connection:
             partitions.drop(connection, until)

@@ -60,6 +60,9 @@ class Backend:
     def unavailable(self, cause: BaseException | None) -> StoreUnavailable | None:
         return driver.unavailable(cause)
 
+    def number_on(self, connection: "Transaction", table: str) -> None:
+        """Nothing: SQLite goes on from the largest number that is there."""
+
     def drop_parts(self, until: int) -> None:
         """Nothing: the log is in one part."""
 
