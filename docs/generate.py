@@ -208,7 +208,7 @@ def commands() -> Iterator[str]:
     yield table(["flag", "what it does"], COMMON_FLAGS.values())
     for path, command in walk("cloudsignal", typer.main.get_command(app)):
         yield f"## {path}"
-        yield inspect.cleandoc(command.help or "").replace("\n", " ")
+        yield " ".join((command.help or "").split())
         arguments = [each for each in command.params if each.param_type_name == "argument"]
         options = [each for each in command.params if each.param_type_name == "option"]
         words = [argument(each) for each in arguments]

@@ -12,7 +12,7 @@ import pytest
 from cloudsignal.server.store.errors import StoreUnusable
 from cloudsignal.server.store.reading import LoggedSignal
 from cloudsignal.server.store.store import Store, open_store
-from tests.acceptance.conftest import run
+from tests.acceptance.conftest import eventually, run
 from tests.cli.test_look import COMMAND, quiet
 from tests.server.arrivals import MINUTE, NOON, arrival, report
 from tests.server.store.contract import furnish
@@ -20,14 +20,13 @@ from tests.server.store.copying_contract import content
 from tests.server.store.pruning_contract import archived
 from tests.server.store.rebuilding_contract import whole
 
-SIGNALS, GROUP = 12_000, 500
-KILLS = 8
-RUN_S = 60
+SIGNALS, GROUP = 16_000, 500
+KILLS = 10
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """The URL of a store with some signals, in folder of its own."""
+    """The URL of a store with some signals, in a folder of its own."""
     url = f"sqlite:///{tmp_path}/store.db"
     with closing(open_store(url)) as store:
         furnish(store)
@@ -45,23 +44,37 @@ def log(store: Store) -> list[LoggedSignal]:
     return store.reading.signals(after=0, limit=100_000, bytes_max=1 << 40)
 
 
-def killed_now_and_then(words: list[object], between: Callable[[], None]) -> None:
-    """Run a command until it ends by itself, after it was killed a number of times."""
+def killed_now_and_then(
+    words: list[object], written: list[Path], within_s: float, between: Callable[[], None]
+) -> None:
+    """Run a command until it ends by itself, after it was killed a number of times.
+
+    The moments are counted from that at which it begins to write, however long it takes to start.
+    """
     command = [COMMAND, *map(str, words)]
-    chance = random.Random()
-    longest = 0.2
-    for kills in range(KILLS + 1):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=quiet()) as process:
+    for _ in range(KILLS):
+        before = [stamp(path) for path in written]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=quiet()) as process:
+            eventually(
+                lambda process=process, before=before: (
+                    [stamp(path) for path in written] != before or process.poll() is not None
+                )
+            )
             try:
-                process.wait(RUN_S if kills == KILLS else chance.uniform(0.1, longest))
+                process.wait(random.uniform(0, within_s))
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
             else:
                 assert process.returncode == 0
         between()
-        # It begins with tenths of a second of imports; the moments are spread over what follows.
-        longest = min(longest + 0.2, 1.6)
+    run(*map(str, words))
+    between()
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file or a folder is written to."""
+    found = path.stat() if path.exists() else None
+    return (found.st_size, found.st_mtime_ns) if found else (0, 0)
 
 
 @pytest.mark.slow
@@ -77,7 +90,9 @@ def test_a_prune_neither_loses_nor_doubles_anything(url: str, tmp_path: Path) ->
                 assert len(list(archived(folder))) == SIGNALS
 
         words = ["store", "prune", "--before", "2016-01-20T12:00:01Z", "--archive", folder]
-        killed_now_and_then([*words, "--database", url], check)
+        killed_now_and_then(
+            [*words, "--database", url], [folder, tmp_path / "store.db-wal"], 0.5, check
+        )
 
         assert [each["position"] for each in archived(folder)] == list(range(1, SIGNALS + 1))
         assert log(store) == before[SIGNALS:]
@@ -107,8 +122,10 @@ def test_a_copy_goes_on_and_is_opened_by_nothing_else_before_it_is_complete(
                 assert copied == log(store)[: len(copied)]
                 assert copy.rebuild(mend=False).differed == 0
 
-        killed_now_and_then(["store", "copy", url, target], append_and_check)
-        run("store", "copy", url, target)
+        killed_now_and_then(
+            ["store", "copy", url, target], [tmp_path / "target.db-wal"], 0.15, append_and_check
+        )
+        run("store", "copy", url, target)  # With what came after the last one.
 
         assert content(target) == content(url)
 
