@@ -13,7 +13,7 @@ import pytest
 from cloudsignal.protocol.refusals import Problem
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server.store.errors import StoreUnavailable
-from cloudsignal.server.store.log import Answer, Arrival
+from cloudsignal.server.store.log import Answer, Arrival, Changes
 from cloudsignal.server.store.postgresql import partitions, writer
 from cloudsignal.server.store.store import Store, open_store
 from tests import postgresql
@@ -122,15 +122,15 @@ def test_bundles_that_name_the_same_items_in_opposite_order_stop_nobody(
 
 def overtake(node: Store, meanwhile: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the node's loading and its turn, once, something else happens."""
-    taking = node._writer.last_position
+    writing = node._writer.write
     left = [meanwhile]
 
-    def last_position() -> int:
+    def write(changes: Changes) -> int:
         if left:
             left.pop()()
-        return taking()
+        return writing(changes)
 
-    monkeypatch.setattr(node._writer, "last_position", last_position)
+    monkeypatch.setattr(node._writer, "write", write)
 
 
 def append(node: Store, *posts: Arrival) -> list[Answer]:
@@ -248,27 +248,27 @@ def test_parts_are_begun_before_they_are_needed_by_whichever_node_comes_first(
         [answer] = append(nodes[number % NODES], arrival(report(item=str(number))))
         assert receipt(answer).position == start + number
 
-    assert parts(url) == {0, start, start + 10, start + 20}
+    assert parts(url) == {0, *range(start, start + 40, 10)}
 
 
 def test_the_next_part_waits_for_nobody_as_long_as_there_is_room(
     nodes: list[Store], url: str, start: int
 ) -> None:
     node = nodes[0]
-    posts = [arrival(report(item=str(number))) for number in range(11)]
+    posts = [arrival(report(item=str(number))) for number in range(21)]
     append(node, posts[0])
     node._writer._open().execute("SET lock_timeout = '200ms'")  # type: ignore[attr-defined]
     with closing(psycopg.connect(url)) as vacuuming:
         vacuuming.execute("LOCK TABLE signals IN SHARE UPDATE EXCLUSIVE MODE")
-        for post in posts[1:10]:
+        for post in posts[1:20]:
             append(node, post)
         with pytest.raises(StoreUnavailable, match="lock timeout"):
-            append(node, posts[10])
+            append(node, posts[20])
 
-    [answer] = append(node, posts[10])
+    [answer] = append(node, posts[20])
 
-    assert receipt(answer).position == start + 10
-    assert parts(url) == {0, start, start + 10}
+    assert receipt(answer).position == start + 20
+    assert parts(url) == {0, *range(start, start + 40, 10)}
 
 
 def parts(url: str) -> set[int]:

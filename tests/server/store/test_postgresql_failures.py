@@ -61,7 +61,7 @@ def test_connections_that_were_cut_cost_one_group_and_are_made_anew(store: Store
 def test_a_connection_that_is_cut_in_the_middle_of_a_group_leaves_nothing_of_it(
     store: Store, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for moment in ("known", "last_position", "append", "add_items", "add_states", "add_parcels"):
+    for moment in ("known", "write"):
         with monkeypatch.context() as patch:
             step = getattr(store._writer, moment)
             patch.setattr(

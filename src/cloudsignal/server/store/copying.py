@@ -18,7 +18,7 @@ from cloudsignal.server.store.batches import batches
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.digest import Digest, LogDigest, beyond, count
 from cloudsignal.server.store.errors import CopyDiffers, StoreUnusable
-from cloudsignal.server.store.log import Writer
+from cloudsignal.server.store.log import Changes, Writer
 from cloudsignal.server.store.pruning import Progress, silent
 from cloudsignal.server.store.schema import (
     apikeys,
@@ -134,7 +134,7 @@ class _Run:
                     f"another program writes to {self._target.backend.shown}: end it, and copy into"
                     " an empty database"
                 )
-            self._writer.append(rows)
+            self._writer.write(Changes(signals=rows))
         self._written = rows[-1].position
         self._ours.add(rows)
 
@@ -143,7 +143,7 @@ class _Run:
         with self._target.reading() as connection:
             after = connection.scalar(select(func.max(items.c.id))) or 0
         missing = select(items).where(items.c.id > after).order_by(items.c.id)
-        self._each("items copied", missing, partial(self._write, self._writer.add_items))
+        self._each("items copied", missing, lambda rows: self._write(Changes(items=rows)))
 
     def states(self) -> None:
         """Put right how the items stand."""
@@ -154,7 +154,7 @@ class _Run:
         after, self._states_until = self._states_until, rows[-1].item
         missing = self._remove_stale(rows, after, self._states_until)
         if missing:
-            self._write(self._writer.add_states, missing)
+            self._write(Changes(states=missing))
 
     def _remove_stale(self, rows: Rows, after: int, last: int) -> Rows:
         """Remove states that are others between two items: those rows that have to be written."""
@@ -173,12 +173,12 @@ class _Run:
     def parcels(self) -> None:
         """Add the parcels; those that are there are left."""
         self._each(
-            "parcels copied", select(parcels), partial(self._write, self._writer.add_parcels)
+            "parcels copied", select(parcels), lambda rows: self._write(Changes(parcels=rows))
         )
 
-    def _write(self, write: Callable[[Rows], None], rows: Rows) -> None:
+    def _write(self, changes: Changes) -> None:
         with self._writer.transaction(alone=True):
-            write(rows)
+            self._writer.write(changes)
 
     def _each(self, step: str, statement: Select[Any], act: Callable[[Rows], None]) -> None:
         """Do something with every batch of the source's rows, and tell how far it is."""

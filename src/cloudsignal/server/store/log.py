@@ -11,6 +11,7 @@ from cloudsignal.protocol.items import Item
 from cloudsignal.protocol.refusals import Problem
 from cloudsignal.protocol.signals import ItemShipped
 from cloudsignal.protocol.wire import Receipt, Report
+from cloudsignal.server.store.errors import StoreDamaged
 
 encode_item: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 decode_item: Final = msgspec.msgpack.Decoder(Item).decode
@@ -27,13 +28,33 @@ class Overtaken(Exception):
     """Another writer changed an item of the group after it was loaded: nothing was written."""
 
 
+class Changes(Struct):
+    """What a group writes: rows of each table, in the order of its columns.
+
+    Positions are given out in the end. Until then a position, or the number of an item that is called
+    by it, is negative: -1 is the next one after the last of the log, and so on.
+    """
+
+    signals: Sequence[Row] = ()
+    items: Sequence[Row] = ()
+    states: Sequence[Row] = ()
+    changed: Sequence[Row] = ()
+    """How items stand that were there: rows of the states, each with its position before."""
+    parcels: Sequence[Row] = ()
+
+
+def placed(number: int, last: int) -> int:
+    """The position or number that was meant, where ``last`` is the last position of the log."""
+    return last - number if number < 0 else number
+
+
 class Writer(Protocol):
-    """What a backend does for the log: a few statements a group. Not for two threads at once."""
+    """What a backend does for the log. Not for two threads at once."""
 
     def transaction(self, *, alone: bool) -> AbstractContextManager[None]:
         """Everything inside is on disk at the end, or nothing of it is.
 
-        ``alone`` keeps all other writers waiting from the start, not just from ``last_position`` on.
+        ``alone`` keeps all other writers waiting from the start, not just while ``write`` writes.
         Raises StoreUnavailable, and Overtaken unless it is alone.
         """
 
@@ -44,22 +65,13 @@ class Writer(Protocol):
         """Those of the signals that are in the log, and where they stand."""
 
     def last_position(self) -> int:
-        """The position of the newest signal, 0 in an empty log; it is that until the end."""
+        """The position of the newest signal, 0 in an empty log. Only for one who is alone."""
 
-    def append(self, rows: Sequence[Row]) -> None:
-        """Append signals: the columns of the log in their order."""
+    def write(self, changes: Changes) -> int:
+        """Write what a transaction changes, as its last act; the last position before that."""
 
-    def add_items(self, rows: Sequence[Row]) -> None:
-        """Write items that were not there: the columns of their table in their order."""
-
-    def add_states(self, rows: Sequence[Row]) -> None:
-        """Write how they stand: the columns of that table in their order."""
-
-    def change_states(self, rows: Sequence[Row]) -> None:
-        """Write how items stand that were there: each row of states, and its position before."""
-
-    def add_parcels(self, rows: Sequence[Row]) -> None:
-        """Note which items a tracking number belongs to."""
+    def confirm(self) -> None:
+        """Make sure that what was read would survive this machine, as after a commit."""
 
     def close(self) -> None:
         """Give what is held back; the next transaction takes it again."""
@@ -82,8 +94,8 @@ Answer = Receipt | Problem
 class Folded(Struct):
     """An item of a group: whose it is, what is known of it, and what the group makes of it.
 
-    ``number`` is 0 while it has no signal in the log; ``loaded`` is the position at which it was
-    loaded, ``position`` that of its last signal.
+    ``number`` is 0 while it has no signal; ``loaded`` is the position at which it was loaded,
+    ``position`` that of its last signal. Both are negative as long as positions are.
     """
 
     key: Key
@@ -128,7 +140,7 @@ class Folded(Struct):
 
 
 class Placed(Struct):
-    """One signal of a group, and its position in the log once that is known."""
+    """One signal of a group, and its position in the log: negative until it is given one."""
 
     arrival: Arrival
     report: Report
@@ -200,7 +212,14 @@ def append(writer: Writer, arrivals: Sequence[Arrival]) -> list[Answer]:
         return _append(writer, arrivals, alone=False)
     except Overtaken:
         # Rare: two nodes got signals of one item in the same moment.
+        pass
+    try:
         return _append(writer, arrivals, alone=True)
+    except Overtaken:
+        # By nobody: what was loaded of an item is not what is stored of it.
+        raise StoreDamaged(
+            "an item has no state, or another one: run cloudsignal rebuild"
+        ) from None
 
 
 def _append(writer: Writer, arrivals: Sequence[Arrival], *, alone: bool) -> list[Answer]:
@@ -213,8 +232,10 @@ def _append(writer: Writer, arrivals: Sequence[Arrival], *, alone: bool) -> list
         for placed in new:
             placed.merge()
         if new:
-            # From here on all other writers wait, so all that can be done before is done.
             _write(writer, new)
+        elif group:
+            # Nothing but repeats. Who wrote them may have been told that their standby is away.
+            writer.confirm()
     return [post if isinstance(post, Problem) else post.receipt() for post in posts]
 
 
@@ -279,18 +300,22 @@ def _recognise(writer: Writer, group: Group) -> None:
 
 
 def _write(writer: Writer, new: Sequence[Placed]) -> None:
-    for position, placed in enumerate(new, writer.last_position() + 1):
-        placed.stand(position)
-    writer.append([placed.row() for placed in new])
+    for place, placed in enumerate(new, 1):
+        placed.stand(-place)
     touched = {placed.folded.key: placed.folded for placed in new}.values()
-    if added := [folded for folded in touched if not folded.loaded]:
-        writer.add_items([folded.row() for folded in added])
-        writer.add_states([folded.state() for folded in added])
-    if changed := [folded for folded in touched if folded.loaded]:
-        writer.change_states([(*folded.state(), folded.loaded) for folded in changed])
-    if rows := [
-        (placed.report.signal.tracking, placed.folded.number)
-        for placed in new
-        if isinstance(placed.report.signal, ItemShipped)
-    ]:
-        writer.add_parcels(rows)
+    added = [folded for folded in touched if not folded.loaded]
+    last = writer.write(
+        Changes(
+            signals=[placed.row() for placed in new],
+            items=[folded.row() for folded in added],
+            states=[folded.state() for folded in added],
+            changed=[(*folded.state(), folded.loaded) for folded in touched if folded.loaded],
+            parcels=[
+                (placed.report.signal.tracking, placed.folded.number)
+                for placed in new
+                if isinstance(placed.report.signal, ItemShipped)
+            ],
+        )
+    )
+    for place, each in enumerate(new, 1):
+        each.position = last + place

@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
 
@@ -19,6 +19,9 @@ from cloudsignal.server.store.postgresql.writer import BEGIN, TURN, Writer
 if TYPE_CHECKING:
     from psycopg import Connection
     from sqlalchemy import Connection as Transaction
+
+TURN_S: Final = 10
+"""How long a command may do nothing in its turn: the nodes wait for it."""
 
 
 class Backend:
@@ -48,7 +51,7 @@ class Backend:
 
     def begin(self, *, writes: bool) -> tuple[str, ...]:
         if writes:
-            return BEGIN, TURN
+            return BEGIN, f"SET LOCAL idle_in_transaction_session_timeout = '{TURN_S}s'", TURN
         return ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
 
     def writer(self) -> Writer:

@@ -40,19 +40,35 @@ _WRITERS: Final[dict[str, Callable[[Iterable[Any]], str]]] = {
 
 
 class Statement(Struct, frozen=True):
-    """A statement that takes rows, and the types of their columns."""
+    """A statement that takes sets of rows, each as so many arrays, and the types of their columns."""
 
+    name: str
     text: str
-    types: tuple[str, ...]
+    sets: tuple[tuple[str, ...], ...]
 
-    def given(self, rows: Sequence[Sequence[Any]]) -> list[str]:
-        """The arguments for rows."""
-        columns = list(zip(*rows, strict=True)) or [()] * len(self.types)
-        return [_WRITERS[type](column) for type, column in zip(self.types, columns, strict=True)]
+    def given(self, *sets: Sequence[Sequence[Any]]) -> list[str]:
+        """The arguments for sets of rows."""
+        return [
+            _WRITERS[type](column)
+            for types, rows in zip(self.sets, sets, strict=True)
+            for type, column in zip(
+                types, list(zip(*rows, strict=True)) or [()] * len(types), strict=True
+            )
+        ]
+
+    @property
+    def preparation(self) -> str:
+        """What prepares it, for as long as the session lasts."""
+        first, *others = self.text.split("%s")
+        numbered = [f"${place}{part}" for place, part in enumerate(others, 1)]
+        return f"PREPARE {self.name} AS {first}{''.join(numbered)}"
 
 
-def statement(template: str, types: str) -> Statement:
-    """A statement whose ``{rows}`` is a set of rows with columns of these types."""
-    names = tuple(types.split())
-    marks = ", ".join(f"%s::{name}[]" for name in names)
-    return Statement(template.format(rows=f"unnest({marks})"), names)
+def statement(name: str, template: str, **sets: str) -> Statement:
+    """A statement in which each name in braces is a set of rows with columns of these types."""
+    types = {name: tuple(columns.split()) for name, columns in sets.items()}
+    rows = {
+        name: "unnest(" + ", ".join(f"%s::{column}[]" for column in columns) + ")"
+        for name, columns in types.items()
+    }
+    return Statement(name, template.format(**rows), tuple(types.values()))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import conninfo
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, UndefinedTable
 
 from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
 
@@ -28,6 +28,9 @@ _AWAY: Final = (
     # A statement prepared before the schema changed.
     psycopg.NotSupportedError,
     InsufficientPrivilege,
+    # Another search path, or not the store that it was.
+    InvalidSchemaName,
+    UndefinedTable,
 )
 """The errors for which the statement is not to blame."""
 
@@ -44,11 +47,27 @@ DEFAULTS: Final[Parameters] = {
 }
 """What a connection has unless the URL says otherwise."""
 
-# Whatever the database is set to, a commit is on disk when it returns, and on the synchronous
-# standbys if there are any.
-_DURABLE: Final = (
-    "SELECT set_config('synchronous_commit', 'on', false)"
-    " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+LOCK_S: Final = 5
+"""How long to wait for a lock, another node's turn among them."""
+IDLE_S: Final = 60
+"""How long nothing may come in the middle of a transaction before the server ends it: whoever began it
+may be gone, or asleep."""
+
+# For the session, whatever the database and the role are set to now or later.
+_SESSION: Final = (
+    # A commit is on disk when it returns, and on the synchronous standbys' disks if there are any.
+    "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+    " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)",
+    # Or a commit that has not reached its standby would not say so.
+    "SET client_min_messages = warning",
+    f"SET lock_timeout = '{LOCK_S}s'",
+    f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'",
+    "SET idle_session_timeout = 0",
+    # A host that vanishes gives its locks back within a quarter of a minute, not after hours.
+    "SET tcp_keepalives_idle = 5",
+    "SET tcp_keepalives_interval = 3",
+    "SET tcp_keepalives_count = 3",
+    "SET tcp_user_timeout = 15000",
 )
 
 
@@ -59,13 +78,29 @@ def parameters(url: str) -> Parameters:
     except psycopg.Error as error:
         # What libpq quotes may be a part of a password with an @ or a / in it.
         reason = str(error).partition(":")[0].partition('"')[0].strip()
-        raise StoreUnusable(
-            f"this is no URL of a PostgreSQL database ({reason}): write"
-            " postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %-codes for special characters"
-        ) from None
+        raise _unreadable(reason) from None
     if not given.get("dbname"):
         raise StoreUnusable("the URL names no database: write postgresql://HOST/DATABASE")
-    return DEFAULTS | given
+    _check_places(given)
+    return DEFAULTS | given | {"client_encoding": "utf8"}
+
+
+def _check_places(given: Parameters) -> None:
+    """Find an @ or a / of a password that was taken for the end of it. Raises StoreUnusable."""
+    hosts, ports = str(given.get("host", "")), str(given.get("port", ""))
+    database = str(given["dbname"])
+    strange = "@" in hosts or "@" in database or "/" in database
+    if strange or not all(port.isdigit() for port in ports.split(",") if port):
+        raise _unreadable("a password with special characters?")
+    if len(ports.split(",")) not in (1, len(hosts.split(","))):
+        raise _unreadable("as many ports as hosts, or one for all")
+
+
+def _unreadable(reason: str) -> StoreUnusable:
+    return StoreUnusable(
+        f"this is no URL of a PostgreSQL database ({reason}): write"
+        " postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %-codes for special characters"
+    )
 
 
 def shown(parameters: Parameters) -> str:
@@ -75,6 +110,7 @@ def shown(parameters: Parameters) -> str:
     ports = str(parameters.get("port", "")).split(",")
     if len(ports) < len(hosts):
         ports = ports[:1] * len(hosts)
+    hosts = [f"[{host}]" if ":" in host else host for host in hosts]
     places = [f"{host}:{port}" if port else host for host, port in zip(hosts, ports, strict=True)]
     return f"postgresql://{user}{','.join(places)}/{parameters['dbname']}"
 
@@ -87,7 +123,7 @@ def connect(parameters: Parameters) -> "psycopg.Connection[Any]":
     connection = psycopg.connect(**parameters, autocommit=True)
     try:
         _check(connection)
-        connection.execute(_DURABLE)
+        connection.execute("; ".join(_SESSION))
     except BaseException:
         connection.close()
         raise

@@ -6,29 +6,30 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import Connection, Cursor
-from psycopg.errors import Diagnostic, DivisionByZero, LockNotAvailable, UniqueViolation
+from psycopg.errors import (
+    CheckViolation,
+    Diagnostic,
+    DivisionByZero,
+    LockNotAvailable,
+    UniqueViolation,
+)
+from psycopg.pq import Escaping
 
 from cloudsignal.server.store.errors import StoreUnavailable
-from cloudsignal.server.store.log import Key, Overtaken, Row, Same
+from cloudsignal.server.store.log import Changes, Key, Overtaken, Row, Same, placed
 from cloudsignal.server.store.postgresql import driver, partitions
 from cloudsignal.server.store.postgresql.arrays import Statement, statement
+from cloudsignal.server.store.postgresql.watchdog import Watchdog
 
 CHANNEL: Final = "cloudsignal"
-"""Where every commit tells its last position."""
-TURN_WAIT_S: Final = 5
-"""How long to wait for the other nodes' turns."""
-TURN_S: Final = 5
-"""How long a node may do nothing in its turn before the server ends it: it may be gone."""
-STATEMENT_S: Final = 10
-"""How long a statement, the commit among them, may take."""
+"""Where every commit makes itself heard."""
+GROUP_S: Final = 10.0
+"""How long a statement, the commit and its way to the standby among them, may take."""
 
 # One for the whole database: there is one store in it. The number is "cloudsig" in ASCII.
 TURN: Final = "SELECT pg_advisory_xact_lock(7164775665041107303)"
 
 _SESSION: Final = (
-    f"SET lock_timeout = '{TURN_WAIT_S}s'",
-    f"SET idle_in_transaction_session_timeout = '{TURN_S}s'",
-    f"SET statement_timeout = '{STATEMENT_S}s'",
     # The best plan is one for any number of rows: look each up in its index. It is made once, and
     # on tables that may be empty then, where reading them whole looks cheap.
     "SET plan_cache_mode = force_generic_plan",
@@ -38,53 +39,82 @@ _SESSION: Final = (
     "SET jit = off",
 )
 BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
-# From a position on that is known to be there: so the older parts of the log are not even opened.
-_LAST_POSITION: Final = "SELECT max(position) FROM signals WHERE position >= {}"
-_TELL: Final = "SELECT pg_notify(%s, %s)"
+_LAST_POSITION: Final = "SELECT coalesce(max(position), 0) FROM signals"
 _IS_THERE: Final = "SELECT to_regclass(%s) IS NOT NULL"
 _SOON: Final = "SET LOCAL lock_timeout = '100ms'"
+# Nothing but a commit that the standby has to have; where there is none, not even that.
+_CONFIRM: Final = (
+    f"{BEGIN}; SELECT pg_logical_emit_message(true, 'cloudsignal', '')"
+    " WHERE current_setting('synchronous_standby_names') != ''; COMMIT"
+)
 
 _LOAD: Final = statement(
+    "load",
     'SELECT i."order", i.item, i.id, i.partner, s.position, s.summary'
-    ' FROM {rows} AS wanted ("order", item)'
+    ' FROM {keys} AS wanted ("order", item)'
     ' JOIN items i ON i."order" = wanted."order" AND i.item = wanted.item'
     " JOIN states s ON s.item = i.id",
-    "text text",
+    keys="text text",
 )
 # No signal stands before the first one of its item, whose position is the item's number.
 _KNOWN: Final = statement(
+    "known",
     "SELECT s.item, s.type, s.datetime, s.interface, s.fingerprint, s.position"
-    " FROM {rows} AS wanted (item, type, datetime, interface, fingerprint)"
+    " FROM {signals} AS wanted (item, type, datetime, interface, fingerprint)"
     " JOIN signals s ON s.item = wanted.item AND s.datetime = wanted.datetime"
     " AND s.fingerprint = wanted.fingerprint AND s.type = wanted.type"
     " AND s.interface = wanted.interface AND s.position >= wanted.item",
-    "bigint text bigint bigint text",
+    signals="bigint text bigint bigint text",
 )
-_APPEND: Final = statement(
-    "INSERT INTO signals SELECT * FROM {rows}",
-    "bigint bigint bigint bigint bigint boolean text bigint text text",
-)
-_ADD_ITEMS: Final = statement(
-    "INSERT INTO items SELECT * FROM {rows}",
-    "bigint text text bigint",
-)
-_ADD_STATES: Final = statement(
-    "INSERT INTO states SELECT * FROM {rows}",
-    "bigint text boolean boolean bigint bigint bytea",
-)
-_CHANGE_STATES: Final = statement(
-    "UPDATE states s SET state = new.state, delayed = new.delayed, test = new.test,"
-    " position = new.position, updated = new.updated, summary = new.summary"
-    " FROM {rows} AS new (item, state, delayed, test, position, updated, summary, loaded)"
-    " WHERE s.item = new.item AND s.position = new.loaded RETURNING 1",
-    "bigint text boolean boolean bigint bigint bytea bigint",
-)
-# Fails by dividing by zero if another node has changed one of the items: the commit stands in the same
-# message as the statements before it, so what must not be committed has to fail.
-_ALL_CHANGED: Final = "WITH changed AS ({}) SELECT 1 / (count(*) = %s)::int FROM changed"
-_ADD_PARCELS: Final = statement(
-    "INSERT INTO parcels (tracking, item) SELECT * FROM {rows} ON CONFLICT DO NOTHING",
-    "text bigint",
+
+
+def _placed(name: str) -> str:
+    """A position or number, negative ones counted from the last position of the log."""
+    return f"CASE WHEN new.{name} < 0 THEN last.position - new.{name} ELSE new.{name} END"
+
+
+# All of a group in one statement. The first argument is a position that is known to be there: older parts
+# of the log need not be looked at. The last is how many items there are to change. The end fails by
+# dividing by zero if another node has changed one of them since they were loaded: the commit stands
+# behind it in the same message, so what must not be committed has to fail.
+_WRITE: Final = statement(
+    "write",
+    f"""
+    WITH last AS (
+        SELECT greatest(max(position), %s) AS position FROM signals WHERE position >= %s
+    ), appended AS (
+        INSERT INTO signals
+        SELECT {_placed("position")}, {_placed("item")}, received, partner, interface, test, type,
+            datetime, fingerprint, body
+        FROM last, {{signals}} AS new (position, item, received, partner, interface, test, type,
+            datetime, fingerprint, body)
+    ), added AS (
+        INSERT INTO items
+        SELECT {_placed("id")}, "order", item, partner
+        FROM last, {{items}} AS new (id, "order", item, partner)
+    ), begun AS (
+        INSERT INTO states
+        SELECT {_placed("item")}, state, delayed, test, {_placed("position")}, updated, summary
+        FROM last, {{states}} AS new (item, state, delayed, test, position, updated, summary)
+    ), changed AS (
+        UPDATE states SET state = new.state, delayed = new.delayed, test = new.test,
+            position = {_placed("position")}, updated = new.updated, summary = new.summary
+        FROM last, {{changed}} AS new (item, state, delayed, test, position, updated, summary, loaded)
+        WHERE states.item = new.item AND states.position = new.loaded
+        RETURNING 1
+    ), named AS (
+        INSERT INTO parcels
+        SELECT tracking, {_placed("item")} FROM last, {{parcels}} AS new (tracking, item)
+        ON CONFLICT DO NOTHING
+    )
+    SELECT position, pg_notify('{CHANNEL}', ''), 1 / ((SELECT count(*) FROM changed) = %s)::int
+    FROM last
+    """,
+    signals="bigint bigint bigint bigint bigint boolean text bigint text text",
+    items="bigint text text bigint",
+    states="bigint text boolean boolean bigint bigint bytea",
+    changed="bigint text boolean boolean bigint bigint bytea bigint",
+    parcels="text bigint",
 )
 
 
@@ -94,14 +124,14 @@ class Writer:
     def __init__(self, connect: Callable[[], "Connection[Any]"]) -> None:
         self._connect = connect
         self._connection: Connection[Any] | None = None
+        self._watchdog = Watchdog()
         self._in_turn = False
-        self._room = 0
-        """Up to where there are parts for positions, as far as is known."""
-        self._look = 0
-        """From where on to see to the next part."""
         self._last = 0
-        self._warned = False
-        self._writes: list[tuple[str, Sequence[Any]]] = []
+        """A position that is known to be in the log."""
+        self._look = 0
+        """The position from which on there may be no next part of the log."""
+        self._is_unsure = False
+        """Whether a commit was told not to wait for the standby any longer."""
 
     def close(self) -> None:
         """Give the connection back; the next transaction opens another one."""
@@ -113,18 +143,18 @@ class Writer:
     def transaction(self, *, alone: bool) -> Iterator[None]:
         """Everything inside is on disk at the end, or nothing of it is.
 
-        It begins when the turn is taken: with ``last_position``, or at once to be ``alone``. Raises
+        Unless it is ``alone`` it begins with ``write``, which also ends it. Raises Overtaken then, and
         StoreUnavailable, also when the connection was lost in the commit and nobody knows.
         """
-        self._writes = []
         self._in_turn = False
         try:
-            with driver.translated():
+            with driver.translated(), self._watchdog.over(self._open(), GROUP_S):
                 if alone:
-                    self._take_turn()
+                    self._open().execute(f"{BEGIN}; {TURN}")
+                    self._in_turn = True
                 yield
                 if self._in_turn:
-                    self._commit()
+                    self._commit("COMMIT")
         except Overtaken:
             self._roll_back()
             raise
@@ -136,51 +166,25 @@ class Writer:
         if self._connection is None:
             connection = self._connect()
             connection.add_notice_handler(self._note)
+            # The driver's own prepared statements are gone after each rollback, and ours with them.
+            connection.prepare_threshold = None
             self._connection = connection
             # Nothing that was known holds: it may be another server, restored from a backup.
-            self._room = self._look = self._last = 0
-            with connection.pipeline():
-                for setting in _SESSION:
-                    connection.execute(setting)
+            self._last = self._look = 0
+            connection.execute("; ".join(_SESSION))
+            for each in (_LOAD, _KNOWN, _WRITE):
+                connection.execute(each.preparation)
         return self._connection
 
     def _note(self, notice: Diagnostic) -> None:
-        self._warned = self._warned or notice.severity_nonlocalized == "WARNING"
-
-    def _take_turn(self) -> None:
-        # In one message, but not in a pipeline: after that of this driver the server no longer
-        # watches for how long nothing comes.
-        connection = self._open()
-        last = _LAST_POSITION.format(self._last)
-        answers = connection.execute(f"{BEGIN}; {TURN}; {last}")
-        while answers.nextset():
-            pass
-        (position,) = answers.fetchone() or (None,)
-        self._last = position or 0
-        self._in_turn = True
+        # By the place in the server that says so: the sentence is in the server's language.
+        self._is_unsure = self._is_unsure or notice.source_function == "SyncRepWaitForLSN"
 
     def _roll_back(self) -> None:
         try:
             self._open().execute("ROLLBACK")
-            self._room = self._look = 0  # What was made for this group is gone as well.
         except psycopg.Error:
             self.close()
-
-    def _commit(self) -> None:
-        """Send everything and the commit in one message: nobody waits for us in between."""
-        connection = self._open()
-        self._warned = False
-        try:
-            with connection.pipeline():
-                for text, given in self._writes:
-                    connection.execute(text, given, prepare=True)
-                connection.execute("COMMIT")
-        except (UniqueViolation, DivisionByZero):
-            raise Overtaken from None
-        if self._warned:
-            # The one warning of a commit: it was told not to wait for its standby any longer, by
-            # a timeout or by a person. It is here, and would be lost if this server was.
-            raise StoreUnavailable("the commit has not reached the synchronous standby")
 
     def load(self, keys: Sequence[Key]) -> list[tuple[str, str, int, int, int, bytes]]:
         return self._asked(_LOAD, keys).fetchall()
@@ -190,54 +194,75 @@ class Writer:
         return {(row[0], row[1], row[2], row[3], row[4]): row[5] for row in rows}
 
     def _asked(self, asking: Statement, rows: Sequence[Row]) -> "Cursor[Any]":
-        cursor = self._open().cursor(binary=True)
-        return cursor.execute(asking.text, asking.given(rows), prepare=True)
+        return self._open().cursor(binary=True).execute(self._call(asking, asking.given(rows)))
+
+    def _call(self, prepared: Statement, given: Sequence[str]) -> str:
+        escaping = Escaping(self._open().pgconn)
+        literals = [escaping.escape_literal(text.encode()).decode() for text in given]
+        return f"EXECUTE {prepared.name} ({', '.join(literals)})"
 
     def last_position(self) -> int:
-        if not self._in_turn:
-            self._take_turn()
+        (position,) = self._open().execute(_LAST_POSITION).fetchone() or (0,)
+        return int(position)
+
+    def write(self, changes: Changes) -> int:
+        if self._last >= self._look:
+            self._make_room(changes)
+        arrays = _WRITE.given(
+            changes.signals, changes.items, changes.states, changes.changed, changes.parcels
+        )
+        given = [str(self._last), str(self._last), *arrays, str(len(changes.changed))]
+        # In one message, which the server has before it begins: from the moment the lock is there
+        # until it is given back it waits for nobody. A node that stops in between stops nobody.
+        begin = "" if self._in_turn else f"{BEGIN}; {TURN}; "
+        try:
+            found = self._commit(f"{begin}{self._call(_WRITE, given)}; COMMIT")
+        except (UniqueViolation, DivisionByZero):
+            raise Overtaken from None
+        except CheckViolation:
+            self._look = 0  # There is no part of the log for these positions: far too long a jump.
+            raise Overtaken from None
+        self._in_turn = False
+        self._last = max(found)
         return self._last
 
-    def append(self, rows: Sequence[Row]) -> None:
-        last = rows[-1][0]
-        self._make_room(rows[0][0], last)
-        self._add(_APPEND, rows)
-        self._writes.append((_TELL, (CHANNEL, str(last))))
+    def confirm(self) -> None:
+        self._commit(_CONFIRM)
 
-    def add_items(self, rows: Sequence[Row]) -> None:
-        self._add(_ADD_ITEMS, rows)
+    def _commit(self, statements: str) -> list[int]:
+        """Run statements of which the last is a commit: the whole numbers that they answer."""
+        self._is_unsure = False
+        answers = self._open().execute(statements)
+        found: list[int] = []
+        while True:
+            if answers.description:
+                found += [row[0] for row in answers.fetchall() if isinstance(row[0], int)]
+            if not answers.nextset():
+                break
+        if self._is_unsure:
+            # It is on this disk, and would be lost with it.
+            raise StoreUnavailable("the commit has not reached the synchronous standby")
+        return found
 
-    def add_states(self, rows: Sequence[Row]) -> None:
-        self._add(_ADD_STATES, rows)
-
-    def change_states(self, rows: Sequence[Row]) -> None:
-        given = [*_CHANGE_STATES.given(rows), len(rows)]
-        self._writes.append((_ALL_CHANGED.format(_CHANGE_STATES.text), given))
-
-    def add_parcels(self, rows: Sequence[Row]) -> None:
-        self._add(_ADD_PARCELS, rows)
-
-    def _add(self, each: Statement, rows: Sequence[Row]) -> None:
-        self._writes.append((each.text, each.given(rows)))
-
-    def _make_room(self, first: int, last: int) -> None:
-        """Begin the parts of the log that a group needs, and the next one before it is needed."""
+    def _make_room(self, changes: Changes) -> None:
+        """Begin the part of the log that the next positions are in, and the one after it."""
+        last = max(self._last, self.last_position())
+        positions = [placed(row[0], last) for row in (*changes.signals[:1], *changes.signals[-1:])]
+        first, end = min(positions, default=last + 1), max(positions, default=last + 1)
         size = partitions.SIGNALS
-        if last >= self._room:
-            for start in range(partitions.start_of(first), last + 1, size):
-                self._begin_part(start)
-            self._room = partitions.start_of(last) + size
-            self._look = self._room - size // 2
-        if last >= self._look:
-            try:
-                with self._open().transaction():
-                    self._open().execute(_SOON)
-                    self._begin_part(self._room)
-                self._room += size
-                self._look = self._room - size // 2
-            except LockNotAvailable:
-                # Somebody vacuums or prunes. There is time.
-                self._look = last + size // 100
+        needed = range(partitions.start_of(first), end + size + 1, size)
+        try:
+            with self._open().transaction():
+                if not self._in_turn:
+                    self._open().execute(f"{TURN}; {_SOON}")
+                for start in needed:
+                    self._begin_part(start)
+            self._look = partitions.start_of(end) + size
+        except LockNotAvailable:
+            if self._in_turn:
+                raise
+            # Somebody vacuums or prunes. There is time, as long as there is a part for these.
+            self._look = end + size // 100
 
     def _begin_part(self, start: int) -> None:
         connection = self._open()

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from cloudsignal.server.store.log import Key, Row, Same
+from cloudsignal.server.store.log import Changes, Key, Row, Same, placed
 from cloudsignal.server.store.sqlite import driver
 
 ID_BATCH: Final = 250
@@ -102,17 +102,32 @@ class Writer:
         (position,) = self._open().execute("SELECT max(position) FROM signals").fetchone()
         return position or 0
 
-    def append(self, rows: Sequence[Row]) -> None:
-        self._open().executemany(_APPEND, rows)
+    def confirm(self) -> None:
+        """Nothing: what can be read here is on disk."""
 
-    def add_items(self, rows: Sequence[Row]) -> None:
-        self._open().executemany(_ADD_ITEM, rows)
+    def write(self, changes: Changes) -> int:
+        last = self.last_position()
+        connection = self._open()
+        connection.executemany(
+            _APPEND,
+            [
+                (placed(position, last), placed(item, last), *rest)
+                for position, item, *rest in changes.signals
+            ],
+        )
+        connection.executemany(
+            _ADD_ITEM, [(placed(number, last), *rest) for number, *rest in changes.items]
+        )
+        connection.executemany(_ADD_STATE, _states(changes.states, last))
+        connection.executemany(_CHANGE_STATE, _states(changes.changed, last))
+        connection.executemany(
+            _ADD_PARCEL, [(tracking, placed(item, last)) for tracking, item in changes.parcels]
+        )
+        return last
 
-    def add_states(self, rows: Sequence[Row]) -> None:
-        self._open().executemany(_ADD_STATE, rows)
 
-    def change_states(self, rows: Sequence[Row]) -> None:
-        self._open().executemany(_CHANGE_STATE, rows)
-
-    def add_parcels(self, rows: Sequence[Row]) -> None:
-        self._open().executemany(_ADD_PARCEL, rows)
+def _states(rows: Sequence[Row], last: int) -> list[Row]:
+    return [
+        (placed(item, last), state, delayed, test, placed(position, last), *rest)
+        for item, state, delayed, test, position, *rest in rows
+    ]
