@@ -193,6 +193,42 @@ def test_a_process_that_is_killed_is_replaced_and_its_figures_stay(
     assert (line["pid"], line["code"]) == (victim, -signals.SIGKILL)
 
 
+def test_all_processes_killed_at_once_are_replaced_and_the_server_ends_as_ever(
+    make_server: MakeServer, postgresql_url: str
+) -> None:
+    server = make_server("--workers", "3", database=postgresql_url).start()
+    key = server.interface()
+    victims = server.children()
+    for victim in victims:
+        os.kill(victim, signals.SIGKILL)
+    eventually(lambda: len(set(server.children()) - set(victims)) == 3, "they are not replaced")
+
+    # What came in between has waited in the sockets.
+    assert server.post({"apikey": key} | signal()).status == 200
+    os.kill(server.children()[0], signals.SIGKILL)
+    assert server.terminate() == 0, server.stderr
+
+
+def test_a_process_that_cannot_serve_says_why_in_a_sentence(
+    make_server: MakeServer, postgresql_url: str
+) -> None:
+    name = postgresql_url.rpartition("/")[2]
+    role = f"few_{name}"
+    postgresql.execute(postgresql_url, f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 1")
+    postgresql.execute(postgresql_url, f"ALTER DATABASE {name} OWNER TO {role}")
+    url = postgresql_url.replace("//postgres", f"//{role}")
+    try:
+        server = make_server("--workers", "3", database=url)
+        server.launch()
+        assert server.wait() == 1
+        assert "Traceback" not in server.stderr
+        assert any("too many connections" in line["why"] for line in server.lines())
+    finally:
+        postgresql.execute(postgresql_url, f"ALTER DATABASE {name} OWNER TO postgres")
+        postgresql.execute(postgresql_url, f"DROP OWNED BY {role}")
+        postgresql.execute(postgresql_url, f"DROP ROLE {role}")
+
+
 def test_processes_whose_parent_is_killed_end_by_themselves(
     make_server: MakeServer, postgresql_url: str
 ) -> None:
@@ -371,6 +407,13 @@ def test_a_commit_of_which_nobody_knows_is_503_and_its_retry_is_a_repeat(
 
     [answer] = answers
     assert (answer.status, answer.error["type"]) == (503, "unavailable")
+    # Though it can be read here, a retry must not be told that it is safe.
+    again = threading.Thread(target=lambda: answers.append(node.post(post)))
+    again.start()
+    [(pid,)] = eventually(lambda: database.execute(waiting), "the retry does not wait")
+    database.execute(f"SELECT {how}({pid})")
+    again.join()
+    assert answers[1].status == 503
     database.set("synchronous_standby_names", "")
     again = eventually(lambda: retried(node, post), "the retry is not taken")
     assert again == {"accepted": 0, "duplicates": 1, "position": 1}

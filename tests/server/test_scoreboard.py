@@ -23,18 +23,16 @@ def counted(posts: int, waiting: int = 0) -> Metrics:
 class Processes:
     """Scoreboards of several processes in one."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._folder = folder
-        self._monkeypatch = monkeypatch
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
-    def board(self, pid: int, metrics: Metrics) -> Scoreboard:
-        self._monkeypatch.setattr(scoreboard.os, "getpid", lambda: pid)
-        return Scoreboard(self._folder, metrics.figures)
+    def board(self, serial: int, metrics: Metrics) -> Scoreboard:
+        return Scoreboard(self.folder / str(serial), metrics.figures)
 
 
 @pytest.fixture
-def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Processes:
-    return Processes(tmp_path, monkeypatch)
+def processes(tmp_path: Path) -> Processes:
+    return Processes(tmp_path)
 
 
 def test_whichever_process_is_asked_tells_the_sum(processes: Processes) -> None:
@@ -64,17 +62,27 @@ def test_its_own_figures_are_those_of_now(processes: Processes) -> None:
     assert board.total().posts["unknown_key"] == 2
 
 
-def test_what_an_ended_process_counted_stays_and_nothing_waits_in_it(
+def test_what_ended_processes_counted_stays_and_nothing_waits_in_them(
     processes: Processes, tmp_path: Path
 ) -> None:
-    ended, other = processes.board(1, counted(2, 5)), processes.board(2, counted(3, 7))
-    ended.publish()
-
-    scoreboard.settle(tmp_path, 1)
-    scoreboard.settle(tmp_path, 99)  # It ended before it counted anything.
+    other = processes.board(9, counted(3, 7))
+    for serial in (1, 2):
+        processes.board(serial, counted(2, 5)).publish()
+        scoreboard.settle(tmp_path / str(serial))
+    scoreboard.settle(tmp_path / "3")  # It ended before it counted anything.
 
     total = other.total()
-    assert (total.posts["accepted"], total.waiting) == (5, 7)
+    assert (total.posts["accepted"], total.waiting) == (7, 7)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_without_its_folder_a_process_goes_on_with_its_own_figures(tmp_path: Path) -> None:
+    board = Processes(tmp_path / "gone").board(1, counted(2))
+
+    board.publish()
+    scoreboard.settle(tmp_path / "gone" / "2")
+
+    assert board.total().posts["accepted"] == 2
 
 
 def test_a_process_alone_needs_no_folder() -> None:

@@ -5,7 +5,6 @@ import gc
 import importlib
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -57,7 +56,7 @@ class App:
         writer: Started | None = None,
         shared: Path | None = None,
     ) -> None:
-        """``writer`` is one that was started already, ``shared`` the folder of all processes."""
+        """``writer`` is one that was started already, ``shared`` its place among others."""
         self.settings = settings
         self._logger = logger
         self.store = store
@@ -130,8 +129,8 @@ class App:
         self.followers.stop()
         for task in self._background:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        # One that failed has said so, or will be said to have: it must not cost the posts their answers.
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._group_commit.stop()
         self._scoreboard.publish()
         self._lines.tell_left_out()

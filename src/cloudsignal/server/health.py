@@ -17,6 +17,8 @@ from cloudsignal.server.tokens import NotAllowed, Tokens
 Told = tuple[int, str, bytes]
 """Status, content type, body."""
 _JSON: Final = "application/json"
+READY_S: Final = 5.0
+"""How long the store may take to say that it is there."""
 
 
 class Health:
@@ -62,8 +64,9 @@ class Health:
 
     async def _ready(self, scope: Scope) -> Told:
         try:
-            position = await asyncio.to_thread(self._store.check)
-        except StoreUnavailable:
+            async with asyncio.timeout(READY_S):
+                position = await asyncio.to_thread(self._store.check)
+        except (StoreUnavailable, TimeoutError):
             return 503, _JSON, b'{"status":"the store cannot be read just now"}'
         if not self._writes():
             return 503, _JSON, b'{"status":"the store cannot be written just now"}'

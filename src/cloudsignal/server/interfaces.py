@@ -181,17 +181,20 @@ class Interfaces:
         looked = loop.time()
         while True:
             await asyncio.sleep(every_s)
-            left_s = looked + TRUSTED_S - loop.time()
-            if await self._look(left_s if left_s > 0 else TRUSTED_S):
-                looked = loop.time()
+            began = loop.time()
+            look = asyncio.ensure_future(self._look())
+            # Not given up when it takes too long: the next one would only stand behind it.
+            done, _ = await asyncio.wait([look], timeout=max(0.0, looked + TRUSTED_S - began))
+            self._is_trusted = bool(done)
+            if await look:
+                looked = began  # What it found was so then, and may be otherwise by now.
             self._is_trusted = loop.time() < looked + TRUSTED_S
 
-    async def _look(self, within_s: float) -> bool:
-        """Read the keys anew if anything has changed; whether that could be found out in time."""
+    async def _look(self) -> bool:
+        """Read the keys anew if anything has changed; whether that could be found out."""
         try:
-            async with asyncio.timeout(within_s):
-                await self.refresh()
-        except (StoreUnavailable, TimeoutError):
+            await self.refresh()
+        except StoreUnavailable:
             return False
         except Exception:
             # Whatever it was: without another try no key would ever be revoked again.

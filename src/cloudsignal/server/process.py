@@ -35,8 +35,8 @@ def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT, or until ``parent`` hangs up.
 
-    ``sockets`` are those to listen on, otherwise those that the settings name; ``shared`` is the
-    folder of all processes of this server. Raises StoreError or SettingsError with a sentence.
+    ``sockets`` are those to listen on, otherwise those that the settings name; ``shared`` is its
+    place in the folder of all processes of this server. Raises StoreError or SettingsError with a sentence.
     """
     gc.disable()  # Until the server runs: nothing of what is imported for it is garbage.
     backend_of(settings.database)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -24,6 +25,7 @@ from msgspec import Struct
 from cloudsignal.server import process
 from cloudsignal.server.settings import Settings, SettingsError
 from cloudsignal.server.store.backends import backend_of
+from cloudsignal.server.store.errors import StoreError
 
 if TYPE_CHECKING:
     from cloudsignal.server.connections import Sockets
@@ -42,7 +44,7 @@ class CannotStart(SettingsError):
 
 
 class Task(Struct):
-    """What a process has to do: the settings, its listening sockets, the folder of all processes."""
+    """What a process has to do: the settings, its listening sockets, its place in the shared folder."""
 
     settings: Settings
     sockets: list[int]
@@ -92,56 +94,95 @@ class Workers:
         self._shared = shared
         self._logger = logger
         self._stopping = False
+        self._serial = 0
+        self._sockets = sockets
         self._free = list(sockets)
         self._running: dict[int, Worker] = {}
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Start all, replace those that end, and return once all have ended after a signal."""
+        """Start all, replace those that end, and return once all have ended after a signal.
+
+        Raises CannotStart when one of them ends before it listens.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        while self._free:
+        while self._free and not self._stopping:
             self._start()
-        failed = not all(worker.listens() for worker in self._running.values())
-        if failed and not self._stopping:
+        listening = all(worker.listens() for worker in list(self._running.values()))
+        if listening and not self._stopping:
+            ready()
+        elif not self._stopping:
             self._end()
             raise CannotStart
-        ready()
-        while self._running:
-            self._reap()
+        while self._running or (self._free and not self._stopping):
+            self._replace()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+        for worker in list(self._running.values()):
+            worker.terminate()
+        # Whoever connects from now on is refused at once, instead of waiting for nobody.
+        for sockets in self._sockets:
+            for each in sockets:
+                each.close()
 
     def _end(self) -> None:
         self._stop(signal.SIGTERM, None)
         while self._running:
             self._reap()
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self._stopping = True
-        for worker in self._running.values():
-            worker.process.terminate()
+    def _replace(self) -> None:
+        """Wait for a process to end, and begin as many as are missing."""
+        if self._running:
+            self._reap()
+        if not self._stopping and self._free:
+            # Not at once: what ended it may be lasting.
+            time.sleep(RESTART_S)
+        while self._free and not self._stopping:
+            try:
+                self._start()
+            except OSError as error:
+                # No more processes or files just now: that passes.
+                self._logger.warning("a server process cannot be started", why=str(error))
+                return
 
     def _start(self) -> None:
-        worker = Worker(self._settings, self._free.pop(), self._shared)
+        self._serial += 1
+        shared = self._shared / str(self._serial)
+        try:
+            worker = Worker(self._settings, self._free[-1], shared)
+        except ValueError:
+            if self._stopping:
+                return  # The signal came in between, and its sockets are closed.
+            raise
+        self._free.pop()
         self._running[worker.process.pid] = worker
         if self._stopping:  # The signal came while it was being started.
-            worker.process.terminate()
+            worker.terminate()
 
     def _reap(self) -> None:
+        """Wait for a process to end, and for all that have ended with it."""
         from cloudsignal.server import scoreboard
 
-        pid, status = os.wait()
-        worker = self._running.pop(pid, None)
-        if worker is None:
-            return
-        worker.process.returncode = code = os.waitstatus_to_exitcode(status)
-        worker.parent.close()
-        scoreboard.settle(self._shared, pid)
-        self._free.append(worker.sockets)
-        if self._stopping:
-            return
-        self._logger.error("a server process ended; it is started again", pid=pid, code=code)
-        time.sleep(RESTART_S)
-        if not self._stopping:
-            self._start()
+        for pid, worker in _ended(self._running):
+            del self._running[pid]
+            worker.parent.close()
+            scoreboard.settle(worker.shared)
+            self._free.append(worker.sockets)
+            if not self._stopping:
+                self._logger.error(
+                    "a server process ended; it is started again",
+                    pid=pid,
+                    code=worker.process.returncode,
+                )
+
+
+def _ended(running: "dict[int, Worker]") -> "list[tuple[int, Worker]]":
+    """Those that have ended, one at least."""
+    while not (found := [each for each in running.items() if each[1].has_ended()]):
+        # Until one ends, whichever that is; it is left for Popen to ask after.
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    return found
 
 
 class Worker:
@@ -149,6 +190,7 @@ class Worker:
 
     def __init__(self, settings: Settings, sockets: "Sockets", shared: Path) -> None:
         self.sockets = sockets
+        self.shared = shared
         self.parent, theirs = socket.socketpair()
         numbers = [each.fileno() for each in sockets]
         with theirs:
@@ -158,11 +200,25 @@ class Worker:
                 stdin=subprocess.DEVNULL,
             )
         # Not as an argument: those are there for every user of the machine to read.
-        self.parent.sendall(msgspec.json.encode(Task(settings, numbers, str(shared))) + b"\n")
+        task = msgspec.json.encode(Task(settings, numbers, str(shared)))
+        with suppress(OSError):  # It has ended already, and that is noticed elsewhere.
+            self.parent.sendall(task + b"\n")
 
     def listens(self) -> bool:
         """Wait until it listens, or has ended; which of both."""
-        return bool(self.parent.recv(1))
+        try:
+            return bool(self.parent.recv(1))
+        except OSError:
+            return False
+
+    def has_ended(self) -> bool:
+        """Whether it has ended."""
+        return self.process.poll() is not None
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGTERM)
 
 
 def main() -> None:
@@ -177,13 +233,19 @@ def main() -> None:
     def ready(logger: "Logger", address: str) -> None:
         parent.sendall(b"\n")
 
-    process.run(
-        task.settings,
-        ready,
-        sockets=[socket.socket(fileno=number) for number in task.sockets],
-        parent=parent,
-        shared=Path(task.shared),
-    )
+    try:
+        process.run(
+            task.settings,
+            ready,
+            sockets=[socket.socket(fileno=number) for number in task.sockets],
+            parent=parent,
+            shared=Path(task.shared),
+        )
+    except (StoreError, SettingsError) as error:
+        from cloudsignal.server import logs
+
+        logs.configure(task.settings).error("a server process cannot serve", why=str(error))
+        sys.exit(1)
 
 
 if __name__ == "__main__":

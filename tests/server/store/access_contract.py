@@ -182,6 +182,7 @@ class AccessContract:
     def test_what_the_secret_is_known_by_is_kept(self, store: Store, another: Store) -> None:
         assert store.access.secret_check() is None
 
-        store.access.set_secret_check("known by")
+        assert store.access.agree_on_secret_check("known by") == "known by"
 
+        assert another.access.agree_on_secret_check("something else") == "known by"
         assert another.access.secret_check() == "known by"

@@ -68,7 +68,7 @@ class CopyingContract:
         self, store: Store, source: str, target: str
     ) -> None:
         store.access.create_token("a reader", "reader", "digest", now=4)
-        store.access.set_secret_check("known by this")
+        store.access.agree_on_secret_check("known by this")
         store.cursors.advance("a reader", 5)
 
         copied = copy_store(source, target)

@@ -222,10 +222,13 @@ class Access:
         """What the secret of this store was known by when its first key was made."""
         return self._fact(facts.SECRET_CHECK)
 
-    def set_secret_check(self, check: str) -> None:
-        """Note what the secret is known by."""
+    def agree_on_secret_check(self, check: str) -> str:
+        """What the secret is known by: this, unless it is known by something else already."""
         with self._database.writing() as connection:
-            facts.note(connection, facts.SECRET_CHECK, check)
+            known = facts.read(connection, facts.SECRET_CHECK)
+            if known is None:
+                facts.note(connection, facts.SECRET_CHECK, check)
+            return known or check
 
     def _fact(self, name: str) -> str | None:
         with self._database.reading() as connection:

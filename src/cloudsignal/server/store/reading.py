@@ -27,6 +27,8 @@ ORDER_ITEMS_MAX: Final = 1000
 """How many items of one order are read with it: the last changed."""
 PAGE_BYTES_MAX: Final = 4 << 20
 """How much of what was sent is read at once: the signal that reaches it is the last of its page."""
+FETCHED: Final = 25
+"""How many signals are fetched from the database at once."""
 CLOCK_SLACK_US: Final = 60 * 1_000_000
 """By how much signals may stand in the log in another order than that of their arrival."""
 
@@ -198,7 +200,8 @@ def _logged(
 ) -> list[LoggedSignal]:
     found: list[LoggedSignal] = []
     size = 0
-    with connection.execute(statement) as rows:
+    # A few at a time, or the driver would fetch all of them before the first is looked at.
+    with connection.execute(statement, execution_options={"yield_per": FETCHED}) as rows:
         for row in rows:
             found.append(LoggedSignal(**row._mapping))
             size += len(row.body)
