@@ -1,5 +1,6 @@
 """What a PostgreSQL URL names, and that its password is never shown."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from cloudsignal.server.store.backends import backend_of
 from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
 from cloudsignal.server.store.store import open_store
 from tests import postgresql
+from tests.server.arrivals import arrival, receipt, report
+from tests.server.store.contract import furnish
 
 SECRET = "s3cr3t"
 
@@ -125,3 +128,42 @@ def test_without_the_driver_the_extra_is_named(
     assert "StoreUnusable: psycopg is missing: pip install 'cloudsignal[server,postgresql]'" in (
         done.stderr
     )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://me:{SECRET}@{SECRET}@host/db",
+        f"postgresql://me:{SECRET}/{SECRET}@host/db",
+        f"postgresql://me:1/{SECRET}@host/db",
+        "postgresql://host/db?port=1,2",
+        "postgresql://host/db?port=x",
+    ],
+)
+def test_what_was_taken_for_another_part_of_the_url_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(StoreUnusable, match="%-codes for special characters") as refused:
+        backend_of(url)
+
+    assert SECRET not in str(refused.value)
+
+
+def test_an_address_of_ipv6_is_shown_as_it_is_written() -> None:
+    assert backend_of("postgresql://me@[::1]:5433/db").shown == "postgresql://me@[::1]:5433/db"
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_the_roles_own_encoding_makes_no_difference(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", encoding)
+    with closing(open_store(f"{postgresql_url}?client_encoding={encoding}")) as store:
+        furnish(store)
+        [answer] = store.append([arrival(report("ItemDelay", cause="€ und ☃"))])
+
+        assert receipt(answer).accepted == 1
+        assert "☃" in store.reading.signals(after=0, limit=1)[0].body
+
+
+def test_a_search_path_that_leads_nowhere_is_told(postgresql_url: str) -> None:
+    with pytest.raises(StoreUnavailable, match="cannot be used just now"):
+        open_store(f"{postgresql_url}?options=-csearch_path%3D")
