@@ -65,7 +65,7 @@ docs: $(SETUP_DONE) ## write docs/reference/ again, from the declarations in the
 
 bench: $(DEV_DONE) ## compare with an empty handler and with the usual pick (needs wrk)
 	@command -v wrk >/dev/null || { echo "The benchmark drives the servers with wrk, which is not installed: apt-get install wrk" >&2; exit 1; }
-	@$(VENV)/bin/python benchmarks/run.py $(ARGS)
+	@$(VENV)/bin/python -m benchmarks.run $(ARGS)
 
 # Both files name versions and hashes but no host. The second is the first plus the
 # tools: it is compiled under the first as a constraint, so the two never disagree.

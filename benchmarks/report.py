@@ -5,10 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.rows import Row, ratio_to
 from rich.console import Console
 from rich.table import Table
-
-from rows import Row, ratio_to
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks import limit
+from benchmarks.servers import Server, database, serving
+from benchmarks.stores import Store, copied
+from benchmarks.wrk import Load, run_wrk
 from rich.console import Console
-
-import limit
-from servers import Server, database, serving
-from stores import Store, copied
-from wrk import Load, run_wrk
 
 WARM_UP_S = 1
 

@@ -6,15 +6,14 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from benchmarks.machine import describe
+from benchmarks.report import Fact, compare, print_comparisons, print_rows, write_json
+from benchmarks.rows import Row, bundle_rows, measure_rounds, wrk_row
+from benchmarks.servers import CLOUDSIGNAL, serving
+from benchmarks.stores import Store, copied, grow, make_store
+from benchmarks.workload import first_item_now
+from benchmarks.wrk import Load, require_wrk
 from rich.console import Console
-
-from machine import describe
-from report import Fact, compare, print_comparisons, print_rows, write_json
-from rows import Row, bundle_rows, measure_rounds, wrk_row
-from servers import CLOUDSIGNAL, serving
-from stores import Store, copied, grow, make_store
-from workload import first_item_now
-from wrk import Load, require_wrk
 
 LETTERS = "abcde"
 SINGLES = (Load(1), Load(64), Load(256))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wrk import PATH
+from benchmarks.wrk import PATH
 
 CLOUDSIGNAL = Path(sys.executable).with_name("cloudsignal")
 PEERS = Path(__file__).with_name("peers")

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import workload
-from preload import preload
-from servers import USUAL_APIKEY, database, run_cloudsignal, serving
-from wrk import Posts
+from benchmarks import workload
+from benchmarks.preload import preload
+from benchmarks.servers import USUAL_APIKEY, database, run_cloudsignal, serving
+from benchmarks.wrk import Posts
 
 # How many bundles are posted at a time. The usual pick lets a bundle wait for SQLite's lock while
 # many later ones pass it, until two of them make the same item and one is answered 500.

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import workload
+from benchmarks import workload
 
 SCRIPT = Path(__file__).with_name("posts.lua")
 PATH = "/cloudsignal/2.0/status/"
