@@ -2,7 +2,8 @@
 -- Everything that can be made beforehand is; one post costs about a microsecond, so that
 -- the generator never is what a row measures.
 --
--- Arguments after "--": apikey, first item number, first slot, window, signals in a post.
+-- Arguments after "--": apikey, first item number, first slot, lanes, window, signals in a post.
+-- Of several lanes each posts every so manieth tick, from that of its first slot on.
 
 local PATH = "/cloudsignal/2.0/status/"
 local TYPES = { [0] = "ItemRegistered", "ItemProduce", "ItemProduced", "ItemPacked", "ItemShipped" }
@@ -13,7 +14,7 @@ local CLOCK_S = 600 -- datetimes are made this far ahead; no run lasts longer
 local floor, concat = math.floor, table.concat
 local digits, clock = {}, {}
 local heads, tails, single_heads = {}, {}, {}
-local bundle_head, bundle_size, first_item, window
+local bundle_head, bundle_size, first_item, lanes, window
 local started, now, clock_age = 0, 0, 0
 
 slot = 0 -- global, so that done() can ask the thread how far it came
@@ -63,6 +64,9 @@ local function next_signal(signal_heads)
   local place = number % window
   local item = first_item + number - place + place * ORDERS[step] % window
   slot = slot + 1
+  if slot % 5 == 0 then
+    slot = slot + 5 * (lanes - 1)
+  end
   tick()
   return step, signal(signal_heads[step], step, item)
 end
@@ -89,8 +93,8 @@ end
 
 function init(args)
   local apikey = args[1]
-  first_item, slot, window = tonumber(args[2]), tonumber(args[3]), tonumber(args[4])
-  bundle_size = tonumber(args[5])
+  first_item, slot, lanes = tonumber(args[2]), tonumber(args[3]), tonumber(args[4])
+  window, bundle_size = tonumber(args[5]), tonumber(args[6])
   for number = 0, 999 do
     digits[number] = string.format("%03d", number)
   end

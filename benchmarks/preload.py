@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Iterator
 
-from benchmarks.wrk import PATH
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from benchmarks.wrk import PATH
 
 Posts = Iterator[tuple[int, bytes]]
 Advance = Callable[[int], None]

@@ -1,13 +1,15 @@
 """The table, the comparisons drawn from it, and the same as JSON."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rows import Row, ratio_to
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.rows import Row, ratio_to
 
 
 @dataclass(frozen=True)
@@ -37,26 +39,62 @@ class Fact:
 
 
 def compare(rows: list[Row], facts: list[Fact]) -> list[Comparison]:
-    found = [against_empty(rows, 64, 0.35), against_empty(rows, 256, 0.5)]
-    found += [against_usual(rows, 64), against_usual(rows, 256), against_limit(rows)]
-    found += [grown(rows, 64), grown(rows, 256)]
+    found = [*on_sqlite(rows), *on_postgresql(rows)]
     kept = [one for one in found if one is not None]
     for fact in facts:
         kept.append(Comparison(fact.name, fact.figure, fact.unit, fact.at_most, at_most=True))
     return kept
 
 
-def against_empty(rows: list[Row], connections: int, aim: float) -> Comparison | None:
-    row = find(rows, "b", connections)
+def on_sqlite(rows: list[Row]) -> Iterator[Comparison | None]:
+    yield against_empty("ours", find(rows, "b", 64), 0.35)
+    yield against_empty("ours", find(rows, "b", 256), 0.5)
+    for connections in (64, 256):
+        usual = find(rows, "d", connections)
+        yield against("ours / usual pick", find(rows, "b", connections), usual, 40)
+    yield against_limit(rows)
+    yield grown(rows, "e", 64, 0.6)
+    yield grown(rows, "e", 256, 0.6)
+
+
+def on_postgresql(rows: list[Row]) -> Iterator[Comparison | None]:
+    yield against_empty("ours on PostgreSQL", find(rows, "f", 64))
+    yield against_empty("ours on PostgreSQL", find(rows, "f", 256), 0.4)
+    for connections, aim in ((64, None), (256, 25)):
+        ours, usual = find(rows, "f", connections), find(rows, "h", connections)
+        yield against("ours / usual pick, both on PostgreSQL", ours, usual, aim)
+    for connections in (64, 256):
+        one, two = find(rows, "g", connections), find(rows, "g", connections, nodes=2)
+        yield against("two nodes together / one node", two, one, 1)
+    for connections in (64, 256):
+        read = find(rows, "i", connections)
+        yield against("while three readers follow / unread", read, find(rows, "f", connections))
+        yield behind(read)
+    yield grown(rows, "j", 64)
+    yield grown(rows, "j", 256)
+
+
+def against_empty(name: str, row: Row | None, aim: float | None = None) -> Comparison | None:
     if row is None or row.ratio is None:
         return None
-    return Comparison(f"ours / empty handler, {connections} connections", row.ratio, "x", aim)
+    return Comparison(f"{name} / empty handler, {crowd(row)}", row.ratio, "x", aim)
 
 
-def against_usual(rows: list[Row], connections: int) -> Comparison | None:
-    ratio = ratio_to(find(rows, "b", connections), find(rows, "d", connections))
-    name = f"ours / usual pick, {connections} connections"
-    return None if ratio is None else Comparison(name, ratio, "x", 40)
+def against(
+    name: str, row: Row | None, other: Row | None, aim: float | None = None
+) -> Comparison | None:
+    ratio = ratio_to(row, other)
+    return None if ratio is None else Comparison(f"{name}, {crowd(row)}", ratio, "x", aim)
+
+
+def crowd(row: Row) -> str:
+    return f"{row.load.connections} connections"
+
+
+def behind(row: Row | None) -> Comparison | None:
+    behind_s = row.median("behind_s") if row else None
+    name = "the last of three readers has the last signal after"
+    return None if behind_s is None else Comparison(f"{name}, {crowd(row)}", behind_s, "s")
 
 
 def against_limit(rows: list[Row]) -> Comparison | None:
@@ -68,18 +106,21 @@ def against_limit(rows: list[Row]) -> Comparison | None:
     return None if ratio is None else Comparison(name, ratio, "x", 0.5)
 
 
-def grown(rows: list[Row], connections: int) -> Comparison | None:
+def grown(
+    rows: list[Row], letter: str, connections: int, aim: float | None = None
+) -> Comparison | None:
     """The largest store against the smallest. Not of one round, so a ratio of medians."""
-    found = [row for row in rows if is_at(row, "e", connections)]
+    found = [row for row in rows if is_at(row, letter, connections)]
     if len(found) < 2:
         return None
     first, last = (row.median("signals_per_s") or 0 for row in (found[0], found[-1]))
     name = f"{found[-1].stage} / {found[0].stage}, {connections} connections"
-    return Comparison(name, last / first, "x", 0.6)
+    return Comparison(name, last / first, "x", aim)
 
 
-def find(rows: list[Row], letter: str, connections: int) -> Row | None:
-    return next((row for row in rows if is_at(row, letter, connections)), None)
+def find(rows: list[Row], letter: str, connections: int, nodes: int = 1) -> Row | None:
+    found = (row for row in rows if is_at(row, letter, connections) and row.company.nodes == nodes)
+    return next(found, None)
 
 
 def is_at(row: Row, letter: str, connections: int) -> bool:
@@ -115,9 +156,11 @@ def cells(row: Row) -> list[str]:
 
 
 def fault(row: Row) -> str:
-    errors, unstored = row.total("errors"), row.total("unstored")
+    errors, unstored, unseen = (row.total(name) for name in ("errors", "unstored", "unseen"))
     if unstored:
         return f"[bold white on red] {unstored} ANSWERED 200 AND NOT STORED "
+    if unseen:
+        return f"[bold white on red] {unseen} NOT SHOWN TO A READER IN ORDER "
     return f"[bold white on red] {errors} NOT ANSWERED 200 " if errors else "0"
 
 
@@ -150,15 +193,17 @@ def write_json(
 
 
 def as_figures(row: Row) -> dict[str, Any]:
-    medians = ("signals_per_s", "p50_ms", "p99_ms", "peak_rss_mb")
+    medians = ("signals_per_s", "p50_ms", "p99_ms", "peak_rss_mb", "behind_s")
     return {
         "row": row.letter,
         "name": row.name,
         "stage": row.stage,
         "load": asdict(row.load) if row.load else None,
+        "company": asdict(row.company),
         "ratio_to_empty": row.ratio,
         **{name: row.median(name) for name in medians},
         "errors": row.total("errors"),
         "unstored": row.total("unstored"),
+        "unseen": row.total("unseen"),
         "rounds": [asdict(one) for one in row.rounds],
     }

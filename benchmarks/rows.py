@@ -2,16 +2,30 @@
 
 import statistics
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from benchmarks import limit
-from benchmarks.servers import Server, database, serving
-from benchmarks.stores import Store, copied
-from benchmarks.wrk import Load, run_wrk
 from rich.console import Console
 
+from benchmarks import limit
+from benchmarks.places import Place, database
+from benchmarks.readers import Reader, wait_for
+from benchmarks.servers import Server, serving
+from benchmarks.stores import Store, make_token
+from benchmarks.wrk import Load, run_load
+
 WARM_UP_S = 1
+
+
+@dataclass(frozen=True)
+class Company:
+    """How many servers share the store and the load, and how many clients read meanwhile."""
+
+    nodes: int = 1
+    readers: int = 0
+
+
+ALONE = Company()
 
 
 @dataclass(frozen=True)
@@ -22,6 +36,8 @@ class Measurement:
     peak_rss_mb: float | None = None
     errors: int = 0
     unstored: int = 0  # answered 200, yet not in the log: must be 0
+    unseen: int = 0  # in the log, yet not shown to a reader, or out of order: must be 0
+    behind_s: float | None = None  # how long after the last answer the last reader had it
 
 
 @dataclass
@@ -30,6 +46,7 @@ class Row:
     name: str
     load: Load | None
     measure: Callable[[], Measurement]
+    company: Company = ALONE
     stage: str = ""
     rounds: list[Measurement] = field(default_factory=list)
     ratio: float | None = None  # to the empty handler with the same load
@@ -41,13 +58,18 @@ class Row:
     def total(self, figure: str) -> int:
         return sum(getattr(one, figure) for one in self.rounds)
 
+    def faults(self) -> int:
+        return sum(self.total(figure) for figure in ("errors", "unstored", "unseen"))
 
-def wrk_row(letter: str, name: str, store: Store, load: Load, seconds: int) -> Row:
+
+def wrk_row(
+    letter: str, name: str, store: Store, load: Load, seconds: int, company: Company = ALONE
+) -> Row:
     def measure() -> Measurement:
-        with copied(store) as folder:
-            return measure_load(store, folder, load, seconds)
+        with store.copied() as place:
+            return measure_load(store, place, load, seconds, company)
 
-    return Row(letter, name, load, measure)
+    return Row(letter, name, load, measure, company)
 
 
 def bundle_rows(store: Store, load: Load, seconds: int) -> list[Row]:
@@ -55,16 +77,17 @@ def bundle_rows(store: Store, load: Load, seconds: int) -> list[Row]:
     written: limit.Rows = []
 
     def measure() -> Measurement:
-        with copied(store) as folder:
-            found = measure_load(store, folder, load, seconds)
-            start = limit.last_position(database(store.folder))
-            written[:] = limit.rows_after(database(folder), start)
+        with store.copied() as place:
+            found = measure_load(store, place, load, seconds)
+            start = limit.last_position(database(store.place.folder))
+            written[:] = limit.rows_after(database(place.folder), start)
             return found
 
     def insert(rows_per_commit: int) -> Callable[[], Measurement]:
         def measure_limit() -> Measurement:
-            with copied(store) as folder:
-                return Measurement(limit.insert_rate(database(folder), written, rows_per_commit))
+            with store.copied() as place:
+                rate = limit.insert_rate(database(place.folder), written, rows_per_commit)
+                return Measurement(rate)
 
         return measure_limit
 
@@ -74,20 +97,32 @@ def bundle_rows(store: Store, load: Load, seconds: int) -> list[Row]:
     return rows
 
 
-def measure_load(store: Store, folder: Path, load: Load, seconds: int) -> Measurement:
-    with serving(store.kind, folder, store.body(store.next_slot)) as server:
-        warm = run_wrk(server.port, load, WARM_UP_S, store.posts(store.next_slot + 1))
-        before = position(server, store, warm.next_slot)
-        found = run_wrk(server.port, load, seconds, store.posts(warm.next_slot + 1))
-        after = position(server, store, found.next_slot)
+def measure_load(
+    store: Store, place: Place, load: Load, seconds: int, company: Company = ALONE
+) -> Measurement:
+    token = make_token(place) if company.readers else ""
+    with ExitStack() as stack:
+        starting = [
+            serving(store.kind, place, store.body(store.next_slot)) for _ in range(company.nodes)
+        ]
+        nodes = [stack.enter_context(node) for node in starting]
+        ports = [node.port for node in nodes]
+        warm = run_load(ports, load, WARM_UP_S, store.posts(store.next_slot + 1))
+        before = position(nodes[0], store, warm.next_slot)
+        readers = [Reader(ports[0], token, before) for _ in range(company.readers)]
+        found = run_load(ports, load, seconds, store.posts(warm.next_slot + 1))
+        after = position(nodes[0], store, found.next_slot)
+        behind_s = wait_for(readers, after) if readers else None
         stored = after - before - 1
         return Measurement(
             signals_per_s=found.posts_per_s * load.bundle,
             p50_ms=found.p50_ms,
             p99_ms=found.p99_ms,
-            peak_rss_mb=server.peak_rss_mb(),
+            peak_rss_mb=sum(node.peak_rss_mb() for node in nodes),
             errors=found.errors + warm.errors,
             unstored=max(0, found.posts * load.bundle - stored) if store.kind == "ours" else 0,
+            unseen=sum(reader.faults(after) for reader in readers),
+            behind_s=behind_s,
         )
 
 

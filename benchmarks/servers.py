@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.places import Place
 from benchmarks.wrk import PATH
 
 CLOUDSIGNAL = Path(sys.executable).with_name("cloudsignal")
@@ -23,6 +24,12 @@ UVICORN = ["--http", "httptools", "--loop", "uvloop", "--no-proxy-headers", "--n
 UVICORN += ["--no-server-header", "--no-access-log", "--log-level", "warning"]
 
 START_S_MAX, STOP_S_MAX, POLL_S = 30, 30, 0.002
+
+USUAL_APIKEY = "13b37bb1ed6d3403e158abe719b4f6d0"
+USUAL_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+
+# What keys are digested with; on PostgreSQL there is no file beside the store to make one in.
+SECRET = {"CLOUDSIGNAL_SECRET": "a secret of the benchmark"}
 
 
 class ServerFailedError(Exception):
@@ -45,26 +52,21 @@ class Server:
         return sum(rss_mb(pid, "VmRSS:") for pid in family(self.process.pid))
 
 
-def database(folder: Path) -> Path:
-    return folder / "store.db"
-
-
-def ours(folder: Path, port: int) -> tuple[list[str], dict[str, str]]:
-    url = f"sqlite:///{database(folder)}"
+def ours(place: Place, port: int) -> tuple[list[str], dict[str, str]]:
     listen = ["--host", "127.0.0.1", "--port", str(port)]
-    return [str(CLOUDSIGNAL), "serve", *listen, "--database", url], {}
+    return [str(CLOUDSIGNAL), "serve", *listen, "--database", place.url], SECRET
 
 
-def empty(_folder: Path, port: int) -> tuple[list[str], dict[str, str]]:
+def empty(_place: Place, port: int) -> tuple[list[str], dict[str, str]]:
     return uvicorn("empty:app", port), {}
 
 
-def usual(folder: Path, port: int) -> tuple[list[str], dict[str, str]]:
-    environment = {"USUAL_DATABASE": str(database(folder)), "USUAL_APIKEY": USUAL_APIKEY}
-    return uvicorn("usual:app", port), environment
+def usual(place: Place, port: int) -> tuple[list[str], dict[str, str]]:
+    scheme, separator, rest = place.url.partition("://")
+    url = USUAL_DRIVERS[scheme] + separator + rest
+    return uvicorn("usual:app", port), {"USUAL_DATABASE": url, "USUAL_APIKEY": USUAL_APIKEY}
 
 
-USUAL_APIKEY = "13b37bb1ed6d3403e158abe719b4f6d0"
 KINDS = {"ours": ours, "empty": empty, "usual": usual}
 
 
@@ -74,17 +76,18 @@ def uvicorn(app: str, port: int) -> list[str]:
 
 
 @contextmanager
-def serving(kind: str, folder: Path, first_body: bytes | None) -> Iterator[Server]:
+def serving(kind: str, place: Place, first_body: bytes | None) -> Iterator[Server]:
     """A running server that has answered 200 once: to `first_body`, or else to GET /readyz."""
     port = free_port()
-    command, environment = KINDS[kind](folder, port)
-    with (folder / "server.log").open("wb") as log:
+    command, environment = KINDS[kind](place, port)
+    log_file = place.folder / f"server-{port}.log"
+    with log_file.open("wb") as log:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, env=clean_environment() | environment, cwd=folder, stdout=log, stderr=log
+            command, env=clean_environment() | environment, cwd=place.folder, stdout=log, stderr=log
         )
         try:
-            wait_for_200(process, port, first_body, folder)
+            wait_for_200(process, port, first_body, log_file)
             yield Server(process, port, time.perf_counter() - started)
         finally:
             stop(process)
@@ -96,7 +99,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def wait_for_200(
-    process: subprocess.Popen[bytes], port: int, body: bytes | None, folder: Path
+    process: subprocess.Popen[bytes], port: int, body: bytes | None, log_file: Path
 ) -> None:
     deadline = time.monotonic() + START_S_MAX
     last: Exception | None = None
@@ -111,7 +114,7 @@ def wait_for_200(
             time.sleep(POLL_S)
         else:
             return
-    log = (folder / "server.log").read_text(errors="replace")[-2000:]
+    log = log_file.read_text(errors="replace")[-2000:]
     raise ServerFailedError(f"no 200 from {process.args!r} ({last}). Its log ends:\n{log}")
 
 
@@ -173,7 +176,7 @@ def run_cloudsignal(*words: str) -> dict[str, Any]:
     done = subprocess.run(
         [CLOUDSIGNAL, *words, "--json"],
         check=False,
-        env=clean_environment(),
+        env=clean_environment() | SECRET,
         capture_output=True,
         text=True,
     )

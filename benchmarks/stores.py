@@ -1,32 +1,31 @@
-"""Stores to measure on: each made once, then copied for every measurement.
+"""Stores to measure on: each made once, and copied for every measurement.
 
 A copy per measurement means that no row runs on what an earlier one has left behind, and that
 "at a million signals" is not "at a million and whatever the rounds before added".
 """
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks import workload
+from benchmarks.places import Home, Place
 from benchmarks.preload import preload
-from benchmarks.servers import USUAL_APIKEY, database, run_cloudsignal, serving
+from benchmarks.servers import USUAL_APIKEY, run_cloudsignal, serving
 from benchmarks.wrk import Posts
 
 # How many bundles are posted at a time. The usual pick lets a bundle wait for SQLite's lock while
-# many later ones pass it, until two of them make the same item and one is answered 500.
+# many later ones pass it, until two of them make the same item and one is answered 500; on PostgreSQL
+# they need not even wait.
 CONNECTIONS = {"ours": 4, "usual": 1}
 
 
 @dataclass
 class Store:
-    """A server's folder while the server is stopped, and how far its workload has come."""
+    """What a server left when it was stopped, and how far its workload has come."""
 
     kind: str
-    folder: Path
+    home: Home
+    place: Place
     apikey: str
     first_item: int
     next_slot: int = 0
@@ -40,16 +39,22 @@ class Store:
     def posts(self, first_slot: int) -> Posts:
         return Posts(self.apikey, self.first_item, first_slot)
 
+    def amount(self) -> str:
+        return f"{self.signals:,} stored{self.home.where}"
+
     def size_bytes(self) -> int:
-        return sum(file.stat().st_size for file in self.folder.glob("store.db*"))
+        return self.home.size_bytes(self.place)
+
+    def copied(self) -> AbstractContextManager[Place]:
+        """A copy of the store, gone afterwards."""
+        return self.home.copied(self.place)
 
 
-def make_store(kind: str, parent: Path, first_item: int) -> Store:
+def make_store(kind: str, home: Home, first_item: int) -> Store:
     """A store of its own with the first items on their way, so that all five steps happen."""
-    folder = parent / kind
-    folder.mkdir()
-    apikey = make_interface(folder) if kind == "ours" else USUAL_APIKEY
-    store = Store(kind, folder, apikey, first_item)
+    place = home.new(kind)
+    apikey = make_interface(place) if kind == "ours" else USUAL_APIKEY
+    store = Store(kind, home, place, apikey, first_item)
     if kind == "empty":
         store.next_slot = workload.RAMP_SLOTS
     else:
@@ -57,12 +62,18 @@ def make_store(kind: str, parent: Path, first_item: int) -> Store:
     return store
 
 
-def make_interface(folder: Path) -> str:
-    place = ["--database", f"sqlite:///{database(folder)}"]
-    run_cloudsignal("partner", "create", "Benchmark", *place)
-    found = run_cloudsignal("interface", "create", "--partner", "Benchmark", *place)
+def make_interface(place: Place) -> str:
+    of = ["--database", place.url]
+    run_cloudsignal("partner", "create", "Benchmark", *of)
+    found = run_cloudsignal("interface", "create", "--partner", "Benchmark", *of)
     apikey: str = found["apikey"]
     return apikey
+
+
+def make_token(place: Place) -> str:
+    of = ["--database", place.url]
+    token: str = run_cloudsignal("token", "create", "reader", "--role", "reader", *of)["token"]
+    return token
 
 
 def grow(store: Store, signals: int) -> None:
@@ -72,22 +83,9 @@ def grow(store: Store, signals: int) -> None:
         missing += workload.RAMP_SLOTS - workload.RAMP_SIGNALS
     slots = range(store.next_slot, store.next_slot + missing)
     # The very first slot has an item, so it can be the post that waits for the start.
-    with serving(store.kind, store.folder, store.body(store.next_slot)) as server:
+    with serving(store.kind, store.place, store.body(store.next_slot)) as server:
         posts = workload.bundles(store.apikey, store.first_item, range(slots.start + 1, slots.stop))
         title = f"{store.kind}: {signals:,} signals"
         preload(server.port, posts, signals - store.signals, title, CONNECTIONS[store.kind])
         store.rss_mb, store.peak_rss_mb = server.rss_mb(), server.peak_rss_mb()
     store.next_slot, store.signals = slots.stop, signals
-
-
-@contextmanager
-def copied(store: Store) -> Iterator[Path]:
-    """A folder with a copy of the store, gone afterwards."""
-    folder = store.folder.with_name(f"{store.folder.name}-copy")
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(store.folder, folder)
-    os.sync()  # or the disk would still be writing the copy while fsync is measured
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 TYPES = ("ItemRegistered", "ItemProduce", "ItemProduced", "ItemPacked", "ItemShipped")
-WINDOW = 1000  # ticks between two steps of an item: 4,000 items are on their way at any time
+# Ticks between two steps of an item: 4,000 items are on their way at any time. Where several
+# generators take the ticks in turn, their number divides it: so all steps of an item come from one.
+WINDOW = 1000
 ORDERS = (1, 387, 549, 721, 903)  # per step; having no factor with WINDOW, each reaches all of it
 
 # Partners report within minutes: the first step is dated half an hour ago, each next one five

@@ -1,7 +1,8 @@
-"""The usual pick: FastAPI, SQLAlchemy's ORM on aiosqlite, one session and one commit per request.
+"""The usual pick: FastAPI, SQLAlchemy's ORM, one session and one commit per request.
 
-Written the way the tutorials of FastAPI and SQLAlchemy do it, with the same durability as ours
-(WAL, synchronous=FULL). It does less than ours: keys are plain text, repeats are not recognised,
+On aiosqlite or asyncpg, as its URL says. Written the way the tutorials of FastAPI and SQLAlchemy do
+it, with the same durability as ours (on SQLite WAL and synchronous=FULL, on PostgreSQL what the
+server has by default). It does less than ours: keys are plain text, repeats are not recognised,
 an item's state is simply the last signal's, there are no findings.
 """
 
@@ -9,23 +10,25 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel, Field
-from sqlalchemy import ForeignKey, Index, event, select
+from sqlalchemy import DateTime, ForeignKey, Index, event, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-DATABASE = os.environ["USUAL_DATABASE"]  # a file
+DATABASE = os.environ["USUAL_DATABASE"]  # a URL of SQLAlchemy's
 APIKEY = os.environ["USUAL_APIKEY"]  # stored at the first start
 
-engine = create_async_engine(f"sqlite+aiosqlite:///{DATABASE}", connect_args={"timeout": 60})
+engine = create_async_engine(DATABASE, connect_args={"timeout": 60})
 new_session = async_sessionmaker(engine, expire_on_commit=False)
 
 
 @event.listens_for(engine.sync_engine, "connect")
 def make_durable(connection: Any, _record: Any) -> None:
+    if engine.dialect.name != "sqlite":
+        return
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
@@ -33,7 +36,7 @@ def make_durable(connection: Any, _record: Any) -> None:
 
 
 class Base(DeclarativeBase):
-    pass
+    type_annotation_map: ClassVar = {datetime: DateTime(timezone=True)}
 
 
 class Interface(Base):

@@ -1,0 +1,172 @@
+"""Which rows are measured on which stores."""
+
+import argparse
+from dataclasses import dataclass, field
+
+from rich.console import Console
+
+from benchmarks.places import Databases, Files, Home, databases, emptied
+from benchmarks.report import Fact
+from benchmarks.rows import ALONE, Company, Row, bundle_rows, measure_rounds, wrk_row
+from benchmarks.servers import serving
+from benchmarks.stores import Store, grow, make_store
+from benchmarks.workload import first_item_now
+from benchmarks.wrk import Load
+
+ON_SQLITE, ON_POSTGRESQL = "abcde", "fghij"
+OURS = "bcefgij"
+
+SINGLES = (Load(1), Load(64), Load(256))
+CROWDS = (Load(64), Load(256))
+SHARED_CROWDS = (Load(64, generators=2), Load(256, generators=2))
+BUNDLES = Load(16, bundle=100)
+TWO_NODES, THREE_READERS = Company(nodes=2), Company(readers=3)
+
+SIZES, SIZES_QUICK = (100_000, 1_000_000, 5_000_000), (100_000, 1_000_000)
+LARGE_MIN = 1_000_000  # smaller ones are not measured on PostgreSQL
+
+
+@dataclass
+class Run:
+    """What was asked for, and what has been found so far."""
+
+    options: argparse.Namespace
+    console: Console
+    machine: dict[str, str]
+    first_item: int = field(default_factory=first_item_now)
+    rows: list[Row] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+
+    def wants(self, letters: str) -> bool:
+        return not set(letters).isdisjoint(self.options.rows)
+
+    def make(self, kind: str, home: Home, letters: str) -> Store | None:
+        """A store for rows of these letters: making one takes a while, so only if they are wanted."""
+        return make_store(kind, home, self.first_item) if self.wants(letters) else None
+
+    def row(
+        self, letter: str, name: str, store: Store | None, load: Load, company: Company = ALONE
+    ) -> Row:
+        if load.bundle > 1:
+            name = f"{name}, bundles of {load.bundle}"
+        return wrk_row(letter, name, store, load, self.options.seconds, company)
+
+    def wanted(self, rows: list[Row]) -> list[Row]:
+        return [row for row in rows if self.wants(row.letter)]
+
+    def measure(self, stage: str, rows: list[Row]) -> None:
+        for row in rows:
+            row.stage = stage
+        measure_rounds(rows, self.options.rounds, self.console)
+        self.rows += rows
+
+
+def measure_all(run: Run) -> None:
+    files = Files(run.options.folder)
+    empty = make_store("empty", files, run.first_item)
+    if run.wants(ON_SQLITE):
+        measure_on_sqlite(run, files, empty)
+    if run.wants(ON_POSTGRESQL):
+        with databases(emptied(run.options.folder / "postgresql")) as home:
+            run.machine["postgresql"] = home.described()
+            run.console.print(f"postgresql: {run.machine['postgresql']}")
+            measure_on_postgresql(run, home, empty)
+
+
+def measure_on_sqlite(run: Run, home: Files, empty: Store) -> None:
+    ours = run.make("ours", home, "bce")
+    usual = run.make("usual", home, "d")
+    if ours is not None:
+        run.facts += [new_start_fact(home), start_fact(ours)]
+    if run.wants("bcd") or not run.wants(ON_POSTGRESQL):
+        run.measure("new store", new_rows(run, empty, ours, usual))
+    if ours is not None and run.wants("e"):
+        for size in sizes(run.options.quick):
+            grow(ours, size)
+            run.facts += size_facts(ours)
+            run.measure(ours.amount(), grown_rows(run, "e", empty, ours))
+
+
+def new_rows(run: Run, empty: Store, ours: Store | None, usual: Store | None) -> list[Row]:
+    """Rows a to d: every store has just begun."""
+    rows = [run.row("a", "empty handler", empty, load) for load in (*SINGLES, BUNDLES)]
+    rows += [run.row("b", "ours", ours, load) for load in SINGLES]
+    rows += bundle_rows(ours, BUNDLES, run.options.seconds)
+    rows += [run.row("d", "usual pick", usual, load) for load in CROWDS]
+    return run.wanted(rows)
+
+
+def measure_on_postgresql(run: Run, home: Databases, empty: Store) -> None:
+    ours = run.make("ours", home, "fgij")
+    usual = run.make("usual", home, "h")
+    if ours is not None:
+        run.facts.append(start_fact(ours))
+    run.measure(f"new store{home.where}", new_rows_on_postgresql(run, empty, ours, usual))
+    if ours is not None and run.wants("j"):
+        for size in sizes(run.options.quick, LARGE_MIN):
+            run.facts.append(grow_and_count_wal(home, ours, size))
+            run.facts += size_facts(ours)
+            run.measure(ours.amount(), grown_rows(run, "j", empty, ours))
+
+
+def new_rows_on_postgresql(
+    run: Run, empty: Store, ours: Store | None, usual: Store | None
+) -> list[Row]:
+    """Rows f to i: every store has just begun. What is compared is measured in turn."""
+    rows: list[Row] = []
+    for load in CROWDS:
+        rows.append(run.row("a", "empty handler", empty, load))
+        rows.append(run.row("f", "ours", ours, load))
+        rows.append(run.row("i", "ours, three readers", ours, load, THREE_READERS))
+        rows.append(run.row("h", "usual pick", usual, load))
+    rows.append(run.row("a", "empty handler", empty, BUNDLES))
+    rows.append(run.row("f", "ours", ours, BUNDLES))
+    for load in SHARED_CROWDS:
+        rows.append(run.row("g", "ours, one node, two wrk", ours, load))
+        rows.append(run.row("g", "ours, two nodes, two wrk", ours, load, TWO_NODES))
+    return run.wanted(rows)
+
+
+def sizes(quick: bool, least: int = 0) -> list[int]:
+    return [size for size in (SIZES_QUICK if quick else SIZES) if size >= least]
+
+
+def grown_rows(run: Run, letter: str, empty: Store, ours: Store) -> list[Row]:
+    """Row e or j, and the empty handler again, so that the ratio is of the same round too."""
+    rows: list[Row] = []
+    for load in CROWDS:
+        rows.append(run.row("a", "empty handler", empty, load))
+        rows.append(run.row(letter, "ours", ours, load))
+    return rows
+
+
+def new_start_fact(home: Home) -> Fact:
+    """A server that has to make its store first knows no key yet, so /readyz is asked."""
+    with serving("ours", home.new("new"), None) as server:
+        return Fact("start to first 200 of /readyz, no store yet", server.first_200_s, "s", 1)
+
+
+def start_fact(store: Store) -> Fact:
+    name = f"start to first post answered 200, {store.amount()}"
+    with store.copied() as place, serving("ours", place, store.body(store.next_slot)) as server:
+        return Fact(name, server.first_200_s, "s", 1)
+
+
+def grow_and_count_wal(home: Databases, store: Store, size: int) -> Fact:
+    signals, wal_bytes = store.signals, home.wal_bytes()
+    grow(store, size)
+    each = (home.wal_bytes() - wal_bytes) / (size - signals)
+    return Fact(f"PostgreSQL's log per signal, up to {store.amount()}", each, "bytes")
+
+
+def size_facts(store: Store) -> list[Fact]:
+    stored = store.amount()
+    memory_mb_max = 150 if store.signals == 1_000_000 else None
+    return [
+        start_fact(store),
+        Fact(f"disk per signal, {stored}", store.size_bytes() / store.signals, "bytes"),
+        Fact(
+            f"memory of the server that took them in, {stored}", store.rss_mb, "MB", memory_mb_max
+        ),
+        Fact(f"its peak, {stored}", store.peak_rss_mb, "MB", memory_mb_max),
+    ]
