@@ -101,7 +101,8 @@ def measure_on_postgresql(run: Run, home: Databases, empty: Store) -> None:
     usual = run.make("usual", home, "h")
     if ours is not None:
         run.facts.append(start_fact(ours))
-    run.measure(f"new store{home.where}", new_rows_on_postgresql(run, empty, ours, usual))
+    if run.wants("fghi"):
+        run.measure(f"new store{home.where}", new_rows_on_postgresql(run, empty, ours, usual))
     if ours is not None and run.wants("j"):
         for size in sizes(run.options.quick, LARGE_MIN):
             run.facts.append(grow_and_count_wal(home, ours, size))
