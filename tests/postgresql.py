@@ -53,12 +53,30 @@ class Server:
         self.data = self.folder / "data"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self._before: list[str] = []
         self._as_nobody: dict[str, Any] = {}
         if os.geteuid() == 0:
-            # PostgreSQL refuses to run as root.
-            nobody = pwd.getpwnam(NOBODY)
+            self._be_nobody()
+
+    def _be_nobody(self) -> None:
+        """PostgreSQL refuses to run as root: be somebody else, or seem so to it."""
+        nobody = pwd.getpwnam(NOBODY)
+        as_nobody = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        try:
+            subprocess.run(
+                [self.programs / "postgres", "--version"],
+                check=True,
+                stdout=subprocess.DEVNULL,
+                cwd="/",
+                **as_nobody,
+            )
+        except PermissionError:
+            # The programs lie in a folder that is not for everyone, such as root's own.
+            ids = f"--map-user={nobody.pw_uid}", f"--map-group={nobody.pw_gid}"
+            self._before = ["unshare", "--user", *ids]
+        else:
             os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
-            self._as_nobody = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            self._as_nobody = as_nobody
 
     def initialise(self) -> "Server":
         """Make its data from nothing."""
@@ -79,7 +97,7 @@ class Server:
         """Run one of its programs to its end."""
         options = ("--no-locale", "--no-sync") if program == "initdb" else ()
         subprocess.run(
-            [self.programs / program, *map(str, words), *options],
+            [*self._before, self.programs / program, *map(str, words), *options],
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=self.folder,
@@ -89,7 +107,8 @@ class Server:
     def start(self, **settings: object) -> "Server":
         """Start it, and wait until it answers."""
         assert self.process is None
-        command: list[object] = [self.programs / "postgres", "-D", self.data, "-p", self.port]
+        command: list[object] = [*self._before, self.programs / "postgres"]
+        command += ["-D", self.data, "-p", self.port]
         # No socket in the file system: its path would have to be short.
         command += ["-h", "127.0.0.1", "-k", ""]
         for name, value in ({"max_connections": 100} | settings).items():
