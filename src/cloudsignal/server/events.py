@@ -18,8 +18,8 @@ POLL_S: Final = 15.0
 """After how long a follower looks by itself, and a live connection shows that it is alive."""
 
 Render = Callable[[LoggedSignal], bytes]
-Page = tuple[int, bytes]
-"""The position of the last signal of a page, and the page as it is sent."""
+Page = tuple[int, bytes, bool]
+"""The position of the last signal of a page, the page as it is sent, and whether there is more."""
 
 
 class Full(Exception):
@@ -75,11 +75,12 @@ class Followers:
         yield b""
         while not self._stopping:
             grown = self._grown
-            position, page = await self._read(after, render)
+            position, page, is_full = await self._read(after, render)
             if position > after:
                 after = position
                 yield page
-                await asyncio.sleep(PAUSE_S)
+                if not is_full:
+                    await asyncio.sleep(PAUSE_S)
             elif not await _is_set(grown, POLL_S):
                 yield b""
 
@@ -97,7 +98,8 @@ class Followers:
 
     def _page(self, after: int, render: Render) -> Page:
         found = self._store.reading.signals(after=after, limit=PAGE, bytes_max=PAGE_BYTES)
-        return found[-1].position if found else after, b"".join(map(render, found))
+        last = found[-1].position if found else after
+        return last, b"".join(map(render, found)), len(found) == PAGE
 
 
 def _forget(

@@ -64,6 +64,31 @@ class AppendingContract:
         )
         assert logged.report == sent
 
+    def test_every_text_is_kept_as_it_is(self, store: Store) -> None:
+        ids = [
+            'a"b',
+            "c\\d",
+            "{e,f}",
+            "NULL",
+            "' OR 1=1 --",
+            "$1",
+            "%s",
+            " x ",
+            "☃",
+            "\\x00",
+            '\\"',
+            "}'",
+        ]
+        shipped = [report("ItemShipped", item=each, tracking=each) for each in ids]
+
+        store.append([arrival(*shipped)])
+        store.append([arrival(*(report(item=each, minute=1) for each in ids))])
+
+        assert names(store) == ids * 2
+        assert [each.report for each in whole_log(store)[: len(ids)]] == shipped
+        for each in ids:
+            assert found(store, tracking=each) == {each}
+
     def test_positions_grow_in_commit_order(self, store: Store) -> None:
         groups = [
             [arrival(report(item="1")), arrival(report(item="2"), report(item="3"))],

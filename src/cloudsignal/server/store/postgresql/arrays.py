@@ -4,34 +4,40 @@ The driver's own arrays cost three times as much as the rest of a group, because
 for its type; a column has one type, so here a column is one join.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
 
+_NUL: Final = "\0"
 
-def numbers(column: Iterable[int]) -> str:
+
+def numbers(column: Sequence[int]) -> str:
     """Whole numbers as PostgreSQL reads an array of them."""
     return "{" + ",".join(map(str, column)) + "}"
 
 
-def booleans(column: Iterable[bool]) -> str:
+def booleans(column: Sequence[bool]) -> str:
     """Truth values likewise."""
     return "{" + ",".join(["t" if value else "f" for value in column]) + "}"
 
 
-def texts(column: Iterable[str]) -> str:
-    """Texts likewise, quoted as they have to be: a backslash before each backslash and quote."""
-    quoted = [value.replace("\\", "\\\\").replace('"', '\\"') for value in column]
-    return '{"' + '","'.join(quoted) + '"}' if quoted else "{}"
+def texts(column: Sequence[str]) -> str:
+    """Texts likewise, quoted as they have to be: a backslash before each backslash and quote.
+
+    All at once: no text in PostgreSQL holds a NUL, so one can stand for what is between them.
+    """
+    joined = _NUL.join(column)
+    quoted = joined.replace("\\", "\\\\").replace('"', '\\"').replace(_NUL, '","')
+    return f'{{"{quoted}"}}' if column else "{}"
 
 
-def binaries(column: Iterable[bytes]) -> str:
+def binaries(column: Sequence[bytes]) -> str:
     """Bytes likewise, in hexadecimal."""
-    return texts(f"\\x{value.hex()}" for value in column)
+    return '{"\\\\x' + '","\\\\x'.join([value.hex() for value in column]) + '"}' if column else "{}"
 
 
-_WRITERS: Final[dict[str, Callable[[Iterable[Any]], str]]] = {
+_WRITERS: Final[dict[str, Callable[[Sequence[Any]], str]]] = {
     "bigint": numbers,
     "boolean": booleans,
     "text": texts,
