@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from cloudsignal.server.store import batches, digest
+from cloudsignal.server.store import batches, digest, pruning
 from cloudsignal.server.store.digest import Digest
+from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.schema import signals
 from cloudsignal.server.store.store import Store
 from tests.server.arrivals import arrival, report
@@ -77,6 +78,25 @@ class DigestContract:
 
         assert told[-1] == (5, 5)
         assert told == sorted(told)
+
+    def test_what_is_about_to_be_removed_does_not_count(self, store: Store) -> None:
+        fill(store)
+        pruning.note(store._database, 3)
+        before = store.digest()
+
+        pruning.remove(store._database, 3)
+
+        assert (before.signals, before.first) == (2, 4)
+        assert store.digest() == before
+
+    def test_a_log_that_is_pruned_meanwhile_has_none(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fill(store)
+        monkeypatch.setattr(digest, "ROWS", 2)
+
+        with pytest.raises(StoreUnavailable, match="pruned meanwhile: run this again"):
+            store.digest(progress=lambda done, total: pruning.note(store._database, done))
 
 
 def packed(values: list[Any]) -> bytes:

@@ -5,7 +5,7 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -21,6 +21,7 @@ from cloudsignal.server.store.batches import batches
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.digest import count
 from cloudsignal.server.store.errors import ArchiveFailed
+from cloudsignal.server.store.progress import Progress
 from cloudsignal.server.store.reading import LOGGED
 from cloudsignal.server.store.schema import signals
 
@@ -60,9 +61,7 @@ class Span(NamedTuple):
         return f"signals-{self.first}-{self.last}.jsonl.gz"
 
 
-def write(
-    database: Database, folder: Path, *, until: int, progress: Callable[[int, int], None]
-) -> None:
+def write(database: Database, folder: Path, *, until: int, progress: Progress) -> None:
     """Write the signals that were not pruned yet, up to a position, to files in a folder.
 
     A file has its name once all of it is on disk. What an earlier run has written is compared and
@@ -78,9 +77,7 @@ def write(
         ) from None
 
 
-def _write(
-    database: Database, folder: Path, until: int, progress: Callable[[int, int], None]
-) -> None:
+def _write(database: Database, folder: Path, until: int, progress: Progress) -> None:
     for draft in folder.glob("signals-*.part"):
         draft.unlink()
     with database.reading() as connection:

@@ -19,7 +19,7 @@ from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.digest import Digest, LogDigest, beyond, count
 from cloudsignal.server.store.errors import CopyDiffers, StoreUnusable
 from cloudsignal.server.store.log import Changes, Writer
-from cloudsignal.server.store.pruning import Progress, silent
+from cloudsignal.server.store.progress import Steps, silent
 from cloudsignal.server.store.schema import (
     apikeys,
     cursors,
@@ -50,7 +50,7 @@ class Copied(Struct, frozen=True):
     rows: dict[str, int]
 
 
-def copy(source: Database, target: Database, *, progress: Progress = silent) -> Copied:
+def copy(source: Database, target: Database, *, progress: Steps = silent) -> Copied:
     """Copy everything, or what is not there yet, and compare.
 
     Raises StoreUnusable when the target holds something else, which is left alone; CopyDiffers when
@@ -73,7 +73,7 @@ class _Run:
     """One run: the source at one moment, and the target."""
 
     def __init__(
-        self, origin: Connection, target: Database, writer: Writer, progress: Progress
+        self, origin: Connection, target: Database, writer: Writer, progress: Steps
     ) -> None:
         self._origin = origin
         self._target = target

@@ -12,7 +12,7 @@ from cloudsignal.server.store import facts
 from cloudsignal.server.store.batches import ROWS, batches
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.errors import StoreUnavailable
-from cloudsignal.server.store.rebuilding import Progress, silent
+from cloudsignal.server.store.progress import Progress, silent
 from cloudsignal.server.store.schema import signals
 
 DIGEST_BYTES: Final = 32

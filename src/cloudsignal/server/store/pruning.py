@@ -9,17 +9,15 @@ from typing import Any, Final
 from msgspec import Struct
 from sqlalchemy import Connection, Select, delete, func, select
 
-from cloudsignal.server.store import archive, cursors, facts, rebuilding
+from cloudsignal.server.store import archive, cursors, facts
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.digest import count
+from cloudsignal.server.store.progress import Progress, Steps, silent
 from cloudsignal.server.store.reading import CLOCK_SLACK_US, position_at
 from cloudsignal.server.store.schema import signals
 
 BATCH: Final = 500
 """How many signals are removed in one transaction: few enough not to keep the server waiting."""
-
-Progress = Callable[[str, int, int], None]
-"""Told how much of how much is done of a step."""
 
 
 class Pruned(Struct, frozen=True):
@@ -34,10 +32,6 @@ class Pruned(Struct, frozen=True):
     held_by: str | None
     first: int | None
     last: int | None
-
-
-def silent(step: str, done: int, total: int) -> None:
-    """A progress that nobody watches."""
 
 
 def plan(database: Database, before: int) -> Pruned:
@@ -62,7 +56,7 @@ def prune(
     before: int,
     *,
     folder: Path | None = None,
-    progress: Progress = silent,
+    progress: Steps = silent,
 ) -> Pruned:
     """Remove the signals that arrived before an instant, once they are in the archive if there is one.
 
@@ -90,7 +84,7 @@ def remove(
     database: Database,
     until: int,
     *,
-    progress: Callable[[int, int], None] = rebuilding.silent,
+    progress: Progress = silent,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
     """Remove the signals up to a position, while the server runs or not."""

@@ -14,6 +14,7 @@ from cloudsignal.protocol.wire import reread
 from cloudsignal.server.store import facts
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.log import Folded
+from cloudsignal.server.store.progress import Progress, silent
 from cloudsignal.server.store.schema import items, parcels, signals, states
 
 BATCH: Final = 500
@@ -21,8 +22,6 @@ BATCH: Final = 500
 
 Between = Callable[[Select[Any], Column[int]], Select[Any]]
 """A statement, restricted to the items of a batch by the column that has their numbers."""
-Progress = Callable[[int, int], None]
-"""Told how many signals of how many are done."""
 
 
 class Rebuilt(Struct, frozen=True):
@@ -35,10 +34,6 @@ class Rebuilt(Struct, frozen=True):
     items: int = 0
     differed: int = 0
     left: int = 0
-
-
-def silent(done: int, total: int) -> None:
-    """A progress that nobody watches."""
 
 
 def rebuild(database: Database, *, mend: bool = True, progress: Progress = silent) -> Rebuilt:

@@ -9,6 +9,7 @@ from cloudsignal.server.store.access import Access
 from cloudsignal.server.store.backends import Listening, backend_of
 from cloudsignal.server.store.cursors import Cursors
 from cloudsignal.server.store.database import Database, open_database
+from cloudsignal.server.store.progress import Progress, Steps, silent
 from cloudsignal.server.store.reading import Reading
 
 
@@ -34,9 +35,7 @@ class Store:
         """
         return log.append(self._writer, arrivals)
 
-    def rebuild(
-        self, *, mend: bool = True, progress: rebuilding.Progress = rebuilding.silent
-    ) -> rebuilding.Rebuilt:
+    def rebuild(self, *, mend: bool = True, progress: Progress = silent) -> rebuilding.Rebuilt:
         """Fold every item again from the log, while the server runs or not; put right what differs.
 
         Nothing is written if it is not to ``mend``. ``progress`` is told after every batch how many
@@ -44,7 +43,7 @@ class Store:
         """
         return rebuilding.rebuild(self._database, mend=mend, progress=progress)
 
-    def digest(self, *, progress: rebuilding.Progress = rebuilding.silent) -> digest.Digest:
+    def digest(self, *, progress: Progress = silent) -> digest.Digest:
         """What the log holds as one number, the same on every backend.
 
         Raises StoreUnavailable, also when signals were pruned in the middle of it.
@@ -60,7 +59,7 @@ class Store:
         before: int,
         *,
         folder: Path | None = None,
-        progress: pruning.Progress = pruning.silent,
+        progress: Steps = silent,
     ) -> pruning.Pruned:
         """Remove the signals that arrived before an instant, while the server runs or not.
 
@@ -104,9 +103,7 @@ def open_store(url: str) -> Store:
     return Store(open_database(backend))
 
 
-def copy_store(
-    source: str, target: str, *, progress: pruning.Progress = pruning.silent
-) -> copying.Copied:
+def copy_store(source: str, target: str, *, progress: Steps = silent) -> copying.Copied:
     """Copy the store that one URL names to the one that another names, while its server runs or not.
 
     What was copied already is left, so it may be interrupted at any moment and run again, also to bring
