@@ -1,5 +1,8 @@
 """Posts on their way into the log, made the way the server makes them."""
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC
 from typing import Any
 
@@ -7,6 +10,7 @@ from cloudsignal.protocol import wire
 from cloudsignal.protocol.signals import Signal
 from cloudsignal.protocol.wire import Receipt, Report
 from cloudsignal.server.store.log import Answer, Arrival
+from cloudsignal.server.store.store import Store
 from tests.strategies import post_body, report_of
 
 SECOND = 1_000_000
@@ -48,3 +52,28 @@ def receipt(answer: Answer) -> Receipt:
     """The answer, which must be a receipt."""
     assert isinstance(answer, Receipt), answer
     return answer
+
+
+@contextmanager
+def appending(store: Store, post: Callable[[int], Arrival]) -> Iterator[list[int]]:
+    """A thread that appends one post after another; how many signals of each were new.
+
+    It has begun when this begins.
+    """
+    begun, enough = threading.Event(), threading.Event()
+    accepted: list[int] = []
+
+    def append() -> None:
+        while not enough.is_set():
+            [answer] = store.append([post(len(accepted))])
+            accepted.append(receipt(answer).accepted)
+            begun.set()
+
+    thread = threading.Thread(target=append)
+    thread.start()
+    try:
+        assert begun.wait(30)
+        yield accepted
+    finally:
+        enough.set()
+        thread.join()

@@ -1,6 +1,5 @@
 """What copying a store promises, from any store to any other."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -18,7 +17,7 @@ from cloudsignal.server.store.schema import (
     signals,
 )
 from cloudsignal.server.store.store import Store, copy_store, open_store
-from tests.server.arrivals import MINUTE, NOON, arrival, receipt, report
+from tests.server.arrivals import MINUTE, NOON, appending, arrival, receipt, report
 from tests.server.store.contract import furnish
 from tests.server.store.rebuilding_contract import rows, tamper
 
@@ -201,23 +200,9 @@ class CopyingContract:
         self, store: Store, source: str, target: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(batches, "ROWS", 5)
-        begun, enough = threading.Event(), threading.Event()
-        appended: list[int] = []
 
-        def append() -> None:
-            while not enough.is_set():
-                fill(store, COUNT + len(appended), 1)
-                appended.append(1)
-                begun.set()
-
-        thread = threading.Thread(target=append)
-        thread.start()
-        try:
-            assert begun.wait(30)
+        with appending(store, lambda number: arrival(report(item=f"new {number}"))):
             copied = copy_store(source, target)
-        finally:
-            enough.set()
-            thread.join()
 
         # It is what the source was at one moment, whole.
         assert copied.log.signals > COUNT

@@ -3,7 +3,6 @@
 import gzip
 import json
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ from sqlalchemy import delete, select, update
 
 from cloudsignal.server.store import archive, facts, pruning
 from cloudsignal.server.store.errors import ArchiveFailed
+from cloudsignal.server.store.log import Arrival
 from cloudsignal.server.store.reading import ItemQuery, LoggedSignal
 from cloudsignal.server.store.rebuilding import Rebuilt
 from cloudsignal.server.store.schema import items, signals, states
 from cloudsignal.server.store.store import Store
-from tests.server.arrivals import MINUTE, NOON, SECOND, arrival, receipt, report
+from tests.server.arrivals import MINUTE, NOON, SECOND, appending, arrival, receipt, report
 from tests.server.store.rebuilding_contract import tamper, whole
 
 
@@ -357,31 +357,17 @@ class PruningContract:
         monkeypatch.setattr(archive, "FILE_SIGNALS", 50)
         old = [report(item=str(number), minute=number % 60) for number in range(300)]
         store.append([arrival(*old, received=NOON)])
-        begun, enough = threading.Event(), threading.Event()
-        appended: list[int] = []
 
-        def append() -> None:
-            while not enough.is_set():
-                number = len(appended)
-                own = report("ItemProduce", item=str(number % 300), minute=number % 60)
-                post = arrival(report(item=f"new {number}"), own, received=NOON + MINUTE)
-                [answer] = another.append([post])
-                appended.append(receipt(answer).accepted)
-                begun.set()
+        def post(number: int) -> Arrival:
+            own = report("ItemProduce", item=str(number % 300), minute=number % 60)
+            return arrival(report(item=f"new {number}"), own, received=NOON + MINUTE)
 
-        thread = threading.Thread(target=append)
-        thread.start()
-        try:
-            assert begun.wait(30)
+        with appending(another, post) as appended:
             before = len(appended)
             pruned = store.prune(NOON + 1, folder=folder)
-            during = len(appended) - before
-        finally:
-            enough.set()
-            thread.join()
+            assert len(appended) > before
 
         assert pruned.position == 300
-        assert during > 0
         assert [each["position"] for each in archived(folder)] == list(range(1, 301))
         assert positions(store) == list(range(301, 301 + sum(appended)))
         assert store.rebuild().differed == 0

@@ -1,17 +1,17 @@
 """What folding all items again promises, on any store."""
 
-import threading
 from typing import Any
 
 import pytest
 from sqlalchemy import Table, delete, insert, select, update
 
 from cloudsignal.server.store import rebuilding
+from cloudsignal.server.store.log import Arrival
 from cloudsignal.server.store.reading import ItemQuery
 from cloudsignal.server.store.rebuilding import Rebuilt
 from cloudsignal.server.store.schema import items, parcels, states
 from cloudsignal.server.store.store import Store
-from tests.server.arrivals import arrival, receipt, report
+from tests.server.arrivals import appending, arrival, report
 
 
 def rows(store: Store, table: Table) -> list[tuple[Any, ...]]:
@@ -147,31 +147,14 @@ class RebuildingContract:
         monkeypatch.setattr(rebuilding, "BATCH", 2)
         store.append([arrival(report(item=f"old {number}")) for number in range(20)])
         tamper(store, update(states).values(state="packed"))
-        begun, enough = threading.Event(), threading.Event()
-        appended: list[int] = []
 
-        def append() -> None:
-            while not enough.is_set():
-                number = len(appended)
-                [answer] = another.append(
-                    [
-                        arrival(
-                            report(item=f"new {number}"),
-                            report("ItemProduce", item=f"old {number % 20}", minute=number % 60),
-                        )
-                    ]
-                )
-                appended.append(receipt(answer).accepted)
-                begun.set()
+        def post(number: int) -> Arrival:
+            old = report("ItemProduce", item=f"old {number % 20}", minute=number % 60)
+            return arrival(report(item=f"new {number}"), old)
 
-        thread = threading.Thread(target=append)
-        thread.start()
-        try:
-            assert begun.wait(30)
+        with appending(another, post) as appended:
             store.rebuild()
-        finally:
-            enough.set()
-            thread.join()
+            assert store.rebuild(mend=False).differed == 0
 
         assert store.rebuild().differed == 0
         assert len(store.reading.items(ItemQuery(limit=10_000))) == 20 + len(appended)

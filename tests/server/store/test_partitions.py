@@ -10,11 +10,12 @@ import pytest
 
 from cloudsignal.server.store import pruning
 from cloudsignal.server.store.errors import StoreUnavailable
+from cloudsignal.server.store.log import Arrival
 from cloudsignal.server.store.postgresql import partitions
 from cloudsignal.server.store.store import Store, open_store
 from tests import postgresql
 from tests.acceptance.conftest import eventually
-from tests.server.arrivals import NOON, arrival, receipt, report
+from tests.server.arrivals import NOON, appending, arrival, receipt, report
 from tests.server.store.contract import furnish
 from tests.server.store.test_nodes import parts
 
@@ -122,17 +123,10 @@ def test_a_part_that_was_detached_and_not_dropped_is_dropped_by_the_next_run(
 
 
 def test_nobody_who_writes_or_reads_notices(store: Store, url: str) -> None:
-    begun, enough = threading.Event(), threading.Event()
-    appended: list[int] = []
 
-    def write() -> None:
-        with closing(open_store(url)) as other:
-            while not enough.is_set():
-                number = len(appended)
-                old = report("ItemProduce", item=str(number % OLD), minute=number % 60)
-                post = arrival(report(item=f"new {number}"), old, received=2 * NOON)
-                appended.append(receipt(other.append([post])[0]).accepted)
-                begun.set()
+    def post(number: int) -> Arrival:
+        old = report("ItemProduce", item=str(number % OLD), minute=number % 60)
+        return arrival(report(item=f"new {number}"), old, received=2 * NOON)
 
     def read() -> None:
         with closing(open_store(url)) as other:
@@ -140,15 +134,15 @@ def test_nobody_who_writes_or_reads_notices(store: Store, url: str) -> None:
                 other.reading.item_with_signals("7", "1")
                 other.reading.signals(after=0, limit=5)
 
-    with ThreadPoolExecutor(2) as pool:
-        running = [pool.submit(write), pool.submit(read)]
+    enough = threading.Event()
+    with closing(open_store(url)) as other, ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
         try:
-            assert begun.wait(60)
-            store.prune(NOON + 1)
+            with appending(other, post) as appended:
+                store.prune(NOON + 1)
         finally:
             enough.set()
-        for each in running:
-            each.result(60)
+        reading.result(60)
 
     assert positions(store) == list(range(OLD + 1, OLD + 2 + sum(appended)))
     assert store.rebuild().differed == 0
