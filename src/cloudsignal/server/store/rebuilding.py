@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from msgspec import Struct, structs
-from sqlalchemy import Column, Connection, Select, Table, delete, func, insert, select
+from sqlalchemy import Column, Connection, Select, Table, delete, exists, func, insert, select
 
 from cloudsignal.protocol.items import Item
 from cloudsignal.protocol.wire import reread
@@ -43,33 +43,47 @@ def rebuild(database: Database, *, mend: bool = True, progress: Progress = silen
     """
     with database.reading() as connection:
         total = connection.scalar(_whole(select(func.count()), facts.pruned(connection))) or 0
+        # Items that begin later are not waited for: on a busy store there would be no end.
+        until = connection.scalar(select(func.max(signals.c.position))) or 0
     done = Rebuilt()
     after = 0
-    while True:
+    while after < until:
         # Only who mends has to keep the server waiting.
         with database.writing() if mend else database.reading() as connection:
             # An item is numbered by its first signal: up to there none is whole in the log any more.
             after = max(after, facts.pruned(connection))
-            numbers = _numbers(connection, after)
-            last = numbers[-1] if len(numbers) == BATCH else None
+            numbers = _numbers(connection, after, until)
+            last = numbers[-1] if len(numbers) == BATCH else until
             more = _rebuild(connection, after, last, mend=mend)
         done = Rebuilt(
             done.signals + more.signals, done.items + more.items, done.differed + more.differed
         )
         progress(done.signals, max(total, done.signals))
-        if last is None:
-            return structs.replace(done, left=_left(database))
         after = last
+    with database.writing() if mend else database.reading() as connection:
+        unfounded = _unfounded(connection, until, mend=mend)
+    return structs.replace(done, differed=done.differed + len(unfounded), left=_left(database))
 
 
 def _whole(statement: Select[Any], after: int) -> Select[Any]:
     return statement.select_from(signals).where(signals.c.item > after)
 
 
-def _numbers(connection: Connection, after: int) -> list[int]:
+def _numbers(connection: Connection, after: int, until: int) -> list[int]:
     number = signals.c.item
-    statement = _whole(select(number).distinct(), after).order_by(number).limit(BATCH)
-    return list(connection.scalars(statement))
+    chosen = _whole(select(number).distinct(), after).where(number <= until)
+    return list(connection.scalars(chosen.order_by(number).limit(BATCH)))
+
+
+def _unfounded(connection: Connection, after: int, *, mend: bool) -> set[int]:
+    """The numbers beyond one for which there is anything but a signal; removed, if so asked."""
+    found: set[int] = set()
+    for table, number in ((items, items.c.id), (states, states.c.item), (parcels, parcels.c.item)):
+        nowhere = number > after, ~exists().where(signals.c.item == number)
+        found |= set(connection.scalars(select(number).where(*nowhere)))
+        if mend:
+            connection.execute(delete(table).where(*nowhere))
+    return found
 
 
 def _left(database: Database) -> int:
@@ -78,7 +92,7 @@ def _left(database: Database) -> int:
         return connection.scalar(select(func.count()).select_from(items).where(begun_before)) or 0
 
 
-def _rebuild(connection: Connection, after: int, last: int | None, *, mend: bool) -> Rebuilt:
+def _rebuild(connection: Connection, after: int, last: int, *, mend: bool) -> Rebuilt:
     """Look at the items with numbers beyond ``after``, up to ``last``."""
     logged = connection.execute(_between(_LOG, signals.c.item, after, last)).all()
     folded = [_fold(number, rows) for number, rows in groupby(logged, lambda row: row.item)]
@@ -95,9 +109,8 @@ def _rebuild(connection: Connection, after: int, last: int | None, *, mend: bool
 _LOG: Final = select(signals).order_by(signals.c.item, signals.c.position)
 
 
-def _between(statement: Select[Any], number: Any, after: int, last: int | None) -> Select[Any]:
-    statement = statement.where(number > after)
-    return statement if last is None else statement.where(number <= last)
+def _between(statement: Select[Any], number: Any, after: int, last: int) -> Select[Any]:
+    return statement.where(number > after, number <= last)
 
 
 def _fold(number: int, rows: Iterable[Any]) -> Folded:

@@ -150,6 +150,7 @@ parcels: Final = Table(
     metadata,
     Column("tracking", String(255), primary_key=True),
     Column("item", _Id, primary_key=True),
+    Index("parcels_item", "item"),
     sqlite_with_rowid=False,
 )
 """Which items a tracking number belongs to: folded from the log as well."""

@@ -75,6 +75,7 @@ def _items() -> None:
     )
     op.drop_table("items_before")
     op.create_index("items_item", "items", ["item"])
+    op.create_index("parcels_item", "parcels", ["item"])
     op.create_index("states_state_position", "states", ["state", "position"])
 
 
