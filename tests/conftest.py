@@ -1,12 +1,15 @@
 """What tests of more than one folder share: a PostgreSQL server of each version that is here."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from cloudsignal.server.store.store import open_store
 from tests import postgresql
 
-# Before any test imports them: the contract's assertions are in modules that pytest does not collect by itself.
+# Before any test imports them. The contract's assertions are in modules that pytest does not collect
+# by itself.
 CONTRACTS = (
     "access",
     "appending",
