@@ -36,20 +36,30 @@ def furnished(postgresql_server: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session", params=["newest", "installed"])
-def postgresql_server(request: pytest.FixtureRequest) -> Iterator[str]:
+def postgresql_programs(request: pytest.FixtureRequest) -> str:
+    """What the programs of PostgreSQL are called: the newest, and those that are installed."""
+    return _found(request.param)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(postgresql_programs: str) -> Iterator[str]:
     """The URL of a running server, for the newest PostgreSQL and for the one that is installed."""
-    yield from _server(request.param)
+    yield from _server(postgresql_programs)
 
 
 @pytest.fixture(scope="session")
 def newest_postgresql() -> Iterator[str]:
     """The URL of a running server of the newest PostgreSQL."""
-    yield from _server("newest")
+    yield from _server(_found("newest"))
+
+
+def _found(name: str) -> str:
+    if name not in postgresql.binaries():
+        pytest.skip("no PostgreSQL is installed here (Debian: apt-get install postgresql)")
+    return name
 
 
 def _server(name: str) -> Iterator[str]:
-    if name not in postgresql.binaries():
-        pytest.skip("no PostgreSQL is installed here (Debian: apt-get install postgresql)")
     # Nothing in these tests outlives the server, and what does has servers of its own.
     with postgresql.running(name, fsync="off", max_connections=300) as url:
         yield url
@@ -59,4 +69,11 @@ def _server(name: str) -> Iterator[str]:
 def postgresql_url(newest_postgresql: str) -> Iterator[str]:
     """The URL of a new, empty database."""
     with postgresql.database(newest_postgresql) as url:
+        yield url
+
+
+@pytest.fixture
+def furnished_url(postgresql_server: str, furnished: str) -> Iterator[str]:
+    """The URL of a new database with a furnished store."""
+    with postgresql.database(postgresql_server, furnished) as url:
         yield url

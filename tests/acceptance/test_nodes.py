@@ -305,20 +305,13 @@ def test_a_signal_taken_on_one_node_is_live_on_another(
 # ---- the database fails ----
 
 
-@pytest.fixture(params=["newest", "installed"])
-def programs(request: pytest.FixtureRequest) -> str:
-    if request.param not in postgresql.binaries():
-        pytest.skip("no PostgreSQL is installed here (Debian: apt-get install postgresql)")
-    return str(request.param)
-
-
 @pytest.fixture
-def new_database_server(programs: str) -> Iterator[Callable[[], postgresql.Server]]:
+def new_database_server(postgresql_programs: str) -> Iterator[Callable[[], postgresql.Server]]:
     """Make a database server of one's own; it has no data yet."""
     made: list[postgresql.Server] = []
 
     def make() -> postgresql.Server:
-        made.append(postgresql.Server(postgresql.binaries()[programs]))
+        made.append(postgresql.Server(postgresql.binaries()[postgresql_programs]))
         return made[-1]
 
     yield make
@@ -332,7 +325,7 @@ NewDatabaseServer = Callable[[], postgresql.Server]
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_primary_is_killed_again_and_again_and_nothing_acknowledged_is_lost(
-    make_server: MakeServer, new_database_server: NewDatabaseServer, programs: str
+    make_server: MakeServer, new_database_server: NewDatabaseServer, postgresql_programs: str
 ) -> None:
     primary = new_database_server().initialise().start()
     standby = new_database_server()
@@ -344,7 +337,7 @@ def test_the_primary_is_killed_again_and_again_and_nothing_acknowledged_is_lost(
     chance = random.Random(SEED)
     acknowledged = 0
     with Load([node], key, chance) as load:
-        for _ in range(ROUNDS[programs]):
+        for _ in range(ROUNDS[postgresql_programs]):
             standby.follow(primary).start()
             primary.set("synchronous_standby_names", str(standby.port))
             is_synchronous = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"
@@ -360,7 +353,7 @@ def test_the_primary_is_killed_again_and_again_and_nothing_acknowledged_is_lost(
 
             primary, standby = standby, primary
             acknowledged = len(load.acknowledged)
-    assert acknowledged > 20 * ROUNDS[programs]
+    assert acknowledged > 20 * ROUNDS[postgresql_programs]
     assert_all_there(url, load)
     assert node.starts == 1
     assert node.terminate() == 0

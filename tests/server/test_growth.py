@@ -13,7 +13,6 @@ from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.store import Store, open_store
 from tests import postgresql
 from tests.server.arrivals import arrival, report
-from tests.server.store.contract import furnish
 
 pytestmark = pytest.mark.anyio
 
@@ -21,11 +20,8 @@ HEARD_S = 10.0
 
 
 @pytest.fixture
-def url(postgresql_server: str) -> Iterator[str]:
-    with postgresql.database(postgresql_server) as url:
-        with closing(open_store(url)) as store:
-            furnish(store)
-        yield url
+def url(furnished_url: str) -> str:
+    return furnished_url
 
 
 @pytest.fixture

@@ -97,8 +97,6 @@ def serve(
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
     settings = read_settings(_typed(flags), config)
-    from cloudsignal.server import process, workers
-
     key: str | None = None
 
     def prepare(store: "Store", keyring: "Keyring") -> None:
@@ -114,8 +112,14 @@ def serve(
     with told():
         from cloudsignal.server.store.backends import backend_of
 
-        serve = process.run if settings.workers == 1 else workers.run
-        serve(settings, ready, prepare=prepare)
+        if settings.workers == 1:
+            from cloudsignal.server import process
+
+            process.run(settings, ready, prepare=prepare)
+        else:
+            from cloudsignal.server import workers
+
+            workers.run(settings, ready, prepare=prepare)
 
 
 @with_settings

@@ -51,9 +51,9 @@ class Task(Struct):
     shared: str
 
 
-def check(settings: Settings) -> None:
-    """Make sure that so many processes can serve this store. Raises SettingsError."""
-    if settings.workers > 1 and not backend_of(settings.database).nodes:
+def _check(settings: Settings) -> None:
+    """Make sure that several processes can serve this store. Raises SettingsError."""
+    if not backend_of(settings.database).nodes:
         raise SettingsError(
             "a store on SQLite is written by one process: set workers to 1, or database to a"
             " postgresql:// URL"
@@ -65,7 +65,7 @@ def run(settings: Settings, ready: process.Ready, *, prepare: process.Prepare) -
 
     ``ready`` is told once all of them listen. Raises StoreError or SettingsError with a sentence.
     """
-    check(settings)
+    _check(settings)
     from cloudsignal.server import addresses, connections, logs
     from cloudsignal.server.keys import open_keyring
     from cloudsignal.server.store.store import open_store

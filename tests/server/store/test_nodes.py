@@ -18,17 +18,13 @@ from cloudsignal.server.store.postgresql import partitions, writer
 from cloudsignal.server.store.store import Store, open_store
 from tests import postgresql
 from tests.server.arrivals import arrival, receipt, report
-from tests.server.store.contract import furnish
 
 NODES, READERS, GROUPS = 3, 2, 40
 
 
 @pytest.fixture
-def url(postgresql_server: str) -> Iterator[str]:
-    with postgresql.database(postgresql_server) as url:
-        with closing(open_store(url)) as store:
-            furnish(store)
-        yield url
+def url(furnished_url: str) -> str:
+    return furnished_url
 
 
 @pytest.fixture

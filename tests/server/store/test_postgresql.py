@@ -33,9 +33,8 @@ class TestPostgreSQL(StoreContract):
         return opened
 
     @pytest.fixture
-    def url(self, postgresql_server: str, furnished: str) -> Iterator[str]:
-        with postgresql.database(postgresql_server, furnished) as url:
-            yield url
+    def url(self, furnished_url: str) -> str:
+        return furnished_url
 
     @pytest.fixture
     def store(self, url: str) -> Iterator[Store]:

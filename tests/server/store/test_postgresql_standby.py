@@ -14,11 +14,9 @@ from tests.server.arrivals import arrival, receipt, report
 from tests.server.store.contract import furnish
 
 
-@pytest.fixture(scope="module", params=["newest", "installed"])
-def server(request: pytest.FixtureRequest) -> Iterator[postgresql.Server]:
-    if request.param not in postgresql.binaries():
-        pytest.skip("no PostgreSQL is installed here (Debian: apt-get install postgresql)")
-    server = postgresql.Server(postgresql.binaries()[request.param]).initialise()
+@pytest.fixture(scope="module")
+def server(postgresql_programs: str) -> Iterator[postgresql.Server]:
+    server = postgresql.Server(postgresql.binaries()[postgresql_programs]).initialise()
     try:
         yield server.start()
     finally:

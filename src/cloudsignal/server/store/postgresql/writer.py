@@ -223,7 +223,7 @@ class Writer:
             self._look = 0  # There is no part of the log for these positions: far too long a jump.
             raise Overtaken from None
         self._in_turn = False
-        self._last = max(found)
+        [self._last] = found
         return self._last
 
     def confirm(self) -> None:
