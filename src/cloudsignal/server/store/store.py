@@ -3,14 +3,19 @@
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cloudsignal.server.store import copying, digest, log, pruning, rebuilding
+from cloudsignal.server.store import log, rebuilding
 from cloudsignal.server.store.access import Access
 from cloudsignal.server.store.backends import Listening, backend_of
 from cloudsignal.server.store.cursors import Cursors
 from cloudsignal.server.store.database import Database, open_database
 from cloudsignal.server.store.progress import Progress, Steps, silent
 from cloudsignal.server.store.reading import Reading
+
+# Imported by the verbs that need them: a server looks after no store, and starts the sooner.
+if TYPE_CHECKING:
+    from cloudsignal.server.store import copying, digest, pruning
 
 
 class Store:
@@ -43,15 +48,19 @@ class Store:
         """
         return rebuilding.rebuild(self._database, mend=mend, progress=progress)
 
-    def digest(self, *, progress: Progress = silent) -> digest.Digest:
+    def digest(self, *, progress: Progress = silent) -> "digest.Digest":
         """What the log holds as one number, the same on every backend.
 
         Raises StoreUnavailable, also when signals were pruned in the middle of it.
         """
+        from cloudsignal.server.store import digest
+
         return digest.digest(self._database, progress=progress)
 
-    def plan_prune(self, before: int) -> pruning.Pruned:
+    def plan_prune(self, before: int) -> "pruning.Pruned":
         """What ``prune`` would remove. Raises StoreUnavailable."""
+        from cloudsignal.server.store import pruning
+
         return pruning.plan(self._database, before)
 
     def prune(
@@ -60,13 +69,15 @@ class Store:
         *,
         folder: Path | None = None,
         progress: Steps = silent,
-    ) -> pruning.Pruned:
+    ) -> "pruning.Pruned":
         """Remove the signals that arrived before an instant, while the server runs or not.
 
         With a ``folder`` they are written to files there first. The newest signal of the log stays,
         and so does what a reader has not passed yet. May be interrupted at any moment, and run again.
         Raises ArchiveFailed when nothing was removed because of it, and StoreUnavailable.
         """
+        from cloudsignal.server.store import pruning
+
         return pruning.prune(self._database, before, folder=folder, progress=progress)
 
     def version(self) -> str | None:
@@ -103,13 +114,15 @@ def open_store(url: str) -> Store:
     return Store(open_database(backend))
 
 
-def copy_store(source: str, target: str, *, progress: Steps = silent) -> copying.Copied:
+def copy_store(source: str, target: str, *, progress: Steps = silent) -> "copying.Copied":
     """Copy the store that one URL names to the one that another names, while its server runs or not.
 
     What was copied already is left, so it may be interrupted at any moment and run again, also to bring
     a copy up to date. Raises StoreUnusable when the target holds something else, CopyDiffers when the
     two differ at the end, StoreUnavailable.
     """
+    from cloudsignal.server.store import copying
+
     given, wanted = backend_of(source), backend_of(target)
     given.check()  # A source is not made where there is none.
     with closing(open_database(given)) as origin:
