@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -152,9 +153,37 @@ class Server:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def set(self, name: str, value: str) -> None:
-        """Change one of its settings while it runs."""
+        """Change one of its settings while it runs, for every session from now on."""
         self.execute(f"ALTER SYSTEM SET {name} = '{value}'")
         self.execute("SELECT pg_reload_conf()")
+        end = time.monotonic() + START_S
+        while self.execute(f"SHOW {name}") != [(value,)]:
+            assert time.monotonic() < end, f"{name} is not {value}"
+
+    def miss_standby(self) -> None:
+        """Have every commit wait for a standby that is not there, from now on.
+
+        A changed setting reaches the server's processes one after the other, so a commit of no
+        consequence is tried until one waits, and told to wait no longer.
+        """
+        self.set("synchronous_standby_names", "nobody")
+        waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        found = threading.Event()
+
+        def commit() -> None:
+            while not found.is_set():
+                self.execute("SELECT pg_logical_emit_message(true, 'test', '')")
+
+        committing = threading.Thread(target=commit)
+        committing.start()
+        try:
+            end = time.monotonic() + START_S
+            while not (pids := self.execute(waiting)):
+                assert time.monotonic() < end, "no commit waits for the standby"
+        finally:
+            found.set()
+        self.execute(f"SELECT pg_cancel_backend({pids[0][0]})")
+        committing.join()
 
     def execute(self, statement: str, database: str = "postgres") -> list[Any]:
         """Run one statement outside of a transaction: its rows, if it has any."""

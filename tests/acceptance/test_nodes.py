@@ -387,7 +387,7 @@ def test_a_commit_of_which_nobody_knows_is_503_and_its_retry_is_a_repeat(
     database = new_database_server().initialise().start()
     node = make_server(database=database.url()).start()
     key = node.interface()
-    database.set("synchronous_standby_names", "nobody")
+    database.miss_standby()
     post = {"apikey": key} | signal()
     answers: list[Any] = []
     client = threading.Thread(target=lambda: answers.append(node.post(post)))

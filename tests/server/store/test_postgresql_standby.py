@@ -36,6 +36,14 @@ def store(server: postgresql.Server, monkeypatch: pytest.MonkeyPatch) -> Iterato
         server.set("synchronous_standby_names", "")
 
 
+def miss_standby(server: postgresql.Server, store: Store) -> None:
+    """Have commits wait for a standby that is not there, those of the store's session too."""
+    server.miss_standby()
+    session = store._writer._open()  # type: ignore[attr-defined]
+    while session.execute("SHOW synchronous_standby_names").fetchone() != ("nobody",):
+        pass
+
+
 def append(store: Store, minute: int = 0) -> Receipt:
     [answer] = store.append([arrival(report(minute=minute))])
     return receipt(answer)
@@ -45,7 +53,7 @@ def test_a_commit_that_waits_too_long_is_not_acknowledged_and_neither_is_its_rep
     server: postgresql.Server, store: Store
 ) -> None:
     append(store)
-    server.set("synchronous_standby_names", "nobody")
+    miss_standby(server, store)
 
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="not reached the synchronous standby"):
@@ -83,7 +91,7 @@ def test_a_quiet_session_still_hears_that_its_standby_is_away(
     append(store)
     server.set("client_min_messages", "error")
     store._writer.close()
-    server.set("synchronous_standby_names", "nobody")
+    miss_standby(server, store)
 
     with pytest.raises(StoreUnavailable, match="not reached the synchronous standby"):
         append(store, minute=1)
