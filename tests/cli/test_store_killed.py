@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from cloudsignal.server.store.errors import StoreUnusable
-from cloudsignal.server.store.reading import LoggedSignal
-from cloudsignal.server.store.store import Store, open_store
+from cloudsignal.server.store.store import open_store
 from tests.acceptance.conftest import eventually, run
 from tests.cli.test_look import COMMAND, quiet
-from tests.server.arrivals import MINUTE, NOON, arrival, report
+from tests.server.arrivals import MINUTE, NOON, arrival, report, whole_log
 from tests.server.store.contract import furnish
 from tests.server.store.copying_contract import content
 from tests.server.store.pruning_contract import archived
@@ -38,10 +37,6 @@ def url(tmp_path: Path) -> str:
             store.append([arrival(*own, received=NOON)])
         store.append([arrival(report(order="newest"), received=NOON + MINUTE)])
     return url
-
-
-def log(store: Store) -> list[LoggedSignal]:
-    return store.reading.signals(after=0, limit=100_000, bytes_max=1 << 40)
 
 
 def killed_now_and_then(
@@ -81,10 +76,10 @@ def stamp(path: Path) -> tuple[int, int]:
 def test_a_prune_neither_loses_nor_doubles_anything(url: str, tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     with closing(open_store(url)) as store:
-        before, items = log(store), whole(store)
+        before, items = whole_log(store), whole(store)
 
         def check() -> None:
-            kept = log(store)
+            kept = whole_log(store)
             assert kept == before[len(before) - len(kept) :]
             if len(kept) < len(before):
                 assert len(list(archived(folder))) == SIGNALS
@@ -95,7 +90,7 @@ def test_a_prune_neither_loses_nor_doubles_anything(url: str, tmp_path: Path) ->
         )
 
         assert [each["position"] for each in archived(folder)] == list(range(1, SIGNALS + 1))
-        assert log(store) == before[SIGNALS:]
+        assert whole_log(store) == before[SIGNALS:]
         assert whole(store) == items
 
 
@@ -118,8 +113,8 @@ def test_a_copy_goes_on_and_is_opened_by_nothing_else_before_it_is_complete(
                 assert_unfinished(error)
                 return
             with closing(copy):
-                copied = log(copy)
-                assert copied == log(store)[: len(copied)]
+                copied = whole_log(copy)
+                assert copied == whole_log(store)[: len(copied)]
                 assert copy.rebuild(mend=False).differed == 0
 
         killed_now_and_then(

@@ -10,6 +10,7 @@ from cloudsignal.protocol import wire
 from cloudsignal.protocol.signals import Signal
 from cloudsignal.protocol.wire import Receipt, Report
 from cloudsignal.server.store.log import Answer, Arrival
+from cloudsignal.server.store.reading import LoggedSignal
 from cloudsignal.server.store.store import Store
 from tests.strategies import post_body, report_of
 
@@ -52,6 +53,19 @@ def receipt(answer: Answer) -> Receipt:
     """The answer, which must be a receipt."""
     assert isinstance(answer, Receipt), answer
     return answer
+
+
+def whole_log(store: Store) -> list[LoggedSignal]:
+    """Every signal, in the order of the log, however many there are."""
+    found: list[LoggedSignal] = []
+    while page := store.reading.signals(after=found[-1].position if found else 0, limit=10_000):
+        found += page
+    return found
+
+
+def positions(store: Store) -> list[int]:
+    """Where the signals of the log stand, in its order."""
+    return [each.position for each in whole_log(store)]
 
 
 @contextmanager

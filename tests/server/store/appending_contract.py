@@ -14,21 +14,12 @@ from cloudsignal.protocol.wire import Receipt, Report
 from cloudsignal.server.store.log import Answer, Arrival
 from cloudsignal.server.store.reading import ItemQuery, LoggedSignal
 from cloudsignal.server.store.store import Store
-from tests.server.arrivals import MINUTE, NOON, arrival, receipt, report
+from tests.server.arrivals import MINUTE, NOON, arrival, positions, receipt, report, whole_log
 from tests.strategies import histories, report_of
 
 NewStore = Callable[[], AbstractContextManager[Store]]
 Fault = Callable[[Store], AbstractContextManager[None]]
 """While it lasts, the store writes signals and then fails before the group is complete."""
-
-
-def whole_log(store: Store) -> list[LoggedSignal]:
-    """Every signal, in the order of the log."""
-    return store.reading.signals(after=0, limit=10_000)
-
-
-def positions(store: Store) -> list[int]:
-    return [each.position for each in whole_log(store)]
 
 
 def names(store: Store) -> list[str]:

@@ -157,4 +157,4 @@ class RebuildingContract:
             assert store.rebuild(mend=False).differed == 0
 
         assert store.rebuild().differed == 0
-        assert len(store.reading.items(ItemQuery(limit=10_000))) == 20 + len(appended)
+        assert len(store.reading.items(ItemQuery(limit=1_000_000))) == 20 + len(appended)

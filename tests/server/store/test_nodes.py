@@ -17,7 +17,7 @@ from cloudsignal.server.store.log import Answer, Arrival, Changes
 from cloudsignal.server.store.postgresql import partitions, writer
 from cloudsignal.server.store.store import Store, open_store
 from tests import postgresql
-from tests.server.arrivals import arrival, receipt, report
+from tests.server.arrivals import arrival, positions, receipt, report, whole_log
 
 NODES, READERS, GROUPS = 3, 2, 40
 
@@ -43,10 +43,6 @@ def at_once(*actions: Callable[[], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(len(actions)) as pool:
         return [done.result(60) for done in [pool.submit(act, action) for action in actions]]
-
-
-def whole(store: Store) -> list[Any]:
-    return store.reading.signals(after=0, limit=100_000)
 
 
 # ---- one order ----
@@ -86,7 +82,7 @@ def test_no_reader_ever_skips_a_signal_however_many_nodes_write(
             writing.clear()
         seen = [each.result(60) for each in reading]
 
-    stored = [each.position for each in whole(nodes[0])]
+    stored = positions(nodes[0])
     assert stored == list(range(1, accepted + 1))
     for each in seen:
         assert each == stored
@@ -109,7 +105,7 @@ def test_bundles_that_name_the_same_items_in_opposite_order_stop_nobody(
     accepted = at_once(*(partial(write, node) for node in range(NODES)))
 
     assert accepted == [GROUPS * len(names)] * NODES
-    assert len(whole(nodes[0])) == sum(accepted)
+    assert len(whole_log(nodes[0])) == sum(accepted)
     assert nodes[0].rebuild().differed == 0
 
 
@@ -161,7 +157,7 @@ def test_a_signal_that_another_node_took_meanwhile_is_a_repeat(
         [answer] = append(one, arrival(first))
 
         assert receipt(answer) == Receipt(0, 1, one.reading.last_position())
-    assert len(whole(one)) == 2
+    assert len(whole_log(one)) == 2
 
 
 def test_of_two_partners_that_claim_an_item_at_once_one_gets_it(

@@ -15,7 +15,7 @@ from cloudsignal.server.store.postgresql import partitions
 from cloudsignal.server.store.store import Store, open_store
 from tests import postgresql
 from tests.acceptance.conftest import eventually
-from tests.server.arrivals import NOON, appending, arrival, receipt, report
+from tests.server.arrivals import NOON, appending, arrival, positions, receipt, report
 from tests.server.store.contract import furnish
 from tests.server.store.test_nodes import parts
 
@@ -45,10 +45,6 @@ def tables(url: str) -> set[str]:
     """The tables that are or were parts of the log."""
     found = postgresql.execute(url, "SELECT relname FROM pg_class WHERE relname ~ '^signals_\\d+$'")
     return {name for (name,) in found}
-
-
-def positions(store: Store) -> list[int]:
-    return [each.position for each in store.reading.signals(after=0, limit=10_000)]
 
 
 def test_old_parts_are_dropped_and_the_rest_is_deleted(store: Store, url: str) -> None:

@@ -12,7 +12,7 @@ from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.postgresql import driver
 from cloudsignal.server.store.store import Store, open_store
 from tests import postgresql
-from tests.server.arrivals import arrival, receipt, report
+from tests.server.arrivals import arrival, receipt, report, whole_log
 from tests.server.store.contract import furnish
 
 
@@ -31,7 +31,7 @@ def store(url: str) -> Iterator[Store]:
 
 
 def assert_only(store: Store, *items: str) -> None:
-    assert [each.item for each in store.reading.signals(after=0, limit=1000)] == list(items)
+    assert [each.item for each in whole_log(store)] == list(items)
     assert store.rebuild().differed == 0
 
 

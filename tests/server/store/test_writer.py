@@ -10,7 +10,7 @@ import pytest
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.sqlite import driver
 from cloudsignal.server.store.store import Store, open_store
-from tests.server.arrivals import arrival, receipt, report
+from tests.server.arrivals import arrival, receipt, report, whole_log
 from tests.server.store.contract import furnish
 
 
@@ -33,7 +33,7 @@ def big_post(name: str) -> list:
 
 
 def assert_only(store: Store, *items: str) -> None:
-    assert [each.item for each in store.reading.signals(after=0, limit=1000)] == list(items)
+    assert [each.item for each in whole_log(store)] == list(items)
     assert store.rebuild().differed == 0
 
 

@@ -56,8 +56,8 @@ class Backend(Protocol):
     def create_tables(self, connection: "Transaction") -> None:
         """Make the tables of an empty database."""
 
-    def begin(self, *, writes: bool) -> tuple[str, ...]:
-        """The statements that begin a transaction: a consistent view, or alone among writers."""
+    def begin(self, connection: "Transaction", *, writes: bool) -> None:
+        """Begin a transaction: a consistent view, or alone among writers."""
 
     def writer(self) -> Writer:
         """The log's own writer."""

@@ -132,8 +132,7 @@ def _engine(backend: Backend) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("writes", False)
-        for statement in backend.begin(writes=writes):
-            connection.exec_driver_sql(statement)
+        backend.begin(connection, writes=writes)
 
     return engine
 

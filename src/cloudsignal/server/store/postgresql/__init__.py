@@ -49,10 +49,14 @@ class Backend:
     def connect(self) -> "Connection[Any]":
         return driver.connect(self._parameters)
 
-    def begin(self, *, writes: bool) -> tuple[str, ...]:
+    def begin(self, connection: "Transaction", *, writes: bool) -> None:
+        # Through SQLAlchemy, which notices a connection that is lost and opens another.
         if writes:
-            return BEGIN, f"SET LOCAL idle_in_transaction_session_timeout = '{TURN_S}s'", TURN
-        return ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
+            connection.exec_driver_sql(
+                f"{BEGIN}; SET LOCAL idle_in_transaction_session_timeout = '{TURN_S}s'; {TURN}"
+            )
+        else:
+            connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def writer(self) -> Writer:
         return Writer(self.connect)

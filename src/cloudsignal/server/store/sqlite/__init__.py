@@ -2,7 +2,7 @@
 
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
 from cloudsignal.server.store.sqlite import driver
@@ -46,10 +46,14 @@ class Backend:
 
         metadata.create_all(connection)
 
-    def begin(self, *, writes: bool) -> tuple[str, ...]:
+    def begin(self, connection: "Transaction", *, writes: bool) -> None:
         # The driver would begin a transaction only at the first write, and then fail at once where
         # it could have waited: whoever writes says so from the start.
-        return ("BEGIN IMMEDIATE",) if writes else ("BEGIN",)
+        if writes:
+            own: Any = connection.connection.driver_connection
+            driver.begin(own)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     def writer(self) -> Writer:
         return Writer(self.path)

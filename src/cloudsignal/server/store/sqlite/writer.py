@@ -65,7 +65,7 @@ class Writer:
         try:
             with driver.translated():
                 self._leave_what_moved()
-                self._open().execute("BEGIN IMMEDIATE")
+                driver.begin(self._open())
                 yield
                 self._open().execute("COMMIT")
         except BaseException:
