@@ -12,6 +12,7 @@ from cloudsignal.server.store.backends import Listening
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.store import Store, open_store
 from tests import postgresql
+from tests.acceptance.conftest import eventually
 from tests.server.arrivals import arrival, report
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +43,9 @@ class Watched:
     def __init__(self, store: Store) -> None:
         self.times = 0
         self._heard = asyncio.Event()
-        self._task = asyncio.create_task(growth.watch(store, self._grown))
+        self.wanted = asyncio.Event()
+        self.wanted.set()
+        self._task = asyncio.create_task(growth.watch(store, self.wanted, self._grown))
 
     def _grown(self) -> None:
         self.times += 1
@@ -84,6 +87,54 @@ async def test_a_group_that_brings_nothing_new_wakes_nobody(store: Store, other:
     await watched.next()
 
     assert watched.times == 2
+    await watched.end()
+
+
+async def test_a_busy_store_wakes_once_in_a_while_and_the_last_commit_is_not_missed(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on = asyncio.Event()
+
+    async def rest(seconds: float) -> None:
+        assert seconds == growth.REST_S
+        await may_go_on.wait()
+
+    monkeypatch.setattr(growth.asyncio, "sleep", rest)
+    watched = Watched(store)
+    await watched.next()
+    for number in range(20):
+        await asyncio.to_thread(other.append, [arrival(report(item=str(number)))])
+        if number == 0:
+            await watched.next()
+
+    assert watched.times == 2
+    may_go_on.set()
+    await watched.next()
+    assert watched.times == 3
+    await watched.end()
+
+
+async def test_nobody_listens_while_nobody_wants_to_know(
+    store: Store, other: Store, url: str
+) -> None:
+    def listeners() -> int:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+        [(count,)] = postgresql.execute(url, f"{asked} AND datname = current_database()")
+        return count
+
+    watched = Watched(store)
+    await watched.next()
+    assert listeners() == 1
+
+    watched.wanted.clear()
+    other.append([arrival()])
+    assert await asyncio.to_thread(eventually, lambda: listeners() == 0)
+    assert watched.times == 1
+
+    watched.wanted.set()
+    await watched.next()  # There is something new.
+    other.append([arrival(report(minute=1))])
+    await watched.next()
     await watched.end()
 
 

@@ -121,7 +121,9 @@ class App:
         ]
         if self.store.nodes:
             self._background.append(
-                asyncio.create_task(growth.watch(self.store, self.followers.wake))
+                asyncio.create_task(
+                    growth.watch(self.store, self.followers.present, self.followers.wake)
+                )
             )
 
     async def stop(self) -> None:

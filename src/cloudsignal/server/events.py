@@ -39,6 +39,8 @@ class Followers:
         self._reads: dict[tuple[int, Render], asyncio.Task[Page]] = {}
         self._stopping = False
         self.count = 0
+        self.present = asyncio.Event()
+        """Set while there is somebody."""
 
     @property
     def is_full(self) -> bool:
@@ -51,10 +53,13 @@ class Followers:
         if self.is_full:
             raise Full
         self.count += 1
+        self.present.set()
         try:
             yield
         finally:
             self.count -= 1
+            if not self.count:
+                self.present.clear()
 
     def wake(self) -> None:
         """Say that the log has grown."""
