@@ -65,6 +65,32 @@ def test_a_commit_that_waits_too_long_is_not_acknowledged_and_neither_is_its_rep
     assert append(store, minute=1) == Receipt(accepted=0, duplicates=1, position=2)
 
 
+def test_nobody_reads_what_the_standby_does_not_have(
+    server: postgresql.Server, store: Store
+) -> None:
+    reading = store.reading
+    append(store)
+    settled = reading.signals(after=0, limit=9)
+    miss_standby(server, store)
+    with pytest.raises(StoreUnavailable):
+        append(store, minute=1)
+
+    # It can be seen, but its position may yet be given to another signal.
+    assert reading.last_position() == 2
+    for look in (
+        lambda: reading.signals(after=0, limit=9),
+        lambda: reading.signals(after=1, limit=9),
+        lambda: reading.position_before(0),
+    ):
+        with pytest.raises(StoreUnavailable, match="not reached the synchronous standby"):
+            look()
+    assert reading.signals(after=0, limit=1) == settled
+
+    server.set("synchronous_standby_names", "")
+    assert [each.position for each in reading.signals(after=0, limit=9)] == [1, 2]
+    assert reading.position_before(0) == 2
+
+
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [("off", "on"), ("local", "on"), ("remote_write", "on"), ("remote_apply", "remote_apply")],

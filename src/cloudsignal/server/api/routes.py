@@ -187,7 +187,7 @@ async def follow_log(
     """
     position = after if last_event_id is None else last_event_id
     if position is None:
-        position = await asyncio.to_thread(_store(request).reading.last_position)
+        position = await asyncio.to_thread(_store(request).reading.position_before, 0)
     live: Any = Live(request.app.state.followers, position, lambda: _check(request, "reader"))
     return cast(ASGIApp, live)
 

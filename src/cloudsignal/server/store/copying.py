@@ -60,6 +60,7 @@ def copy(source: Database, target: Database, *, progress: Steps = silent) -> Cop
     _check_target(source, target, identity)
     with source.reading() as origin, closing(target.backend.writer()) as writer:
         run = _Run(origin, target, writer, progress)
+        source.settle(run.last)
         run.check_log(source.backend.shown)
         run.begin(source.backend.shown)
         run.signals()
@@ -80,7 +81,7 @@ class _Run:
         self._writer = writer
         self._progress = progress
         # The log first: as long as this looks at it, nothing of it is dropped.
-        self._last = _last(origin)
+        self.last = _last(origin)
         self._pruned = facts.pruned(origin)
         self._ours = LogDigest(self._pruned)
         self._theirs = LogDigest(self._pruned)
@@ -125,7 +126,7 @@ class _Run:
 
     def signals(self) -> None:
         """Append to the target's log what it does not have yet, at the same positions."""
-        self._each("signals copied", beyond(self._ours.after, self._last), self._append)
+        self._each("signals copied", beyond(self._ours.after, self.last), self._append)
 
     def _append(self, rows: Rows) -> None:
         with self._writer.transaction(alone=True):

@@ -12,6 +12,7 @@ from cloudsignal.server.store import facts
 from cloudsignal.server.store.backends import Backend
 from cloudsignal.server.store.errors import StoreDamaged, StoreUnavailable, StoreUnusable
 from cloudsignal.server.store.schema import VERSION
+from cloudsignal.server.store.settling import Settling
 
 READERS_MAX: Final = 8
 """How many connections read at once."""
@@ -25,9 +26,11 @@ class Database:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.engine = _engine(backend)
+        self._settling = Settling(backend)
 
     def close(self) -> None:
         """Give every connection back."""
+        self._settling.close()
         self.engine.dispose()
 
     @contextmanager
@@ -45,6 +48,13 @@ class Database:
             connection.begin(),
         ):
             yield connection
+
+    def settle(self, position: int) -> None:
+        """Return once what was read of the log, up to a position, cannot be lost any more.
+
+        Raises StoreUnavailable.
+        """
+        self._settling.settle(position)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -89,13 +89,16 @@ class ItemQuery(Struct, frozen=True, kw_only=True):
 
 
 class Reading:
-    """The verbs that look. Every one may raise StoreUnavailable."""
+    """The verbs that look. Every one may raise StoreUnavailable.
+
+    Where a reader of the log goes on from, or what it gets, is settled: see settling.py.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def last_position(self) -> int:
-        """The position of the newest signal, 0 in an empty log."""
+        """The position of the newest signal, settled or not, 0 in an empty log."""
         with self._database.reading() as connection:
             return connection.scalar(select(func.max(signals.c.position))) or 0
 
@@ -103,7 +106,9 @@ class Reading:
         """The position beyond which the newest ``count`` signals stand."""
         newest_first = select(signals.c.position).order_by(signals.c.position.desc())
         with self._database.reading() as connection:
-            return connection.scalar(newest_first.offset(count).limit(1)) or 0
+            position = connection.scalar(newest_first.offset(count).limit(1)) or 0
+        self._database.settle(position)
+        return position
 
     def signals(
         self, *, after: int, limit: int, bytes_max: int = PAGE_BYTES_MAX
@@ -114,7 +119,10 @@ class Reading:
         """
         chosen = LOGGED.where(signals.c.position > after).order_by(signals.c.position)
         with self._database.reading() as connection:
-            return _logged(connection, chosen.limit(limit), bytes_max)
+            found = _logged(connection, chosen.limit(limit), bytes_max)
+        if found:
+            self._database.settle(found[-1].position)
+        return found
 
     def signals_of(self, order: str, item: str) -> list[LoggedSignal]:
         """The newest signals of an item, in the order of the log."""

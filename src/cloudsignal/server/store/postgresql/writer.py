@@ -42,11 +42,11 @@ BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _LAST_POSITION: Final = "SELECT coalesce(max(position), 0) FROM signals"
 _IS_THERE: Final = "SELECT to_regclass(%s) IS NOT NULL"
 _SOON: Final = "SET LOCAL lock_timeout = '100ms'"
-# Nothing but a commit that the standby has to have; where there is none, not even that.
-_CONFIRM: Final = (
-    f"{BEGIN}; SELECT pg_logical_emit_message(true, 'cloudsignal', '')"
-    " WHERE current_setting('synchronous_standby_names') != ''; COMMIT"
-)
+# Nothing but a commit that waits for the disk and the standby: what was committed before is there then.
+_CONFIRM: Final = f"{BEGIN}; SELECT pg_logical_emit_message(true, 'cloudsignal', ''); COMMIT"
+# A turn waits for neither, so that the next one can begin; whoever had it waits after it.
+_BEGIN_TURN: Final = f"{BEGIN}; SET LOCAL synchronous_commit = off; {TURN}"
+_END_TURN: Final = f"COMMIT; {_CONFIRM}"
 
 _LOAD: Final = statement(
     "load",
@@ -150,11 +150,11 @@ class Writer:
         try:
             with driver.translated(), self._watchdog.over(self._open(), GROUP_S):
                 if alone:
-                    self._open().execute(f"{BEGIN}; {TURN}")
+                    self._open().execute(_BEGIN_TURN)
                     self._in_turn = True
                 yield
                 if self._in_turn:
-                    self._commit("COMMIT")
+                    self._commit(_END_TURN)
         except Overtaken:
             self._roll_back()
             raise
@@ -214,9 +214,9 @@ class Writer:
         given = [str(self._last), str(self._last), *arrays, str(len(changes.changed))]
         # In one message, which the server has before it begins: from the moment the lock is there
         # until it is given back it waits for nobody. A node that stops in between stops nobody.
-        begin = "" if self._in_turn else f"{BEGIN}; {TURN}; "
+        begin = "" if self._in_turn else f"{_BEGIN_TURN}; "
         try:
-            found = self._commit(f"{begin}{self._call(_WRITE, given)}; COMMIT")
+            found = self._commit(f"{begin}{self._call(_WRITE, given)}; {_END_TURN}")
         except (UniqueViolation, DivisionByZero):
             raise Overtaken from None
         except CheckViolation:
