@@ -1,5 +1,6 @@
 """The store on PostgreSQL keeps the contract."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 
@@ -12,6 +13,7 @@ from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.schema import metadata
 from cloudsignal.server.store.store import Store, open_store
 from tests import postgresql
+from tests.server.arrivals import arrival, report
 from tests.server.store.contract import StoreContract
 
 TEMPLATE = "cloudsignal_template"
@@ -52,6 +54,17 @@ class TestPostgreSQL(StoreContract):
         self, url: str, request: pytest.FixtureRequest
     ) -> Callable[[Store], AbstractContextManager[None]]:
         return lambda store: failing_at(url, request.param)
+
+    def test_a_closed_store_leaves_no_thread_behind(self, url: str) -> None:
+        before = set(threading.enumerate())
+        with closing(open_store(url)) as store:
+            store.append([arrival(report())])
+            assert len(store.reading.signals(after=0, limit=9)) == 1
+            begun = set(threading.enumerate()) - before
+        assert begun
+        for each in begun:
+            each.join(10)
+            assert not each.is_alive()
 
     def test_the_tables_in_the_code_are_those_of_the_store(self, store: Store, url: str) -> None:
         with closing(Database(backend_of(url))) as database, database.reading() as connection:

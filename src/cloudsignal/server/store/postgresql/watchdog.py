@@ -16,27 +16,32 @@ CANCEL_S: Final = 3.0
 
 
 class Watchdog:
-    """Watches one connection at a time, from a thread of its own."""
+    """Watches one connection at a time, from a thread of its own that is there until it is closed."""
 
     def __init__(self) -> None:
         self._watched: tuple[Connection[Any], float] | None = None
-        self._thread: threading.Thread | None = None
+        self._closed: threading.Event | None = None
+
+    def close(self) -> None:
+        """End the thread; the next thing to be watched begins another one."""
+        if self._closed is not None:
+            self._closed.set()
+            self._closed = None
 
     @contextmanager
     def over(self, connection: "Connection[Any]", within_s: float) -> Iterator[None]:
         """Cancel what the connection is doing once it takes longer, and hang up if that is no use."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, daemon=True)
-            self._thread.start()
+        if self._closed is None:
+            self._closed = threading.Event()
+            threading.Thread(target=self._run, args=(self._closed,), daemon=True).start()
         self._watched = connection, time.monotonic() + within_s
         try:
             yield
         finally:
             self._watched = None
 
-    def _run(self) -> None:
-        while True:
-            time.sleep(LOOK_S)
+    def _run(self, closed: threading.Event) -> None:
+        while not closed.wait(LOOK_S):
             watched = self._watched
             if watched is not None and time.monotonic() > watched[1]:
                 self._end(*watched)

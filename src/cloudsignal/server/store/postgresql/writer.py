@@ -135,6 +135,7 @@ class Writer:
 
     def close(self) -> None:
         """Give the connection back; the next transaction opens another one."""
+        self._watchdog.close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
