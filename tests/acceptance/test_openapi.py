@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
+from cloudsignal.protocol.http import ENDPOINT, PATHS
 from cloudsignal.protocol.refusals import STATUS
 from cloudsignal.protocol.signals import (
     BY_NAME,
@@ -19,11 +20,9 @@ from cloudsignal.protocol.signals import (
     example,
     fields,
 )
-from cloudsignal.protocol.wire import ENDPOINT
 from cloudsignal.server import clock
 from cloudsignal.server.api import create
 from cloudsignal.server.api.openapi import EXAMPLE_KEY
-from cloudsignal.server.ingest import PATHS
 from tests.acceptance.conftest import Server
 
 EXAMPLES = 25

@@ -11,7 +11,8 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from cloudsignal.server.asgi import Answer, Receive, Scope, Send, answer, length
+from cloudsignal.protocol.http import length
+from cloudsignal.server.asgi import Answer, Receive, Scope, Send, answer
 from cloudsignal.server.connections import (
     PIPELINED_MAX,
     CannotListen,

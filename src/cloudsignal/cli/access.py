@@ -133,7 +133,7 @@ def create_interface(
         print_json(_interface_view(made) | {"apikey": key})
         return
     _print_key(made, key)
-    from cloudsignal.protocol.wire import ENDPOINT
+    from cloudsignal.protocol.http import ENDPOINT
 
     print("Its signals are posted to this server's")
     print(f"\n  {ENDPOINT}\n\nfor instance, if the server listens as it is set here:\n")

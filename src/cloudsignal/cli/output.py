@@ -153,8 +153,8 @@ def where(database: str | None, config: Path | None = None) -> str:
 
 def curl_line(address: str, key: str) -> str:
     """A command that sends a first signal, ready to be pasted."""
+    from cloudsignal.protocol.http import ENDPOINT
     from cloudsignal.protocol.signals import ItemRegistered, example
-    from cloudsignal.protocol.wire import ENDPOINT
 
     body = msgspec.json.encode({"apikey": key} | example(ItemRegistered)).decode()
     return f"curl -i {address}{ENDPOINT} -H 'Content-Type: application/json' -d '{body}'"

@@ -176,8 +176,8 @@ def _first_key(store: "Store", keyring: "Keyring") -> str | None:
 
 
 def _greet(address: str, key: str, store: str) -> None:
+    from cloudsignal.protocol.http import ENDPOINT
     from cloudsignal.protocol.signals import ItemRegistered, example
-    from cloudsignal.protocol.wire import ENDPOINT
 
     print(f"\nThe store is new: it has a print partner now, {FIRST_PARTNER!r}, with an interface.")
     print(f"\n  endpoint  {address}{ENDPOINT}\n  apikey    {key}   (shown this once)\n")

@@ -27,8 +27,6 @@ from cloudsignal.protocol.signals import (
     fields,
 )
 
-ENDPOINT: Final = "/cloudsignal/2.0/status/"
-"""Where signals are posted, below the address of a server."""
 NESTING_MAX: Final = 32
 """How deep arrays and objects may be nested in a body."""
 BUNDLE_MAX: Final = 1000

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from uvicorn import Config, Server
 
+from cloudsignal.protocol import http
+from cloudsignal.protocol.http import PATHS, REMOVED_PATHS
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import addresses, growth
@@ -20,15 +22,7 @@ from cloudsignal.server.connections import BACKLOG, Connection, allow_many, clos
 from cloudsignal.server.events import Followers
 from cloudsignal.server.group_commit import GroupCommit
 from cloudsignal.server.health import Health
-from cloudsignal.server.ingest import (
-    PATHS,
-    REMOVED_PATHS,
-    Ingest,
-    Response,
-    defect,
-    refused,
-    removed_version,
-)
+from cloudsignal.server.ingest import Ingest
 from cloudsignal.server.interfaces import Caller, Interfaces
 from cloudsignal.server.keys import Keyring
 from cloudsignal.server.logs import FailedLines, Logger, RefusedLines
@@ -172,16 +166,16 @@ class App:
         except Exception:
             await answer(scope, send, *self._defect(scope))
 
-    def _defect(self, scope: Scope) -> Response:
+    def _defect(self, scope: Scope) -> http.Answer:
         self._logger.exception("defect", path=scope["path"])
-        refusal = defect()
+        refusal = http.defect()
         self.refused(refusal, address(scope))
-        return refused(refusal)
+        return http.refused(refusal)
 
     async def _removed(self, scope: Scope, send: Send) -> None:
-        refusal = removed_version()
+        refusal = http.removed_version()
         self.refused(refusal, address(scope))
-        await answer(scope, send, *refused(refusal))
+        await answer(scope, send, *http.refused(refusal))
 
     def _written(
         self, arrivals: Sequence[Arrival], receipts: Sequence[Receipt | None], seconds: float

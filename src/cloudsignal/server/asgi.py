@@ -3,13 +3,13 @@
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final
 
+from cloudsignal.protocol.http import Header
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Header = tuple[bytes, bytes]
 
 _NONE: Final[dict[str, Any]] = {}
-JSON: Final[Header] = (b"content-type", b"application/json")
 
 
 def address(scope: Scope) -> str:
@@ -34,8 +34,3 @@ async def answer(
         return
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def length(body: bytes) -> Header:
-    """The header that tells the length of a body."""
-    return b"content-length", b"%d" % len(body)

@@ -15,8 +15,10 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from cloudsignal.protocol import http
+from cloudsignal.protocol.http import Header
 from cloudsignal.protocol.refusals import Refusal, refuse
-from cloudsignal.server.asgi import ANSWER, JSON, Answer, Header, Scope, length
+from cloudsignal.server.asgi import ANSWER, Answer, Scope
 from cloudsignal.server.settings import SettingsError
 
 HTTP_2: Final = b"pgrade: h2c\r\n"
@@ -184,8 +186,7 @@ class Connection(HttpToolsProtocol):
             self.pipeline.clear()
             self.flow.pause_reading()
             return
-        body = refusal.body()
-        self._write(refusal.status, [JSON, length(body)], body, keep_alive=False)
+        self._write(*http.refused(refusal), keep_alive=False)
 
 
 def _nothing() -> None: ...

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol, cast
 
+from cloudsignal.protocol import http
 from cloudsignal.protocol.refusals import Problem, Refusal, not_now
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import writer
@@ -139,7 +140,7 @@ class GroupCommit:
             self.waiting + signals > self._queue_max
             or self._waiting_bytes + size > self._queue_bytes_max
         ):
-            raise overloaded()
+            raise http.overloaded()
         if not self._gathering:
             # Not one by one: the posts that came in the same moment go in one message.
             self._loop.call_soon(self._hand_over)
@@ -215,11 +216,6 @@ class _Link(asyncio.Protocol):
 
     def close(self) -> None:
         self._transport.close()
-
-
-def overloaded() -> Refusal:
-    """What is answered when more is under way than the server wants to hold."""
-    return not_now("overloaded", "too much is waiting to be written: send this again in a moment")
 
 
 def _refusal(problem: Problem | None) -> Refusal:

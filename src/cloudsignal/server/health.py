@@ -6,8 +6,9 @@ from typing import Final
 
 import msgspec
 
+from cloudsignal.protocol import http
 from cloudsignal.server import addresses
-from cloudsignal.server.asgi import Receive, Scope, Send, address, answer, length
+from cloudsignal.server.asgi import Receive, Scope, Send, address, answer
 from cloudsignal.server.metrics import Figures
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.errors import StoreUnavailable
@@ -53,7 +54,7 @@ class Health:
         headers = [
             (b"content-type", content_type.encode()),
             (b"cache-control", b"no-store"),
-            length(body),
+            http.length(body),
         ]
         if status == 405:
             headers.append((b"allow", b"GET, HEAD"))

@@ -5,39 +5,17 @@ order in which the contract checks.
 """
 
 import asyncio
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from cloudsignal.protocol import wire
-from cloudsignal.protocol.refusals import Refusal, not_now, refuse
+from cloudsignal.protocol import http, wire
+from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
-from cloudsignal.server.asgi import (
-    JSON,
-    Answer,
-    Header,
-    Receive,
-    Scope,
-    Send,
-    address,
-    answer,
-    length,
-)
+from cloudsignal.server.asgi import Answer, Receive, Scope, Send, address, answer
 from cloudsignal.server.clock import Clock
-from cloudsignal.server.group_commit import GroupCommit, Outcome, overloaded
+from cloudsignal.server.group_commit import GroupCommit, Outcome
 from cloudsignal.server.interfaces import Caller, Interfaces
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.log import Arrival
-
-_SPELLINGS: Final = (wire.ENDPOINT, wire.ENDPOINT.removesuffix("/"))
-PATHS: Final = frozenset(_SPELLINGS) | {f"/{path}" for path in _SPELLINGS}
-"""With and without the last slash, and below a base URL that ends in one."""
-REMOVED_PATHS: Final = frozenset(
-    {"/cloudsignal/1.1/status/", "/cloudsignal/1.1/status", "/1.1/status/", "/1.1/status"}
-)
-"""Where version 1.1 listened."""
-
-
-Response = tuple[int, list[Header], bytes]
-"""Status, headers, body."""
 
 
 class Watcher(Protocol):
@@ -80,7 +58,7 @@ class Ingest:
             return
         except asyncio.CancelledError:
             # The server is stopping and cannot wait any longer.
-            outcome = stopping()
+            outcome = http.stopping()
         await answer(scope, send, *self._response(outcome, asked))
 
     def take(self, scope: Scope, body: bytes, answer: Answer) -> bool:
@@ -94,7 +72,7 @@ class Ingest:
             answer(*self._response(outcome, asked))
 
         try:
-            _check(scope["method"], scope["headers"])
+            http.check(scope["method"], scope["headers"])
             envelope = wire.decode(self._sized(body))
             caller = self._interfaces.known(envelope.apikey)
             if caller is None:
@@ -108,7 +86,7 @@ class Ingest:
     async def _outcome(self, scope: Scope, receive: Receive, asked: "_Asked") -> Outcome:
         try:
             headers = scope["headers"]
-            _check(scope["method"], headers)
+            http.check(scope["method"], headers)
             envelope = wire.decode(await self._read(headers, receive))
             caller = self._interfaces.known(envelope.apikey)
             if caller is None:
@@ -129,16 +107,16 @@ class Ingest:
         )
         return Arrival(caller.interface, caller.partner, caller.test, received, reports)
 
-    def _response(self, outcome: Outcome, asked: "_Asked") -> Response:
+    def _response(self, outcome: Outcome, asked: "_Asked") -> http.Answer:
         if isinstance(outcome, Receipt):
-            return _accepted(outcome)
+            return http.accepted(outcome)
         self._refused(outcome, asked.address, asked.caller)
-        return refused(outcome)
+        return http.refused(outcome)
 
     async def _read(self, headers: Any, receive: Receive) -> bytes:
         """The whole body, but never more of it in memory than may be accepted."""
         if _content_length(headers) > self._body_bytes_max:
-            raise self._too_large()
+            raise http.too_large(self._body_bytes_max)
         message = await receive()
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
@@ -149,7 +127,7 @@ class Ingest:
 
     def _sized(self, body: bytes) -> bytes:
         if len(body) > self._body_bytes_max:
-            raise self._too_large()
+            raise http.too_large(self._body_bytes_max)
         return body
 
     async def _read_on(self, body: bytes, receive: Receive) -> tuple[bytes, Any]:
@@ -160,9 +138,9 @@ class Ingest:
         try:
             while True:
                 if size > self._body_bytes_max:
-                    raise self._too_large()
+                    raise http.too_large(self._body_bytes_max)
                 if self._reading_bytes > self._reading_bytes_max:
-                    raise overloaded()
+                    raise http.overloaded()
                 message = await receive()
                 part = message.get("body", b"")
                 parts.append(part)
@@ -172,12 +150,6 @@ class Ingest:
                     return b"".join(parts), message
         finally:
             self._reading_bytes -= size
-
-    def _too_large(self) -> Refusal:
-        return refuse(
-            "body_too_large",
-            f"the body is larger than {self._body_bytes_max} bytes: send smaller bundles",
-        )
 
 
 class _Asked:
@@ -190,64 +162,8 @@ class _Asked:
         self.caller: Caller | None = None
 
 
-def _check(method: str, headers: Any) -> None:
-    if method != "POST":
-        raise refuse("method_not_allowed", f"signals are posted: use POST instead of {method}")
-    for name, value in headers:
-        if name == b"content-type":
-            if value == b"application/json":
-                return
-            given = value.split(b";", 1)[0].strip().lower()
-            if given == b"application/json":
-                return
-            shown = wire.echo(value.decode("latin-1"))
-            raise refuse(
-                "invalid_content_type", f"the content type must be application/json, not {shown}"
-            )
-    raise refuse("invalid_content_type", "send the header Content-Type: application/json")
-
-
 def _content_length(headers: Any) -> int:
     for name, value in headers:
         if name == b"content-length":
             return int(value)
     return 0
-
-
-def removed_version() -> Refusal:
-    """What version 1.1's addresses answer."""
-    return refuse(
-        "version_removed",
-        f"CloudSignal 1.1 is gone, post to {wire.ENDPOINT}: OrderRegistered became"
-        " ItemRegistered for each item, and ItemShipped needs shipping_option",
-    )
-
-
-def defect() -> Refusal:
-    """What is answered when the server did what it never should."""
-    return refuse("defect", "the server has a defect: send this again later, and tell its operator")
-
-
-def stopping() -> Refusal:
-    """What a post is answered that comes while the server starts or stops."""
-    return not_now("unavailable", "the server is starting or stopping: send this again in a moment")
-
-
-def _accepted(receipt: Receipt) -> Response:
-    body = b'{"accepted":%d,"duplicates":%d,"position":%d}' % (
-        receipt.accepted,
-        receipt.duplicates,
-        receipt.position,
-    )
-    return 200, [JSON, length(body)], body
-
-
-def refused(refusal: Refusal) -> Response:
-    """What a refusal is answered as."""
-    body = refusal.body()
-    headers = [JSON, length(body)]
-    if refusal.retry_after_s is not None:
-        headers.append((b"retry-after", b"%d" % refusal.retry_after_s))
-    if refusal.type == "method_not_allowed":
-        headers.append((b"allow", b"POST"))
-    return refusal.status, headers, body

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from cloudsignal.protocol import http
 from cloudsignal.protocol.refusals import Refusal, not_now, refuse
 from cloudsignal.server import addresses
 from cloudsignal.server.clock import Clock
@@ -99,11 +100,7 @@ class Interfaces:
                 "this is an API token: signals need the key of a CloudSignal API interface",
                 at="apikey",
             )
-        raise refuse(
-            "unknown_key",
-            "this apikey is not known here: check it, and that it is the one of this server",
-            at="apikey",
-        )
+        raise http.unknown_key()
 
     def _look_up(self, digest: str) -> tuple[Caller | None, bool]:
         """The interface of a key in the store, or whether it is an API token."""

@@ -15,6 +15,9 @@ from typing import Annotated, Any, Final, Literal, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
+from cloudsignal.protocol.http import BODY_BYTES_MAX
+from cloudsignal.protocol.wire import BUNDLE_MAX
+
 PREFIX: Final = "CLOUDSIGNAL_"
 CONFIG_VARIABLE: Final = "CLOUDSIGNAL_CONFIG"
 OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "CLOUDSIGNAL_APIKEY"})
@@ -63,9 +66,11 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
             description="addresses or networks of reverse proxies whose X-Forwarded-For is believed"
         ),
     ] = ()
-    body_bytes_max: Annotated[int, Positive, Meta(description="the largest request body")] = 1 << 20
+    body_bytes_max: Annotated[int, Positive, Meta(description="the largest request body")] = (
+        BODY_BYTES_MAX
+    )
     bundle_max: Annotated[int, Positive, Meta(description="how many signals a bundle may hold")] = (
-        1000
+        BUNDLE_MAX
     )
     strict_causes: Annotated[
         bool, Meta(description="refuse an ItemCanceled whose cause is none of the published ones")

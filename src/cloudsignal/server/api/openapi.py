@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from cloudsignal.protocol import refusals, wire
+from cloudsignal.protocol import http, refusals, wire
 from cloudsignal.protocol.signals import (
     SIGNAL_TYPES,
     AnySignal,
@@ -78,7 +78,7 @@ def completed(document: Document) -> Document:
         for operation in path.values():
             _complete(operation)
     document["components"]["schemas"] = _schemas()
-    document["paths"] |= {wire.ENDPOINT: {"post": _endpoint()}, **_health()}
+    document["paths"] |= {http.ENDPOINT: {"post": _endpoint()}, **_health()}
     return document
 
 
