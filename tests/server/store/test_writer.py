@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cloudsignal import files
 from cloudsignal.server.store.errors import StoreUnavailable
-from cloudsignal.server.store.sqlite import driver
 from cloudsignal.server.store.store import Store, open_store
 from tests.server.arrivals import arrival, receipt, report, whole_log
 from tests.server.store.contract import furnish
@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    monkeypatch.setattr(driver, "BUSY_S", 0.05)
+    monkeypatch.setattr(files, "BUSY_S", 0.05)
     with closing(open_store(f"sqlite:///{path}")) as store:
         furnish(store)
         store.append([arrival(report(item="before"))])

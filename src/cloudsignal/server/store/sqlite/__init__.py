@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from cloudsignal import files
 from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
 from cloudsignal.server.store.sqlite import driver
 from cloudsignal.server.store.sqlite.writer import Writer
@@ -51,7 +52,7 @@ class Backend:
         # it could have waited: whoever writes says so from the start.
         if writes:
             own: Any = connection.connection.driver_connection
-            driver.begin(own)
+            files.begin(own)
         else:
             connection.exec_driver_sql("BEGIN")
 
@@ -73,6 +74,6 @@ class Backend:
     def check(self) -> None:
         # What is open could be read long after the file is gone.
         try:
-            driver.number_of(self.path)
+            files.number_of(self.path)
         except sqlite3.OperationalError as error:
             raise StoreUnavailable(str(error)) from None

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from cloudsignal import files
 from cloudsignal.server.store.log import Changes, Key, Row, Same, placed
 from cloudsignal.server.store.sqlite import driver
 
@@ -65,7 +66,7 @@ class Writer:
         try:
             with driver.translated():
                 self._leave_what_moved()
-                driver.begin(self._open())
+                files.begin(self._open())
                 yield
                 self._open().execute("COMMIT")
         except BaseException:
@@ -77,12 +78,12 @@ class Writer:
 
         It could still be written to, and nobody would ever find what was acknowledged.
         """
-        if self._connection is not None and driver.number_of(self._path) != self._file:
+        if self._connection is not None and files.number_of(self._path) != self._file:
             self.close()
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._file = driver.number_of(self._path)
+            self._file = files.number_of(self._path)
             self._connection = driver.connect(self._path, cache_kib=driver.WRITER_CACHE_KIB)
         return self._connection
 

@@ -1,0 +1,71 @@
+"""Files of SQLite: what the store's and the outbox's have in common."""
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Final
+
+BUSY_S: Final = 5.0
+"""How long a connection waits for another program that holds the file."""
+BUSY_PAUSE_S: Final = 0.001
+"""How often it looks again where we wait and not SQLite."""
+
+
+def connect(path: Path, *, make: bool = False) -> sqlite3.Connection:
+    """A connection whose commits are on disk when they return, for one thread at a time.
+
+    Raises OperationalError when there is no file and none is to be made: one that went away must not
+    come back empty.
+    """
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={'rwc' if make else 'rw'}",
+        uri=True,
+        timeout=BUSY_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    try:
+        # Once for every file, and a thing that SQLite does not wait for others to let it do: of two
+        # programs that start together on a new one, one would be told that it is locked.
+        _insist(connection, "PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """Begin a transaction that writes, alone among writers. Raises OperationalError.
+
+    SQLite itself would look less and less often whether the file is free, and hardly ever meet the
+    gaps that a busy program leaves between its transactions.
+    """
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        _insist(connection, "BEGIN IMMEDIATE")
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={round(BUSY_S * 1000)}")
+
+
+def _insist(connection: sqlite3.Connection, statement: str) -> None:
+    """Execute a statement once others let us."""
+    end = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(BUSY_PAUSE_S)
+        else:
+            return
+
+
+def number_of(path: Path) -> int:
+    """The number by which the system knows the file at a path. Raises OperationalError."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        raise sqlite3.OperationalError(f"{path} is gone") from None
