@@ -1,0 +1,1 @@
+"""Who reports: what runs at the print partner."""

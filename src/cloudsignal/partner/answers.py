@@ -1,0 +1,180 @@
+"""What an answer to a post means (contract, section 1). Pure: it reads no clock and no socket."""
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from cloudsignal.partner.errors import (
+    InvalidSignals,
+    KeyRefused,
+    NoAnswer,
+    NotNow,
+    SendError,
+    StrangeAnswer,
+    WrongAddress,
+)
+from cloudsignal.partner.receipts import Receipt
+from cloudsignal.protocol import wire
+from cloudsignal.protocol.refusals import Problem
+from cloudsignal.protocol.retry import is_worth_retrying
+
+ANSWER_BYTES_MAX: Final = 256 << 10
+"""How much of an answer is read."""
+RETRY_AFTER_MAX_S: Final = 3600.0
+"""The longest wait that a server can ask for."""
+SHOWN_MAX: Final = 200
+
+Proof = Literal["receipt", "json", "anything"]
+"""What a 200 has to hold so that the signals count as stored.
+
+``receipt``: the receipt of a cloudsignal server. ``json``, the usual choice: that, or any JSON but an
+error, or nothing; the protocol leaves the body of a 200 unused, and what stands between, such as a
+sign-in page, answers in HTML. ``anything``: whatever it is.
+"""
+PROOFS: Final[tuple[Proof, ...]] = ("receipt", "json", "anything")
+
+
+class Answer(Struct, frozen=True):
+    """An answer as it came: status, ``Retry-After`` as sent, the body's first bytes."""
+
+    status: int
+    body: bytes
+    retry_after: str = ""
+
+
+_receipt: Final = msgspec.json.Decoder(wire.Receipt)
+_any: Final = msgspec.json.Decoder()
+
+
+class _Error(Struct):
+    type: str = ""
+    info: str = ""
+    details: list[Problem] = []
+
+
+class _Problem(Struct):
+    error: _Error
+
+
+_error: Final = msgspec.json.Decoder(_Problem)
+
+
+def read(answer: Answer, *, signals: int, proof: Proof, now: datetime) -> Receipt:
+    """What an answer to a post of so many signals says. Raises SendError when they are not stored."""
+    if answer.status != 200:
+        raise _failure(answer, now)
+    receipt = _receipt_in(answer, signals)
+    if receipt is None:
+        if proof == "receipt" or (proof == "json" and not _is_silent(answer.body)):
+            raise StrangeAnswer(_strange(answer), status=200)
+        receipt = Receipt(signals)
+    return receipt
+
+
+def _receipt_in(answer: Answer, signals: int) -> Receipt | None:
+    try:
+        told = _receipt.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if told.accepted + told.duplicates != signals:
+        return None
+    return Receipt(signals, told.accepted, told.duplicates, told.position)
+
+
+def _is_silent(body: bytes) -> bool:
+    """Whether a body says nothing against a post's being stored: nothing at all, or JSON but no error."""
+    if not body.strip():
+        return True
+    try:
+        value = _any.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return not (isinstance(value, dict) and ("error" in value or "accepted" in value))
+
+
+def _failure(answer: Answer, now: datetime) -> SendError:
+    told = _told(answer)
+    status = answer.status
+    if status in (400, 413):
+        kind: type[SendError] = InvalidSignals
+    elif status in (401, 403):
+        # This one is not about the key: the item is another print partner's.
+        kind = InvalidSignals if told.type == "not_your_item" else KeyRefused
+    elif is_worth_retrying(status):
+        kind = NotNow
+    elif status // 100 == 2:
+        kind = StrangeAnswer
+    else:
+        kind = WrongAddress
+    return kind(
+        told.info or _mute(answer),
+        status=status,
+        type=told.type,
+        problems=told.details,
+        retry_after_s=_retry_after_s(answer.retry_after, now),
+    )
+
+
+def _told(answer: Answer) -> _Error:
+    try:
+        return _error.decode(answer.body).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _Error()
+
+
+def _mute(answer: Answer) -> str:
+    """A sentence for an answer without one."""
+    status = answer.status
+    match status:
+        case 401 | 403:
+            return (
+                f"the server answers {status}: it does not take this apikey, and does not say why"
+            )
+        case 413:
+            return "the server answers 413: the post is larger than it or a proxy before it takes"
+        case 404 | 405 | 410:
+            return f"the server answers {status}: there is no CloudSignal endpoint at this address"
+        case _ if 300 <= status < 400:
+            return (
+                f"the server answers {status} and sends elsewhere, which is not followed, because a post can"
+                " get lost that way: put the address it is at now into base_url"
+            )
+        case _:
+            return f"the server answers {status}{_beginning(answer.body)}"
+
+
+def _strange(answer: Answer) -> str:
+    return (
+        f"what answered 200 is not a CloudSignal server{_beginning(answer.body)}: is there a proxy, or the"
+        " sign-in page of a network, between here and it?"
+    )
+
+
+def _beginning(body: bytes) -> str:
+    """What an unexpected body begins with, for people."""
+    text = " ".join(body[: SHOWN_MAX * 4].decode("utf-8", "replace").split())
+    if not text:
+        return ""
+    return f" with {wire.echo(text)}"
+
+
+def _retry_after_s(text: str, now: datetime) -> float:
+    """Seconds to wait, as ``Retry-After`` says it: a number, or a date (RFC 9110, section 10.2.3)."""
+    text = text.strip()
+    if text.isdecimal() and text.isascii():
+        return min(float(text), RETRY_AFTER_MAX_S)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return min(max(0.0, (until - now).total_seconds()), RETRY_AFTER_MAX_S)
+
+
+def no_answer(why: str) -> NoAnswer:
+    """What a post without an answer fails with."""
+    return NoAnswer(f"no answer came: {why}")

@@ -1,0 +1,260 @@
+"""Sending signals to a CloudSignal 2.0 server: ``Client`` and ``AsyncClient``."""
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Self, TypedDict, Unpack, cast
+
+import httpx2
+
+from cloudsignal import __version__
+from cloudsignal.partner.address import address_of
+from cloudsignal.partner.answers import (
+    ANSWER_BYTES_MAX,
+    PROOFS,
+    Answer,
+    Proof,
+    no_answer,
+)
+from cloudsignal.partner.errors import NoAnswer, SendError, SetupError
+from cloudsignal.partner.exchange import Exchange, Manner, Outcome, Pause, exchange, judged
+from cloudsignal.partner.keys import ApiKey, read_apikey
+from cloudsignal.partner.posts import Post, bundled, checked
+from cloudsignal.partner.receipts import Receipt
+from cloudsignal.protocol.signals import Signal
+from cloudsignal.protocol.wire import BUNDLE_MAX
+
+TIMEOUT_S: Final = 10.0
+"""How long an answer may take."""
+TRIES: Final = 5
+"""How often a post is tried: waiting 4 to 8 seconds in all, beside the time that each try takes."""
+
+_HEADERS: Final = {
+    "Content-Type": "application/json",
+    "Accept": "application/json",
+    "User-Agent": f"cloudsignal/{__version__}",
+}
+
+
+class Options(TypedDict, total=False):
+    """How a client sends.
+
+    The key is ``apikey``, else what is in ``apikey_file``, else in the environment: ``CLOUDSIGNAL_APIKEY``, or
+    the file that ``CLOUDSIGNAL_APIKEY_FILE`` names. ``timeout_s`` is how long an answer may take, ``tries`` how
+    often a post is tried, ``bundle_max`` how many signals go into one post, and ``proof`` what a
+    200 has to hold (see answers.Proof).
+    """
+
+    apikey: str | ApiKey | None
+    apikey_file: str | os.PathLike[str] | None
+    timeout_s: float
+    tries: int
+    proof: Proof
+    bundle_max: int
+
+
+class Sending:
+    """What both clients do alike: everything but fetching answers and waiting."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        apikey: str | ApiKey | None = None,
+        apikey_file: str | os.PathLike[str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+        tries: int = TRIES,
+        proof: Proof = "json",
+        bundle_max: int = BUNDLE_MAX,
+    ) -> None:
+        self._apikey = read_apikey(apikey, file=apikey_file)
+        del apikey  # Some traces show the arguments of a call.
+        self.address = address_of(base_url)
+        if proof not in PROOFS:
+            raise SetupError(f"proof must be one of {', '.join(PROOFS)}, not {proof!r}")
+        if min(timeout_s, tries, bundle_max) <= 0:
+            raise SetupError("timeout_s, tries and bundle_max must be greater than 0")
+        self._timeout_s = timeout_s
+        self._bundle_max = bundle_max
+        self._manner = Manner(tries=tries, proof=proof, now=_now, chance=random.random)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.address.base!r})"
+
+    def _steps(self, signals: Sequence[Signal]) -> Exchange:
+        if not signals:
+            raise ValueError("there is no signal to send")
+        try:
+            posts = bundled(checked(signals), most=self._bundle_max)
+            return (yield from exchange(posts, self._manner))
+        except SendError as error:
+            error.unsent = tuple(signals[error.stored.signals if error.stored else 0 :])
+            raise
+
+    def _options(self, transport: Any) -> dict[str, Any]:
+        return {
+            "headers": _HEADERS,
+            "auth": self.address.login,
+            "timeout": self._timeout_s,
+            "transport": transport,
+        }
+
+    def _request(self, post: Post) -> dict[str, Any]:
+        url = self.address.endpoint
+        return {"method": "POST", "url": url, "content": post.sealed(self._apikey)}
+
+    def _failed(self, error: Exception) -> NoAnswer:
+        return no_answer(_why(error, self._timeout_s))
+
+
+class Client(Sending):
+    """Sends signals and waits until they are stored. For any number of threads.
+
+    ``base_url`` is where the server is, ``https://signals.example.com``; for the rest see Options. ``transport``
+    and ``sleep`` are for tests. Raises SetupError when one of them cannot be used.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        transport: httpx2.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(base_url, **options)
+        self._sleep = sleep
+        self._http = httpx2.Client(**self._options(transport))
+
+    def send(self, *signals: Signal) -> Receipt:
+        """Send signals, several as bundles, and return once all of them are stored.
+
+        What may help is tried again: no answer, 408, 425, 429 and 500 and above, after a wait that grows,
+        and is no shorter than the server asks for. To send the same again is always safe.
+
+        Raises SendError: InvalidSignals before anything is sent when a server would not take them,
+        NotSent when all tries were in vain; ``unsent`` of the error are the signals that may be missing.
+        """
+        steps = self._steps(signals)
+        outcome: Outcome | None = None
+        try:
+            while True:
+                step = steps.send(outcome)
+                if isinstance(step, Pause):
+                    self._sleep(step.seconds)
+                    outcome = None
+                else:
+                    outcome = self._try(step)
+        except StopIteration as end:
+            return cast(Receipt, end.value)
+
+    def _try(self, post: Post) -> Outcome:
+        end = time.monotonic() + self._timeout_s
+        try:
+            with self._http.stream(**self._request(post)) as response:
+                body = b""
+                for part in response.iter_bytes():
+                    body += part
+                    if len(body) > ANSWER_BYTES_MAX or time.monotonic() > end:
+                        break
+                return _answer(response, body)
+        except httpx2.HTTPError as error:
+            failed = error
+        # Out here what is raised has no context, in which the post could be seen.
+        return self._failed(failed)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncClient(Sending):
+    """The same as Client, for asyncio: ``send`` is awaited."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(base_url, **options)
+        self._sleep = sleep
+        self._http = httpx2.AsyncClient(**self._options(transport))
+
+    async def send(self, *signals: Signal) -> Receipt:
+        """Send signals and return once all of them are stored. Raises as ``Client.send`` does."""
+        steps = self._steps(signals)
+        outcome: Outcome | None = None
+        try:
+            while True:
+                step = steps.send(outcome)
+                if isinstance(step, Pause):
+                    await self._sleep(step.seconds)
+                    outcome = None
+                else:
+                    outcome = await self._try(step)
+        except StopIteration as end:
+            return cast(Receipt, end.value)
+
+    async def post(self, post: Post) -> Receipt:
+        """Try one post once. Raises SendError when its signals are not known to be stored."""
+        return judged(await self._try(post), post, self._manner)
+
+    async def _try(self, post: Post) -> Outcome:
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._http.stream(**self._request(post)) as response,
+            ):
+                body = b""
+                async for part in response.aiter_bytes():
+                    body += part
+                    if len(body) > ANSWER_BYTES_MAX:
+                        break
+                return _answer(response, body)
+        except (httpx2.HTTPError, TimeoutError) as error:
+            failed = error
+        return self._failed(failed)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def _answer(response: httpx2.Response, body: bytes) -> Answer:
+    return Answer(response.status_code, body, response.headers.get("retry-after", ""))
+
+
+def _why(error: Exception, timeout_s: float) -> str:
+    if isinstance(error, TimeoutError | httpx2.TimeoutException):
+        return f"the server was silent for {timeout_s:g} s"
+    text = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return (
+            f"the server's certificate is not trusted ({text.rpartition(': ')[2]}): it is not the server that"
+            " base_url names, or its certificate has to be renewed, or SSL_CERT_FILE has to name its authority"
+        )
+    if isinstance(error, httpx2.ConnectError):
+        return f"it cannot be reached: {text}"
+    return f"the connection broke: {text}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,131 @@
+"""An ASGI application on a port, for what listens at the print partner."""
+
+import socket
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, Self
+
+from uvicorn import Config, Server
+
+from cloudsignal.partner.errors import SetupError
+from cloudsignal.protocol import http
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+STOP_S: Final = 5
+"""How long requests that are under way may take when the server ends."""
+KEEP_ALIVE_S: Final = 75
+BACKLOG: Final = 128
+REQUESTS_MAX: Final = 1000
+"""How many requests are answered at once. One more is answered 503."""
+
+
+class HungUp(Exception):
+    """The client went away before its request was complete."""
+
+
+async def read(receive: Receive, body_bytes_max: int = http.BODY_BYTES_MAX) -> bytes:
+    """The whole body of a request.
+
+    Raises Refusal (``body_too_large``) as soon as it is larger than it may be, and HungUp.
+    """
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise HungUp
+        body += message.get("body", b"")
+        if len(body) > body_bytes_max:
+            raise http.too_large(body_bytes_max)
+        more = message.get("more_body", False)
+    return bytes(body)
+
+
+async def answer(send: Send, given: http.Answer) -> None:
+    """Send a whole answer."""
+    status, headers, body = given
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Serving:
+    """Serves an application, in a thread of its own while it is entered, or with ``run`` in this one."""
+
+    def __init__(self, application: Application, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen, on a free port if it is 0. Raises SetupError when there is no listening there."""
+        self._socket = _listening(host, port)
+        self._server = _Server(
+            Config(
+                application,
+                http="h11",
+                loop="asyncio",
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                server_header=False,
+                proxy_headers=False,
+                access_log=False,
+                log_config=None,
+                backlog=BACKLOG,
+                limit_concurrency=REQUESTS_MAX,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=STOP_S,
+            )
+        )
+        self._thread = threading.Thread(target=self.run, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it listens: ``http://127.0.0.1:8000``."""
+        host, port = self._socket.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def run(self) -> None:
+        """Serve until it is stopped, or the process is asked to end by SIGTERM or SIGINT."""
+        with self._socket:
+            self._server.run([self._socket])
+
+    def stop(self) -> None:
+        """End, once what is under way is answered."""
+        self._server.should_exit = True
+
+    def hang_up(self, scope: Scope) -> None:
+        """Cut the connection that a request came on, instead of answering it."""
+        connections: set[Any] = self._server.server_state.connections
+        for connection in connections:
+            if connection.scope is scope:
+                connection.transport.abort()
+                return
+
+    def __enter__(self) -> Self:
+        # It listens already: whoever connects from now on waits until the thread accepts.
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._thread.join()
+
+
+class _Server(Server):
+    """uvicorn's server, after which a program ends as it wants to."""
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self.should_exit = True
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise SetupError(
+            f"there is no listening on {host}, port {port}: {why}; choose another --host or --port"
+        ) from None

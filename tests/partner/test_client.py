@@ -1,0 +1,456 @@
+"""Both clients, against a server that does what it is told."""
+
+import asyncio
+import logging
+import pickle
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+import cloudsignal
+from cloudsignal import (
+    AsyncClient,
+    Client,
+    InvalidSignals,
+    ItemPacked,
+    ItemShipped,
+    KeyRefused,
+    NoAnswer,
+    NotNow,
+    Receipt,
+    Refused,
+    SendError,
+    SetupError,
+    Signal,
+    StrangeAnswer,
+    WrongAddress,
+)
+from cloudsignal.partner import errors
+from cloudsignal.partner.answers import Proof
+from cloudsignal.partner.keys import ApiKey
+from cloudsignal.testing import (
+    FakeServer,
+    Fault,
+    answering,
+    garbage,
+    hanging_up,
+    silent,
+    some_page,
+    unavailable,
+)
+from cloudsignal.testing.fakes import APIKEY
+
+BASE = "https://signals.example.com"
+Send = Callable[..., Receipt]
+
+
+def packed(item: str = "1", **fields: Any) -> ItemPacked:
+    return ItemPacked(order="7", item=item, datetime="2026-01-01T00:00:00Z", **fields)
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    return FakeServer()
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    """How long the client waited, had it waited."""
+    return []
+
+
+@pytest.fixture(params=["sync", "async"])
+def send(server: FakeServer, waits: list[float], request: pytest.FixtureRequest) -> Send:
+    """Send signals by a client with these options, of either kind."""
+
+    def send_now(*signals: Signal, **options: Any) -> Receipt:
+        options = {"apikey": APIKEY} | options
+        with Client(BASE, transport=server.transport, sleep=waits.append, **options) as client:
+            return client.send(*signals)
+
+    def send_async(*signals: Signal, **options: Any) -> Receipt:
+        async def wait(seconds: float) -> None:
+            waits.append(seconds)
+
+        async def run() -> Receipt:
+            given = {"apikey": APIKEY} | options
+            async with AsyncClient(BASE, transport=server.transport, sleep=wait, **given) as client:
+                return await client.send(*signals)
+
+        return asyncio.run(run())
+
+    return send_now if request.param == "sync" else send_async
+
+
+def test_a_signal_is_stored_and_its_receipt_given(send: Send, server: FakeServer) -> None:
+    assert send(packed()) == Receipt(signals=1, accepted=1, duplicates=0, position=1)
+    assert send(packed(), packed("2")) == Receipt(signals=2, accepted=1, duplicates=1, position=2)
+    assert [each.signal for each in server.signals] == [packed(), packed("2")]
+    assert server.posts == 2
+
+
+def test_nothing_to_send_is_a_mistake(send: Send) -> None:
+    with pytest.raises(ValueError, match="no signal"):
+        send()
+
+
+def test_signals_are_split_into_bundles(send: Send, server: FakeServer) -> None:
+    signals = [packed(str(n)) for n in range(10)]
+    assert send(*signals, bundle_max=4).accepted == 10
+    assert server.posts == 3
+    assert [each.signal for each in server.signals] == signals
+
+
+def test_a_bundle_is_not_larger_than_a_body_may_be(send: Send, server: FakeServer) -> None:
+    signals = [
+        cloudsignal.ItemDelay(
+            order="7", item=str(n), datetime="2026-01-01T00:00:00Z", cause="€" * 2000
+        )
+        for n in range(400)
+    ]
+    assert send(*signals).accepted == 400
+    assert server.refusals == []
+    assert server.posts == 3
+
+
+@pytest.mark.parametrize("limit", [{"bundle_max": 3}, {"body_bytes_max": 300}])
+def test_a_server_with_lower_limits_gets_smaller_bundles(limit: dict[str, int]) -> None:
+    server = FakeServer(**limit)
+    signals = [packed(str(n)) for n in range(10)]
+    with Client(BASE, apikey=APIKEY, transport=server.transport) as client:
+        assert client.send(*signals) == Receipt(10, 10, 0, 10)
+    assert [each.signal for each in server.signals] == signals
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        hanging_up(),
+        hanging_up(stores=True),
+        silent(),
+        unavailable(),
+        answering(500),
+        answering(502, "<html>Bad Gateway", content_type="text/html"),
+        answering(408),
+        answering(425),
+        answering(429),
+        some_page(),
+        garbage(),
+        answering(200, b'{"error": {"type": "x", "info": "y"}}'),
+        answering(200, b'{"accepted": 5, "duplicates": 0, "position": 1}'),
+        answering(204),
+    ],
+    ids=repr,
+)
+def test_what_may_help_is_tried_again(
+    send: Send, server: FakeServer, waits: list[float], fault: Fault
+) -> None:
+    server.fail(fault, fault)
+    receipt = send(packed())
+    assert receipt.signals == 1
+    assert server.posts == 3
+    assert server.received() == [packed()]
+    assert 0.25 <= waits[0] <= 1.0
+    assert 0.5 <= waits[1] <= 1.0
+
+
+def test_a_wait_is_no_shorter_than_the_server_asks_for(
+    send: Send, server: FakeServer, waits: list[float]
+) -> None:
+    server.fail(unavailable(7), answering(503, retry_after="nonsense"), unavailable(10**9))
+    send(packed())
+    assert waits[0] == 7
+    assert waits[1] <= 1.0
+    assert waits[2] == 3600
+
+
+def test_a_date_to_come_back_at_is_understood(
+    send: Send, server: FakeServer, waits: list[float]
+) -> None:
+    later = datetime.now(UTC) + timedelta(minutes=10)
+    server.fail(answering(429, retry_after=later.strftime("%a, %d %b %Y %H:%M:%S GMT")))
+    send(packed())
+    assert 590 <= waits[0] <= 600
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (answering(400, {"error": {"type": "unknown_order", "info": "no"}}), InvalidSignals),
+        (answering(413), InvalidSignals),
+        (answering(401), KeyRefused),
+        (answering(403), KeyRefused),
+        (answering(403, {"error": {"type": "not_your_item", "info": "no"}}), InvalidSignals),
+        (answering(301), WrongAddress),
+        (answering(404), WrongAddress),
+        (answering(405), WrongAddress),
+        (answering(410), WrongAddress),
+    ],
+    ids=repr,
+)
+def test_what_would_be_refused_again_is_not_tried_again(
+    send: Send, server: FakeServer, fault: Fault, kind: type[Refused]
+) -> None:
+    server.fail(fault)
+    with pytest.raises(kind) as caught:
+        send(packed())
+    assert server.posts == 1
+    assert caught.value.status == fault.answer[0]  # type: ignore[index]
+    assert caught.value.unsent == (packed(),)
+
+
+def test_the_servers_own_sentence_is_in_the_error(send: Send, server: FakeServer) -> None:
+    with pytest.raises(KeyRefused, match="this apikey is not known here") as caught:
+        send(packed(), apikey="f" * 32)
+    assert (caught.value.status, caught.value.type) == (401, "unknown_key")
+
+
+def test_an_answer_without_a_sentence_is_put_into_one(send: Send, server: FakeServer) -> None:
+    server.fail_always(answering(500, "<h1>Oh\nno</h1>" * 100))
+    with pytest.raises(NotNow, match=r'the server answers 500 with "<h1>Oh no</h1>') as caught:
+        send(packed(), tries=1)
+    assert len(str(caught.value)) < 300
+
+
+def test_what_no_server_would_take_is_not_sent(send: Send, server: FakeServer) -> None:
+    wrong: Any = 7
+    with pytest.raises(InvalidSignals) as caught:
+        send(
+            packed(),
+            ItemShipped(
+                order="7", item=wrong, datetime="yesterday", tracking="", shipping_option="GLS"
+            ),
+        )
+    assert [problem.at for problem in caught.value.problems] == [
+        "items[1].item",
+        "items[1].datetime",
+        "items[1].tracking",
+    ]
+    assert caught.value.status is None
+    assert len(caught.value.unsent) == 2
+    assert server.posts == 0
+
+
+def test_the_error_tells_what_was_stored_before_it(send: Send, server: FakeServer) -> None:
+    signals = [packed(str(n)) for n in range(6)]
+    server.fail(
+        answering(200, b'{"accepted":2,"duplicates":0,"position":2}'), *[answering(500)] * 2
+    )
+    with pytest.raises(NotNow) as caught:
+        send(*signals, bundle_max=2, tries=2)
+    assert caught.value.stored == Receipt(2, 2, 0, 2)
+    assert caught.value.unsent == tuple(signals[2:])
+
+
+@pytest.mark.parametrize(
+    ("proof", "body", "stored"),
+    [
+        ("json", b"", True),
+        ("json", b" \n", True),
+        ("json", b"{}", True),
+        ("json", b'"OK"', True),
+        ("json", b"OK", False),
+        ("json", b"<html>", False),
+        ("json", b"\xff", False),
+        ("json", b"[" * 100_000, False),
+        ("receipt", b"", False),
+        ("receipt", b"{}", False),
+        ("receipt", b'{"accepted":1,"duplicates":0,"position":9}', True),
+        ("anything", b"OK", True),
+        ("anything", b"<html>", True),
+    ],
+)
+def test_what_counts_as_a_servers_own_200(
+    send: Send, server: FakeServer, proof: Proof, body: bytes, stored: bool
+) -> None:
+    server.fail(answering(200, body))
+    if stored:
+        assert send(packed(), proof=proof, tries=1).signals == 1
+    else:
+        with pytest.raises(StrangeAnswer, match="is not a CloudSignal server"):
+            send(packed(), proof=proof, tries=1)
+
+
+def test_a_server_that_gives_no_receipt_leaves_it_open(send: Send, server: FakeServer) -> None:
+    server.fail(answering(200))
+    assert send(packed()) == Receipt(signals=1)
+
+
+# ---- the key -------------------------------------------------------------------------------------
+
+
+def test_the_key_is_in_nothing_that_is_shown(
+    send: Send, server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    client = Client(BASE, apikey=APIKEY, transport=server.transport)
+    server.fail(answering(500, APIKEY * 3))
+    server.fail_always(hanging_up())
+    with pytest.raises(SendError) as caught:
+        send(packed(), tries=2)
+    lines = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    shown = [*lines.format(), caplog.text, repr(client), str(vars(client)), repr(caught.value)]
+    assert caught.value.__context__ is None
+    # In the frame of this test's own function it may be: that one was given the key.
+    assert not [line for line in shown if APIKEY in line and "test_client.py" not in line]
+    client.close()
+
+
+def test_a_key_is_not_stored() -> None:
+    assert repr(ApiKey(APIKEY)) == "ApiKey(…)"
+    with pytest.raises(TypeError):
+        pickle.dumps(ApiKey(APIKEY))
+
+
+def test_the_key_comes_from_where_it_is_said(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def key_of(**options: Any) -> str:
+        with Client(BASE, transport=server.transport, **options) as client:
+            client.send(packed(str(server.posts)))
+        return server.signals[-1].apikey
+
+    server.apikeys = {"a" * 32, "b" * 32, "c" * 32, "d" * 32}
+    (tmp_path / "b").write_text("b" * 32 + "\r\n")
+    (tmp_path / "d").write_text("d" * 32)
+    monkeypatch.setenv("CLOUDSIGNAL_APIKEY_FILE", str(tmp_path / "d"))
+    assert key_of() == "d" * 32
+    monkeypatch.setenv("CLOUDSIGNAL_APIKEY", "c" * 32)
+    assert key_of() == "c" * 32
+    assert key_of(apikey_file=tmp_path / "b") == "b" * 32
+    assert key_of(apikey_file=tmp_path / "b", apikey="a" * 32) == "a" * 32
+    assert key_of(apikey=ApiKey("a" * 32)) == "a" * 32
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({}, "set CLOUDSIGNAL_APIKEY"),
+        ({"apikey": ""}, "the apikey is empty"),
+        ({"apikey": "a b"}, "this is no apikey"),
+        ({"apikey": "a" * 600}, "this is no apikey"),
+        ({"apikey_file": "/nowhere/key"}, "cannot be read from /nowhere/key: No such file"),
+        ({"apikey": "a", "proof": "hope"}, "proof must be one of receipt, json, anything"),
+        ({"apikey": "a", "tries": 0}, "greater than 0"),
+        ({"apikey": "a", "timeout_s": -1}, "greater than 0"),
+    ],
+)
+def test_what_cannot_be_used_is_said(options: Any, sentence: str) -> None:
+    with pytest.raises(SetupError, match=sentence):
+        Client(BASE, **options)
+
+
+# ---- the address ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base_url", "endpoint"),
+    [
+        (BASE, f"{BASE}/cloudsignal/2.0/status/"),
+        (f" {BASE}/ ", f"{BASE}/cloudsignal/2.0/status/"),
+        (f"{BASE}/cloudsignal/2.0/status", f"{BASE}/cloudsignal/2.0/status/"),
+        (f"{BASE}/cloudsignal/2.0/status/", f"{BASE}/cloudsignal/2.0/status/"),
+        (f"{BASE}:8443/plant/one", f"{BASE}:8443/plant/one/cloudsignal/2.0/status/"),
+        ("http://[::1]:8000", "http://[::1]:8000/cloudsignal/2.0/status/"),
+        ("https://user:pass@example.com", "https://example.com/cloudsignal/2.0/status/"),
+    ],
+)
+def test_a_base_url_is_written_as_people_write_it(base_url: str, endpoint: str) -> None:
+    with Client(base_url, apikey="a") as client:
+        assert client.address.endpoint == endpoint
+        assert "pass" not in repr(client) + repr(client.address)
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["", "signals.example.com", "ftp://example.com", "https://", "https://[::1", f"{BASE}?a=b"],
+)
+def test_what_is_no_base_url_is_said(base_url: str) -> None:
+    with pytest.raises(SetupError, match=r"https://signals\.example\.com"):
+        Client(base_url, apikey="a")
+
+
+def test_user_and_password_in_the_address_become_basic_auth() -> None:
+    seen: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request)
+        return httpx2.Response(200)
+
+    transport = httpx2.MockTransport(answer)
+    with Client("https://me:it%40s@example.com", apikey="a", transport=transport) as client:
+        client.send(packed())
+    assert seen[0].headers["authorization"] == "Basic bWU6aXRAcw=="
+    assert seen[0].headers["user-agent"] == f"cloudsignal/{cloudsignal.__version__}"
+
+
+# ---- over a wire ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listening() -> Iterator[FakeServer]:
+    with FakeServer() as server:
+        yield server
+
+
+def test_a_silent_server_is_given_up(listening: FakeServer) -> None:
+    listening.fail_always(silent())
+    with (
+        Client(listening.url, apikey=APIKEY, timeout_s=0.2, tries=1) as client,
+        pytest.raises(NoAnswer, match=r"silent for 0\.2 s"),
+    ):
+        client.send(packed())
+
+
+def test_a_server_that_hangs_up_is_asked_again(listening: FakeServer) -> None:
+    listening.fail(hanging_up(), hanging_up(stores=True))
+    waits: list[float] = []
+    with Client(listening.url, apikey=APIKEY, sleep=waits.append) as client:
+        assert client.send(packed()) == Receipt(1, 0, 1, 1)
+    assert len(waits) == 2
+
+
+def test_a_closed_port_is_said(listening: FakeServer) -> None:
+    with (
+        Client("http://127.0.0.1:1", apikey=APIKEY, tries=1) as client,
+        pytest.raises(NoAnswer, match="it cannot be reached"),
+    ):
+        client.send(packed())
+
+
+# ---- names and times -----------------------------------------------------------------------------
+
+
+def test_the_public_names_are_those_that_type_checkers_see() -> None:
+    source = Path(cloudsignal.__file__).read_text()
+    seen = [line.rpartition(" as ")[2] for line in source.splitlines() if " as " in line]
+    assert sorted(seen) == cloudsignal.__all__
+    for name in cloudsignal.__all__:
+        assert getattr(cloudsignal, name).__doc__
+    assert set(cloudsignal.__all__) <= set(dir(cloudsignal))
+    with pytest.raises(AttributeError):
+        _ = cloudsignal.Nothing  # type: ignore[attr-defined]
+
+
+def test_the_tree_of_errors_is_drawn_whole() -> None:
+    def below(kind: type[Exception]) -> Iterator[str]:
+        yield kind.__name__
+        for child in kind.__subclasses__():
+            yield from below(child)
+
+    drawn = [line.strip(" │├└─").split(" ")[0] for line in (errors.__doc__ or "").splitlines()[2:]]
+    assert [name for name in drawn if name] == list(below(errors.CloudSignalError))
+
+
+def test_times_are_told_with_their_zone() -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))
+    assert cloudsignal.text_of(moment) == "2026-01-02T03:04:05+02:00"
+    with pytest.raises(ValueError, match="no time zone"):
+        cloudsignal.text_of(datetime(2026, 1, 2))
+    told = datetime.fromisoformat(cloudsignal.now())
+    assert abs(datetime.now(UTC) - told) < timedelta(minutes=1)
