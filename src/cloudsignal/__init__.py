@@ -6,7 +6,7 @@ What a print partner's program needs has its name here.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from cloudsignal.version import __version__
 
 if TYPE_CHECKING:
     from cloudsignal.partner.client import AsyncClient as AsyncClient
@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from cloudsignal.partner.errors import NoAnswer as NoAnswer
     from cloudsignal.partner.errors import NotNow as NotNow
     from cloudsignal.partner.errors import NotSent as NotSent
+    from cloudsignal.partner.errors import OutboxError as OutboxError
+    from cloudsignal.partner.errors import OutboxFull as OutboxFull
+    from cloudsignal.partner.errors import OutboxUnusable as OutboxUnusable
     from cloudsignal.partner.errors import Refused as Refused
     from cloudsignal.partner.errors import SendError as SendError
     from cloudsignal.partner.errors import SetupError as SetupError
     from cloudsignal.partner.errors import StrangeAnswer as StrangeAnswer
     from cloudsignal.partner.errors import WrongAddress as WrongAddress
+    from cloudsignal.partner.outbox.outbox import Outbox as Outbox
     from cloudsignal.partner.receipts import Receipt as Receipt
     from cloudsignal.partner.times import now as now
     from cloudsignal.partner.times import text_of as text_of
@@ -39,13 +43,14 @@ _PLACES = {
     "cloudsignal.partner.receipts": "Receipt",
     "cloudsignal.partner.client": "AsyncClient Client",
     "cloudsignal.partner.errors": "CloudSignalError InvalidSignals KeyRefused NoAnswer NotNow NotSent"
-    " Refused SendError SetupError StrangeAnswer WrongAddress",
+    " OutboxError OutboxFull OutboxUnusable Refused SendError SetupError StrangeAnswer WrongAddress",
+    "cloudsignal.partner.outbox.outbox": "Outbox",
     "cloudsignal.partner.times": "now text_of",
     "cloudsignal.protocol.signals": "ItemCanceled ItemDelay ItemError ItemPacked ItemProduce"
     " ItemProduced ItemRegistered ItemShipped Signal",
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}
-__all__ = sorted(_PLACE_OF)
+__all__ = ["__version__", *sorted(_PLACE_OF)]
 
 
 def __getattr__(name: str) -> Any:

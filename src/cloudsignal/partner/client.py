@@ -10,7 +10,6 @@ from typing import Any, Final, Self, TypedDict, Unpack, cast
 
 import httpx2
 
-from cloudsignal import __version__
 from cloudsignal.partner.address import address_of
 from cloudsignal.partner.answers import (
     ANSWER_BYTES_MAX,
@@ -26,6 +25,7 @@ from cloudsignal.partner.posts import Post, bundled, checked
 from cloudsignal.partner.receipts import Receipt
 from cloudsignal.protocol.signals import Signal
 from cloudsignal.protocol.wire import BUNDLE_MAX
+from cloudsignal.version import __version__
 
 TIMEOUT_S: Final = 10.0
 """How long an answer may take."""
@@ -78,7 +78,7 @@ class Sending:
         if min(timeout_s, tries, bundle_max) <= 0:
             raise SetupError("timeout_s, tries and bundle_max must be greater than 0")
         self._timeout_s = timeout_s
-        self._bundle_max = bundle_max
+        self.bundle_max = bundle_max
         self._manner = Manner(tries=tries, proof=proof, now=_now, chance=random.random)
 
     def __repr__(self) -> str:
@@ -88,7 +88,7 @@ class Sending:
         if not signals:
             raise ValueError("there is no signal to send")
         try:
-            posts = bundled(checked(signals), most=self._bundle_max)
+            posts = bundled(checked(signals), most=self.bundle_max)
             return (yield from exchange(posts, self._manner))
         except SendError as error:
             error.unsent = tuple(signals[error.stored.signals if error.stored else 0 :])

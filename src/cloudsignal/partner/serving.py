@@ -1,5 +1,6 @@
 """An ASGI application on a port, for what listens at the print partner."""
 
+import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -120,10 +121,21 @@ class _Server(Server):
 
 def _listening(host: str, port: int) -> socket.socket:
     try:
-        family, _, _, _, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        # With its protocol: only of sockets that name it does asyncio turn off Nagle's algorithm, which would
+        # hold back the second half of an answer for 40 ms.
+        listening = socket.socket(family, kind, protocol)
+        try:
+            if os.name == "posix":
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(BACKLOG)
+        except BaseException:
+            listening.close()
+            raise
+        return listening
     except (OSError, UnicodeError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
         raise SetupError(

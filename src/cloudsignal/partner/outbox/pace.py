@@ -1,0 +1,174 @@
+"""Which signals to send next, and when: without a clock, a file or a connection of its own.
+
+Signals of one order are sent one post after the other, in the order in which they were put, so those of one item
+are too. Orders don't wait for each other, until something fails: then posts go out one at a time and less and
+less often, each time of another order, until one gets through. All times are seconds of one clock that never goes
+back.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
+from itertools import islice
+from typing import Final
+
+from msgspec import Struct
+
+from cloudsignal.partner.outbox.file import Waiting
+from cloudsignal.partner.posts import Post, bundled
+from cloudsignal.protocol import retry
+from cloudsignal.protocol.wire import BUNDLE_MAX
+
+POSTS_MAX: Final = 4
+"""How many posts are under way at once."""
+WINDOW: Final = 20_000
+"""How many signals that wait are held in memory."""
+
+
+class Sent(Struct, frozen=True):
+    """Signals on their way: their ids, their order, the post, and how many had failed when it went out."""
+
+    ids: tuple[int, ...]
+    order: str
+    post: Post
+    failures: int
+
+
+class _Order:
+    """What waits of one order."""
+
+    __slots__ = ("at_once", "tries", "waiting")
+
+    def __init__(self, bundle_max: int) -> None:
+        self.waiting: deque[Waiting] = deque()
+        self.at_once = bundle_max
+        """How many signals its next post may hold."""
+        self.tries = 0
+        """How often its first signals were tried in vain."""
+
+
+class Pace:
+    """Says what is next, and is told what became of it."""
+
+    def __init__(
+        self,
+        chance: Callable[[], float],
+        *,
+        bundle_max: int = BUNDLE_MAX,
+        posts_max: int = POSTS_MAX,
+    ) -> None:
+        self.failures = 0
+        """How many tries in a row were in vain; those that were under way together count as one."""
+        self._chance = chance
+        self._bundle_max = bundle_max
+        self._posts_max = posts_max
+        self._orders: dict[str, _Order] = {}
+        self._ready: deque[str] = deque()
+        self._delayed: list[tuple[float, str]] = []
+        self._not_before = 0.0
+        self._under_way = 0
+        self._held = 0
+
+    @property
+    def room(self) -> int:
+        """How many more signals may be added."""
+        return max(0, WINDOW - self._held)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is held and nothing under way."""
+        return not self._held
+
+    def add(self, waiting: Iterable[Waiting]) -> None:
+        """Take in signals that wait, in the order in which they were put."""
+        for each in waiting:
+            order = self._orders.get(each.order)
+            if order is None:
+                order = self._orders[each.order] = _Order(self._bundle_max)
+                self._ready.append(each.order)
+            order.waiting.append(each)
+            self._held += 1
+
+    def next(self, now: float) -> Sent | None:
+        """What is to be sent now, if anything is."""
+        if now < self._not_before or self._under_way >= (1 if self.failures else self._posts_max):
+            return None
+        while self._delayed and self._delayed[0][0] <= now:
+            self._ready.append(heappop(self._delayed)[1])
+        if not self._ready:
+            return None
+        name = self._ready.popleft()
+        order = self._orders[name]
+        bodies = [each.body for each in islice(order.waiting, order.at_once)]
+        post = next(bundled(bodies))
+        ids = tuple(each.id for each in islice(order.waiting, len(post.bodies)))
+        self._under_way += 1
+        return Sent(ids, name, post, self.failures)
+
+    def wait_s(self, now: float) -> float | None:
+        """Seconds until there may be something to send; None while only an event can bring it."""
+        if self._under_way or not (self._ready or self._delayed):
+            return None
+        due = now if self._ready else self._delayed[0][0]
+        return max(0.0, self._not_before - now, due - now)
+
+    def settled(self, sent: Sent) -> None:
+        """The server has answered for all of these: stored, or the one that they are refused."""
+        self._got_through()
+        self._forget(sent)
+
+    def withdraw(self, sent: Sent, ids: set[int]) -> None:
+        """These of what was to be sent are not to be sent any more, and nothing was."""
+        self._under_way -= 1
+        order = self._orders[sent.order]
+        order.waiting = deque(each for each in order.waiting if each.id not in ids)
+        self._held -= len(ids)
+        self._go_on_with(sent.order, order)
+
+    def split(self, sent: Sent) -> None:
+        """The server has refused these together: half of them are next."""
+        self._got_through()
+        self._under_way -= 1
+        self._orders[sent.order].at_once = len(sent.ids) // 2
+        self._ready.appendleft(sent.order)
+
+    def failed(self, sent: Sent, now: float, *, retry_after_s: float = 0.0) -> None:
+        """Nobody knows whether these were stored: they are sent again, later."""
+        self._under_way -= 1
+        order = self._orders[sent.order]
+        order.tries += 1
+        due = now + self._delay_s(order.tries, retry_after_s)
+        heappush(self._delayed, (due, sent.order))
+        if sent.failures == self.failures:
+            self.failures += 1
+        self._not_before = now + self._delay_s(self.failures, retry_after_s)
+
+    def hurry(self) -> None:
+        """Try everything again at once."""
+        self._not_before = 0.0
+        self._ready.extend(name for _, name in sorted(self._delayed))
+        self._delayed.clear()
+        for order in self._orders.values():
+            order.tries = 0
+
+    def _got_through(self) -> None:
+        self.failures = 0
+        self._not_before = 0.0
+
+    def _forget(self, sent: Sent) -> None:
+        self._under_way -= 1
+        self._held -= len(sent.ids)
+        order = self._orders[sent.order]
+        for _ in sent.ids:
+            order.waiting.popleft()
+        order.at_once, order.tries = self._bundle_max, 0
+        self._go_on_with(sent.order, order)
+
+    def _go_on_with(self, name: str, order: _Order) -> None:
+        if order.waiting:
+            self._ready.append(name)
+        else:
+            del self._orders[name]
+
+    def _delay_s(self, tries: int, retry_after_s: float) -> float:
+        return retry.delay_s(tries, jitter=self._chance(), retry_after_s=retry_after_s)

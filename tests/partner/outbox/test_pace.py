@@ -1,0 +1,186 @@
+"""What is sent next, and when: nothing is lost, nothing of an order out of its order, and failing is slow."""
+
+import random
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudsignal.partner.outbox.file import Waiting
+from cloudsignal.partner.outbox.pace import POSTS_MAX, WINDOW, Pace, Sent
+from cloudsignal.protocol.retry import CAP_S
+
+
+def pace(*orders: str, chance: float = 1.0, **limits: int) -> Pace:
+    pace = Pace(lambda: chance, **limits)
+    pace.add(waiting(orders))
+    return pace
+
+
+def waiting(orders: Iterable[str], first: int = 1) -> list[Waiting]:
+    return [
+        Waiting(number, order, b'{"n":%d}' % number) for number, order in enumerate(orders, first)
+    ]
+
+
+def due(pace: Pace, now: float = 0.0) -> list[Sent]:
+    found = []
+    while (sent := pace.next(now)) is not None:
+        found.append(sent)
+    return found
+
+
+def test_signals_of_an_order_are_bundled_and_orders_sent_beside_each_other() -> None:
+    found = due(pace("a", "b", "a", "c"))
+    assert [(each.order, each.ids) for each in found] == [("a", (1, 3)), ("b", (2,)), ("c", (4,))]
+    assert found[0].post.bodies == (b'{"n":1}', b'{"n":3}')
+
+
+def test_what_comes_later_waits_until_its_order_is_through() -> None:
+    it = pace("a")
+    [first] = due(it)
+    it.add(waiting("a", 2))
+    assert due(it) == []
+    it.settled(first)
+    assert [each.ids for each in due(it)] == [(2,)]
+
+
+def test_no_more_than_so_many_posts_are_under_way() -> None:
+    it = pace(*"abcdefgh")
+    found = due(it)
+    assert len(found) == POSTS_MAX
+    assert it.wait_s(0.0) is None
+    it.settled(found[0])
+    assert len(due(it)) == 1
+
+
+def test_no_more_than_so_many_signals_are_held() -> None:
+    it = pace(*["a"] * WINDOW)
+    assert it.room == 0
+    [sent] = due(it)
+    it.settled(sent)
+    assert it.room == len(sent.ids) == 1000
+
+
+def test_after_a_failure_posts_go_out_one_at_a_time_and_ever_later() -> None:
+    it = pace(*"abcdefgh")
+    for sent in due(it):
+        it.failed(sent, 0.0)
+    # Four were under way together: that is one failure.
+    assert it.failures == 1
+    assert it.wait_s(0.0) == 0.5
+    now, waits, tried = 0.0, [], []
+    for _ in range(14):
+        wait = it.wait_s(now)
+        assert wait is not None
+        assert due(it, now + wait / 2) == []
+        now += wait
+        [sent] = due(it, now)
+        it.failed(sent, now)
+        waits.append(wait)
+        tried.append(sent.order)
+    assert waits[:5] == [0.5, 1.0, 2.0, 4.0, 8.0]
+    assert waits[-1] == CAP_S
+    # Each time another one: a post that the server cannot stomach does not stand in the way.
+    assert set(tried) == set("abcdefgh")
+
+
+def test_once_one_gets_through_all_the_others_follow() -> None:
+    it = pace(*"abcdefgh")
+    now = 0.0
+    for _ in range(10):
+        for sent in due(it, now):
+            it.failed(sent, now)
+        now += it.wait_s(now) or 0.0
+    [probe] = due(it, now)
+    it.settled(probe)
+    assert len(due(it, now + CAP_S)) == POSTS_MAX
+
+
+def test_a_server_that_asks_for_patience_gets_it() -> None:
+    it = pace("a", "b")
+    [a, b] = due(it)
+    it.failed(a, 0.0, retry_after_s=77.0)
+    it.settled(b)
+    it.add(waiting("c", 3))
+    [c] = due(it, 1.0)
+    it.failed(c, 1.0, retry_after_s=77.0)
+    assert due(it, 77.9) == []
+    assert len(due(it, 78.0)) == 1
+
+
+def test_hurrying_tries_everything_at_once() -> None:
+    it = pace("a", "b")
+    for sent in due(it):
+        it.failed(sent, 0.0, retry_after_s=3000)
+    it.hurry()
+    [sent] = due(it, 0.0)
+    it.settled(sent)
+    assert len(due(it, 0.0)) == 1
+
+
+def test_what_was_discarded_is_not_sent() -> None:
+    it = pace("a", "a", "b")
+    sent = it.next(0.0)
+    assert sent is not None
+    it.withdraw(sent, {1})
+    assert [each.ids for each in due(it)] == [(3,), (2,)]
+    it = pace("a")
+    [sent] = due(it)
+    it.withdraw(sent, {1})
+    assert it.is_idle
+    assert due(it) == []
+
+
+@given(bad=st.sets(st.integers(1, 40), max_size=6), count=st.integers(1, 40))
+def test_a_refused_bundle_is_split_until_the_bad_ones_stand_alone(
+    bad: set[int], count: int
+) -> None:
+    it = pace(*["a"] * count, bundle_max=16)
+    stored: list[int] = []
+    refused: list[int] = []
+    posts = 0
+    while (sent := it.next(0.0)) is not None:
+        posts += 1
+        if not bad & set(sent.ids):
+            stored += sent.ids
+            it.settled(sent)
+        elif len(sent.ids) == 1:
+            refused += sent.ids
+            it.settled(sent)
+        else:
+            it.split(sent)
+    assert refused == sorted(bad & set(range(1, count + 1)))
+    assert stored == [number for number in range(1, count + 1) if number not in bad]
+    assert posts <= 3 + (len(refused) + 1) * 2 * 5
+
+
+@given(seed=st.integers(0, 10_000))
+def test_whatever_happens_everything_is_sent_in_the_order_of_its_order(seed: int) -> None:
+    chance = random.Random(seed)
+    orders = [chance.choice("abcde") for _ in range(chance.randrange(1, 60))]
+    it = Pace(chance.random, bundle_max=chance.randrange(1, 9), posts_max=chance.randrange(1, 5))
+    left = waiting(orders)
+    under_way: list[Sent] = []
+    sent: list[int] = []
+    now = 0.0
+    while left or not it.is_idle:
+        taken = chance.randrange(0, 5)
+        it.add(left[:taken])
+        left = left[taken:]
+        under_way += due(it, now)
+        if under_way:
+            one = under_way.pop(chance.randrange(len(under_way)))
+            match chance.randrange(4):
+                case 0:
+                    it.failed(one, now, retry_after_s=chance.choice([0, 9]))
+                case 1 if len(one.ids) > 1:
+                    it.split(one)
+                case _:
+                    it.settled(one)
+                    sent += one.ids
+        now += it.wait_s(now) or 0.0
+    assert sorted(sent) == list(range(1, len(orders) + 1))
+    for order in set(orders):
+        mine = [number for number in sent if orders[number - 1] == order]
+        assert mine == sorted(mine)
