@@ -84,13 +84,17 @@ class Outbox:
         none of them was taken.
         """
         bodies = checked(signals)
-        self._notice_a_fork()
-        putting = _Putting(
+        return self.take(
             [
                 Given(signal.order, signal.item, type(signal).__name__, body)
                 for signal, body in zip(signals, bodies, strict=True)
             ]
         )
+
+    def take(self, given: Sequence[Given]) -> tuple[int, ...]:
+        """Write down signals that were checked already, as ``put`` does. Raises OutboxError."""
+        self._notice_a_fork()
+        putting = _Putting(given)
         # Whoever comes first writes for all that wait behind: one commit, however many threads put.
         self._handed_in.append(putting)
         with self._writing:
@@ -168,7 +172,7 @@ class _Putting:
 
     __slots__ = ("error", "given", "ids")
 
-    def __init__(self, given: list[Given]) -> None:
+    def __init__(self, given: Sequence[Given]) -> None:
         self.given = given
         self.ids: tuple[int, ...] | None = None
         self.error: OutboxError | None = None

@@ -1,0 +1,153 @@
+"""A relay answers as the server does, and what it takes arrives there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from cloudsignal import Client, ItemPacked, Outbox
+from cloudsignal.partner.keys import ApiKey
+from cloudsignal.partner.relay import Relay
+from cloudsignal.partner.serving import Serving
+from cloudsignal.protocol.http import ENDPOINT
+from cloudsignal.testing import FakeServer, answering, unavailable
+from cloudsignal.testing.fakes import APIKEY
+
+LOCAL = "c" * 32
+JSON = {"Content-Type": "application/json"}
+PACKED = ItemPacked(order="7", item="1", datetime="2026-01-01 00:00:00")
+
+
+@pytest.fixture
+def upstream() -> Iterator[FakeServer]:
+    with FakeServer() as server:
+        yield server
+
+
+@pytest.fixture
+def outbox(upstream: FakeServer, tmp_path: Path) -> Iterator[Outbox]:
+    with Outbox(tmp_path / "outbox.db", upstream.url, apikey=APIKEY, bytes_max=500_000) as outbox:
+        yield outbox
+
+
+@pytest.fixture
+def relay(outbox: Outbox, upstream: FakeServer) -> Iterator[httpx2.Client]:
+    relay = Relay(outbox, ApiKey(LOCAL), upstream=upstream.url)
+    with Serving(relay) as serving, httpx2.Client(base_url=serving.url) as client:
+        yield client
+
+
+def body(**members: Any) -> dict[str, Any]:
+    return {
+        "apikey": LOCAL,
+        "type": "ItemPacked",
+        "order": "7",
+        "item": "1",
+        "datetime": "2026-01-01T00:00:00Z",
+    } | members
+
+
+def test_what_is_posted_arrives_with_the_key_of_upstream(
+    relay: httpx2.Client, outbox: Outbox, upstream: FakeServer
+) -> None:
+    with Client(str(relay.base_url), apikey=LOCAL) as client:
+        assert client.send(PACKED).accepted == 1
+    assert outbox.drain(30) == 0
+    [arrived] = upstream.signals
+    assert arrived.signal == PACKED
+    assert arrived.apikey == APIKEY
+
+
+def test_fields_that_nobody_knows_are_forwarded(
+    relay: httpx2.Client, outbox: Outbox, upstream: FakeServer
+) -> None:
+    answer = relay.post(ENDPOINT, json={"apikey": LOCAL, "items": [body(machine="HP 7")]})
+    assert answer.json() == {"accepted": 1, "duplicates": 0, "position": 1}
+    assert outbox.drain(30) == 0
+    assert b'"machine":"HP 7"' in upstream.signals[0].body
+    assert LOCAL.encode() not in upstream.signals[0].body
+
+
+def test_it_answers_while_upstream_is_away(
+    relay: httpx2.Client, outbox: Outbox, upstream: FakeServer, tmp_path: Path
+) -> None:
+    upstream.fail_always(unavailable())
+    for number in range(5):
+        assert relay.post(ENDPOINT, json=body(item=str(number))).status_code == 200
+    outbox.drain(0.5)
+    figures = relay.get("/healthz").json()
+    assert figures["status"] == "trouble"
+    assert figures["outbox"]["waiting"] == 5
+    assert figures["signals_accepted"] == 5
+    page = relay.get("/").text
+    assert "the store cannot be used just now" in page
+    upstream.recover()
+    assert outbox.drain(60) == 0
+    assert len(upstream.signals) == 5
+    assert relay.get("/healthz").json()["status"] == "ok"
+
+
+def test_a_refused_key_shows(relay: httpx2.Client, outbox: Outbox, upstream: FakeServer) -> None:
+    upstream.fail(answering(401, {"error": {"type": "unknown_key", "info": "<b>who</b>?"}}))
+    relay.post(ENDPOINT, json=body())
+    assert outbox.drain(30) == 1
+    assert relay.get("/healthz").json()["status"] == "paused"
+    page = relay.get("/")
+    assert "&lt;b&gt;who&lt;/b&gt;?" in page.text
+    assert "cloudsignal outbox resume" in page.text
+    assert "script" not in page.text
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"json": body(type="ItemPackt")},
+        {"json": body(type="OrderRegistered")},
+        {"json": body(datetime="yesterday")},
+        {"json": {"apikey": LOCAL, "items": [body(), {"order": 3}]}},
+        {"json": {"apikey": LOCAL, "items": []}},
+        {"json": {"apikey": LOCAL, "items": [body()] * 1001}},
+        {"json": {"apikey": "d" * 32}},
+        {"json": {"apikey": "ü"}},
+        {"json": {"type": "ItemPacked"}},
+        {"json": [body()]},
+        {"content": b"{", "headers": JSON},
+        {"content": b"", "headers": JSON},
+        {"content": b"\xff", "headers": JSON},
+        {"content": b"x" * (1 << 21), "headers": JSON},
+        {"data": {"apikey": LOCAL}},
+        {"method": "GET"},
+        {"url": "/1.1/status/", "json": body()},
+        {"url": ENDPOINT.rstrip("/"), "json": body(order="")},
+    ],
+    ids=lambda request: str(request)[:60],
+)
+def test_it_refuses_with_the_sentences_of_the_server(
+    relay: httpx2.Client, upstream: FakeServer, request_: dict[str, Any]
+) -> None:
+    upstream.apikeys = {LOCAL}
+    asked = {"method": "POST", "url": ENDPOINT} | request_
+    mine = relay.request(**asked)
+    theirs = httpx2.request(**asked | {"url": upstream.url + asked["url"]})
+    assert mine.status_code >= 400
+    assert (mine.status_code, mine.json()) == (theirs.status_code, theirs.json())
+    for header in ("content-type", "retry-after", "allow"):
+        assert mine.headers.get(header) == theirs.headers.get(header)
+    assert upstream.signals == []
+
+
+def test_a_full_outbox_is_said_to_be_full(relay: httpx2.Client, upstream: FakeServer) -> None:
+    upstream.fail_always(unavailable())
+    large = {"apikey": LOCAL, "items": [body(item=str(n), note="x" * 900) for n in range(900)]}
+    answer = relay.post(ENDPOINT, json=large)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (503, "overloaded")
+    assert answer.headers["retry-after"]
+    assert relay.post(ENDPOINT, json=body()).status_code == 200
+
+
+def test_elsewhere_there_is_nothing(relay: httpx2.Client) -> None:
+    answer = relay.get("/admin")
+    assert answer.status_code == 404
+    assert "/cloudsignal/2.0/status/" in answer.json()["error"]["info"]
