@@ -14,6 +14,8 @@ import typer
 from msgspec import Meta
 
 from cloudsignal.cli import app
+from cloudsignal.cli.output import Exit
+from cloudsignal.partner import profiles
 from cloudsignal.protocol import items, refusals, retry, signals
 from cloudsignal.server import settings
 
@@ -200,10 +202,11 @@ def default(setting: settings.Setting) -> str:
 def commands() -> Iterator[str]:
     """Every command with its arguments and flags."""
     yield (
-        "What goes wrong is said in one sentence on standard error, and the exit code is 1 (2 for a"
-        " command line that makes no sense). `--json` prints one JSON document on standard output."
-        " Every command works while the server runs or not."
+        "What goes wrong is said in one sentence on standard error, and in the exit code. `--json` prints"
+        " one JSON document on standard output. Every command works while the server runs or not, but"
+        " those that send to it."
     )
+    yield table(["exit code", "what it says"], [[code(str(each)), each.meaning] for each in Exit])
     yield "Flags that many commands have:"
     yield table(["flag", "what it does"], COMMON_FLAGS.values())
     for path, command in walk("cloudsignal", typer.main.get_command(app)):
@@ -221,6 +224,18 @@ def commands() -> Iterator[str]:
             yield f"{'Also' if own else 'Flags:'} {', '.join(map(code, common))}."
         if any(map(is_setting, options)):
             yield "And a flag for each of [the settings](settings.md)."
+    yield "## Profiles"
+    yield (
+        "A print partner writes down how to reach a server in the file `profiles.toml`, in the folder for the"
+        " settings of programs that each system has for its users, or where the variable"
+        f" `{profiles.PROFILES}` says. It is TOML with a table for each profile; `[{profiles.DEFAULT}]` is the"
+        f" one that counts if neither `--profile` nor `{profiles.PROFILE}` names another. A flag counts"
+        " before the environment, the environment before the profile. A path is that beside the file."
+    )
+    yield table(
+        ["key", "what it says"],
+        [[code(name), text] for name, text in profiles.describe().items()],
+    )
 
 
 COMMON_FLAGS: Final = {

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cloudsignal.partner.profiles import VARIABLES
 from cloudsignal.server import settings
 from cloudsignal.server.settings import Settings, SettingsError, declared, read
 
@@ -52,8 +53,8 @@ def test_the_file_is_named_by_the_flag_or_else_by_the_variable(tmp_path: Path) -
     assert read({}, {"CLOUDSIGNAL_CONFIG": str(path)}, other).port == 2
 
 
-def test_the_partners_key_is_no_setting_of_the_server_and_no_mistake() -> None:
-    assert read({}, {"CLOUDSIGNAL_APIKEY": "x"}) == Settings()
+def test_a_partners_variables_are_no_settings_of_the_server_and_no_mistake() -> None:
+    assert read({}, dict.fromkeys(VARIABLES, "x")) == Settings()
 
 
 # ---- what may be written ----

@@ -34,7 +34,7 @@ def version() -> None:
 
 
 def main() -> None:
-    """Run the command line. What goes wrong is said in a sentence, and the exit code is 1."""
+    """Run the command line. What goes wrong is said in a sentence, and in the exit code."""
     try:
         for word in sys.argv[1:]:
             _check_encoding(word)

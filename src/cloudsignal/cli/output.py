@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
+from enum import IntEnum
 from pathlib import Path
 from shlex import quote
 from shutil import which
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import msgspec
 import typer
@@ -34,14 +35,44 @@ NUMBER_MAX: Final = (1 << 63) - 1
 """The largest number that a store can look for."""
 
 
+class Exit(IntEnum):
+    """How a command ended, for scripts: the exit code, and what it says."""
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """An exit code that knows what it says."""
+        known = int.__new__(cls, code)
+        known._value_ = code
+        known.meaning = meaning
+        return known
+
+    DONE = 0, "done"
+    FAILED = 1, "something else went wrong"
+    USAGE = 2, "the command line makes no sense"
+    REFUSED = 3, "the server refused signals, or they were found invalid before they were sent"
+    NOT_SENT = 4, "not sent: the same can be tried again later"
+    KEY_REFUSED = 5, "the server does not take the key"
+    SETUP = 6, "an address, a key or a file cannot be used as it is"
+
+
 class Failed(Exception):
     """The command cannot do what it was asked; the message says why and what to do."""
+
+    def __init__(self, message: str, code: Exit = Exit.FAILED) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def fail(error: Failed) -> int:
     """Say what went wrong; the exit code."""
-    print(f"cloudsignal: {error}", file=sys.stderr)
-    return 1
+    note(str(error))
+    return error.code
+
+
+def note(sentence: str) -> None:
+    """Tell people something that is no result of the command."""
+    print(f"cloudsignal: {sentence}", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:

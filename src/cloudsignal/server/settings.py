@@ -20,8 +20,6 @@ from cloudsignal.protocol.wire import BUNDLE_MAX
 
 PREFIX: Final = "CLOUDSIGNAL_"
 CONFIG_VARIABLE: Final = "CLOUDSIGNAL_CONFIG"
-OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "CLOUDSIGNAL_APIKEY"})
-"""Variables of the command line that are no settings of the server."""
 
 Positive = Meta(ge=1)
 Secret = Meta(extra={"secret": True})
@@ -231,10 +229,13 @@ def _check(settings: Settings) -> None:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    # Here, because it is the command line's affair what a print partner can set, and not the server's.
+    from cloudsignal.partner.profiles import VARIABLES
+
     settings = {setting.variable: setting for setting in declared()}
     values: dict[str, Any] = {}
     for variable, text in environment.items():
-        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
+        if not variable.startswith(PREFIX) or variable in {CONFIG_VARIABLE, *VARIABLES}:
             continue
         setting = settings.get(variable) or settings.get(variable.removesuffix("_FILE"))
         if setting is None:

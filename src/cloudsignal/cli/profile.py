@@ -1,0 +1,136 @@
+"""How commands of a print partner reach the server: the flags for it, and what went wrong as exit codes."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from msgspec import Struct
+
+from cloudsignal.cli.output import Exit, Failed
+
+if TYPE_CHECKING:
+    from cloudsignal.partner.client import Client
+    from cloudsignal.partner.errors import CloudSignalError
+    from cloudsignal.partner.profiles import Profile
+
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--base-url",
+        metavar="URL",
+        help="Where the server is; else CLOUDSIGNAL_BASE_URL, else the profile's.",
+    ),
+]
+ApikeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--apikey-file",
+        metavar="FILE",
+        help="The file that holds the apikey; else CLOUDSIGNAL_APIKEY or CLOUDSIGNAL_APIKEY_FILE, else the"
+        " profile's. No flag takes the key itself, because every user of the machine could read it.",
+    ),
+]
+ProfileName = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="A profile of the file profiles.toml; else CLOUDSIGNAL_PROFILE, else `default`.",
+    ),
+]
+TimeoutS = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0.001,
+        help="How long an answer may take; else the profile's, else 10.",
+    ),
+]
+
+
+class Reach(Struct, frozen=True, kw_only=True):
+    """What the flags say of how to reach the server."""
+
+    base_url: str | None = None
+    apikey_file: Path | None = None
+    profile: str | None = None
+    timeout_s: float | None = None
+
+    def over(self, other: "Reach") -> "Reach":
+        """These flags, and where they say nothing the others."""
+        names = self.__struct_fields__
+        own = {name: getattr(self, name) for name in names}
+        return Reach(**{n: getattr(other, n) if own[n] is None else own[n] for n in names})
+
+
+def profiles_path() -> Path:
+    """Where profiles are written down: what CLOUDSIGNAL_PROFILES says, else a file of this user's."""
+    from cloudsignal.partner.profiles import PROFILES
+
+    return Path(os.environ.get(PROFILES) or Path(typer.get_app_dir("cloudsignal"), "profiles.toml"))
+
+
+def in_force(reach: Reach) -> "Profile":
+    """What counts of flags, environment and profile. Raises SetupError."""
+    from cloudsignal.partner import profiles
+
+    flags = profiles.Profile(
+        base_url=reach.base_url,
+        apikey_file=None if reach.apikey_file is None else str(reach.apikey_file),
+        timeout_s=reach.timeout_s,
+    )
+    path = profiles_path()
+    return profiles.in_force(flags, name=reach.profile, path=path, environ=os.environ)
+
+
+def client_of(profile: "Profile") -> "Client":
+    """A client that reaches the server as this profile says. Raises SetupError."""
+    from cloudsignal.partner.profiles import base_url_of
+
+    base_url = base_url_of(profile, profiles_path())
+    from cloudsignal.partner.client import Client
+
+    options: dict[str, Any] = {
+        name: value
+        for name in ("apikey_file", "timeout_s", "tries", "proof", "bundle_max")
+        if (value := getattr(profile, name)) is not None
+    }
+    return Client(base_url, **options)
+
+
+@contextmanager
+def failing() -> Iterator[None]:
+    """Turn what goes wrong at the print partner's side into Failed, with its sentence and exit code."""
+    from cloudsignal.partner.errors import CloudSignalError
+
+    try:
+        yield
+    except CloudSignalError as error:
+        raise Failed(str(error), code_of(error)) from None
+
+
+def code_of(error: "CloudSignalError") -> Exit:
+    """The exit code for what went wrong."""
+    from cloudsignal.partner.errors import (
+        InvalidSignals,
+        KeyRefused,
+        NotSent,
+        SetupError,
+        WrongAddress,
+    )
+
+    match error:
+        case InvalidSignals():
+            return Exit.REFUSED
+        case KeyRefused():
+            return Exit.KEY_REFUSED
+        case NotSent():
+            return Exit.NOT_SENT
+        case SetupError() | WrongAddress():
+            return Exit.SETUP
+        case _:
+            return Exit.FAILED
