@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from cloudsignal.cli import app
 from cloudsignal.cli.output import Exit
+from cloudsignal.cli.profile import PANEL
 from cloudsignal.partner import profiles
 from cloudsignal.protocol import items, refusals, retry, signals
 from cloudsignal.server import settings
@@ -209,14 +210,22 @@ def commands() -> Iterator[str]:
     yield table(["exit code", "what it says"], [[code(str(each)), each.meaning] for each in Exit])
     yield "Flags that many commands have:"
     yield table(["flag", "what it does"], COMMON_FLAGS.values())
-    for path, command in walk("cloudsignal", typer.main.get_command(app)):
+    every = list(walk("cloudsignal", typer.main.get_command(app)))
+    yield "Flags of those that send, which say where to, and how:"
+    to_server = {names(each): meaning(each) for _, c in every for each in c.params if sends(each)}
+    yield table(["flag", "what it does"], [list(row) for row in to_server.items()])
+    for path, command in every:
         yield f"## {path}"
         yield " ".join((command.help or "").split())
         arguments = [each for each in command.params if each.param_type_name == "argument"]
         options = [each for each in command.params if each.param_type_name == "option"]
         words = [argument(each) for each in arguments]
         yield f"```text\n{' '.join([path, *words, '[FLAGS]' if options else '']).strip()}\n```"
-        rows = [[names(each), meaning(each)] for each in options if not is_setting(each)]
+        rows = [
+            [names(each), meaning(each)]
+            for each in options
+            if not is_setting(each) and not sends(each)
+        ]
         own = [row for row in rows if row not in COMMON_FLAGS.values()]
         if own:
             yield table(["flag", "what it does"], own)
@@ -224,6 +233,8 @@ def commands() -> Iterator[str]:
             yield f"{'Also' if own else 'Flags:'} {', '.join(map(code, common))}."
         if any(map(is_setting, options)):
             yield "And a flag for each of [the settings](settings.md)."
+        if any(map(sends, options)):
+            yield "And the flags of those that send."
     yield "## Profiles"
     yield (
         "A print partner writes down how to reach a server in the file `profiles.toml`, in the folder for the"
@@ -251,12 +262,19 @@ def is_setting(param: Any) -> bool:
     return getattr(param, "rich_help_panel", None) == "Settings"
 
 
+def sends(param: Any) -> bool:
+    """Whether a flag says how to reach the server that is sent to."""
+    return getattr(param, "rich_help_panel", None) == PANEL
+
+
 def walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
     """Every command that does something, with the words that call it."""
     children = getattr(command, "commands", None)
     if children is None:
         yield path, command
         return
+    if command.invoke_without_command:
+        yield path, command
     for name, child in children.items():
         yield from walk(f"{path} {name}", child)
 

@@ -11,6 +11,8 @@ import pytest
 
 from cloudsignal import cli
 from cloudsignal.server.store.store import Store, open_store
+from cloudsignal.testing import FakeServer
+from cloudsignal.testing.fakes import APIKEY
 from tests.server.arrivals import arrival, report
 
 
@@ -27,7 +29,11 @@ class Ran(NamedTuple):
     @property
     def sentence(self) -> str:
         """What a command said that failed: one sentence, and nothing else."""
-        assert self.code == 1, self
+        return self.failed(1)
+
+    def failed(self, code: int) -> str:
+        """What a command said that failed with this exit code: one sentence, and nothing else."""
+        assert self.code == code, self
         assert self.out == ""
         assert self.err.startswith("cloudsignal: ")
         assert self.err.count("\n") == 1
@@ -48,6 +54,7 @@ def run(
 ) -> Run:
     """Runs the installed command's function on a store that CLOUDSIGNAL_DATABASE names."""
     monkeypatch.setenv("CLOUDSIGNAL_DATABASE", url)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.chdir(tmp_path)
@@ -63,6 +70,15 @@ def run(
         return Ran(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def server(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    """A server on a port, which the commands of a print partner reach without a flag."""
+    with FakeServer() as server:
+        monkeypatch.setenv("CLOUDSIGNAL_BASE_URL", server.url)
+        monkeypatch.setenv("CLOUDSIGNAL_APIKEY", APIKEY)
+        yield server
 
 
 @pytest.fixture

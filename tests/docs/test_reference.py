@@ -74,7 +74,9 @@ def commands(path, command):
     children = getattr(command, "commands", None)
     if children is None:
         return [(path, command)]
-    return [found for name, each in children.items() for found in commands(f"{path} {name}", each)]
+    own = [(path, command)] if command.invoke_without_command else []
+    below = [commands(f"{path} {name}", each) for name, each in children.items()]
+    return own + [found for each in below for found in each]
 
 
 def test_every_command_and_flag_has_its_place():

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cloudsignal.cli import access, look, serve, store
+from cloudsignal.cli import access, look, send, serve, store
 from cloudsignal.cli.output import Failed, fail
 
 app = typer.Typer(
@@ -13,6 +13,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(send.send, name="send")
 app.add_typer(access.partner, name="partner")
 app.add_typer(access.interface, name="interface")
 app.add_typer(access.token, name="token")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from msgspec import Struct
@@ -13,14 +13,17 @@ from cloudsignal.cli.output import Exit, Failed
 
 if TYPE_CHECKING:
     from cloudsignal.partner.client import Client
-    from cloudsignal.partner.errors import CloudSignalError
+    from cloudsignal.partner.errors import CloudSignalError, SendError
     from cloudsignal.partner.profiles import Profile
+
+PANEL: Final = "The server"
 
 BaseUrl = Annotated[
     str | None,
     typer.Option(
         "--base-url",
         metavar="URL",
+        rich_help_panel=PANEL,
         help="Where the server is; else CLOUDSIGNAL_BASE_URL, else the profile's.",
     ),
 ]
@@ -29,6 +32,7 @@ ApikeyFile = Annotated[
     typer.Option(
         "--apikey-file",
         metavar="FILE",
+        rich_help_panel=PANEL,
         help="The file that holds the apikey; else CLOUDSIGNAL_APIKEY or CLOUDSIGNAL_APIKEY_FILE, else the"
         " profile's. No flag takes the key itself, because every user of the machine could read it.",
     ),
@@ -38,6 +42,7 @@ ProfileName = Annotated[
     typer.Option(
         "--profile",
         metavar="NAME",
+        rich_help_panel=PANEL,
         help="A profile of the file profiles.toml; else CLOUDSIGNAL_PROFILE, else `default`.",
     ),
 ]
@@ -46,6 +51,7 @@ TimeoutS = Annotated[
     typer.Option(
         "--timeout",
         metavar="SECONDS",
+        rich_help_panel=PANEL,
         min=0.001,
         help="How long an answer may take; else the profile's, else 10.",
     ),
@@ -105,12 +111,24 @@ def client_of(profile: "Profile") -> "Client":
 @contextmanager
 def failing() -> Iterator[None]:
     """Turn what goes wrong at the print partner's side into Failed, with its sentence and exit code."""
-    from cloudsignal.partner.errors import CloudSignalError
+    from cloudsignal.partner.errors import CloudSignalError, SendError
 
     try:
         yield
+    except SendError as error:
+        raise Failed(f"{'; '.join(error.sentences)}{_before(error)}", code_of(error)) from None
     except CloudSignalError as error:
         raise Failed(str(error), code_of(error)) from None
+
+
+def _before(error: "SendError") -> str:
+    """What was stored before it went wrong."""
+    if error.stored is None or not error.stored.signals:
+        return ""
+    return (
+        f" ({error.stored.signals} signals were stored before this: the whole can be sent again, because those"
+        " are recognised)"
+    )
 
 
 def code_of(error: "CloudSignalError") -> Exit:

@@ -58,6 +58,11 @@ class SendError(CloudSignalError):
         self.stored: Receipt | None = None
         self.unsent: tuple[Signal, ...] = ()
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Everything that is wrong, a sentence each."""
+        return tuple(problem.info for problem in self.problems) or (self.info,)
+
 
 class Refused(SendError):
     """The same post would be refused again."""

@@ -1,8 +1,8 @@
 """Signals as posts: checked before they are sent, and in bundles of the size that servers take."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -15,6 +15,8 @@ from cloudsignal.protocol.signals import Signal
 
 POST_BYTES_MAX: Final = http.BODY_BYTES_MAX - 1024
 """How large the signals of a bundle may be together, so that there is room for the key."""
+
+Thing = TypeVar("Thing")
 
 _encode: Final = msgspec.json.Encoder().encode
 _members: Final = msgspec.json.Decoder(dict[str, Raw])
@@ -58,15 +60,36 @@ def invalid(refusal: Refusal) -> InvalidSignals:
     return InvalidSignals(refusal.info, type=refusal.type, problems=refusal.problems)
 
 
-def bundled(bodies: Sequence[bytes], *, most: int = wire.BUNDLE_MAX) -> Iterator[Post]:
+def signal_of(members: dict[str, Raw]) -> Signal:
+    """The signal that a JSON object with these members is, if a server would take it.
+
+    Raises InvalidSignals with everything that is wrong with it.
+    """
+    try:
+        [report] = wire.validate(wire.Post("", members), zone=UTC)
+    except Refusal as refusal:
+        raise invalid(refusal) from None
+    return report.signal
+
+
+def bundled(bodies: Iterable[bytes], *, most: int = wire.BUNDLE_MAX) -> Iterator[Post]:
     """As few posts as there can be, in the order of the signals."""
-    bundle: list[bytes] = []
-    size = 0
-    for body in bodies:
-        if bundle and (len(bundle) == most or size + len(body) > POST_BYTES_MAX):
-            yield Post(tuple(bundle))
-            bundle, size = [], 0
-        bundle.append(body)
-        size += len(body) + 1
-    if bundle:
+    for bundle in grouped(bodies, len, most=most):
         yield Post(tuple(bundle))
+
+
+def grouped(
+    things: Iterable[Thing], size_of: Callable[[Thing], int], *, most: int
+) -> Iterator[list[Thing]]:
+    """Things in their order, in groups of at most so many that fit into one post."""
+    group: list[Thing] = []
+    size = 0
+    for thing in things:
+        own = size_of(thing)
+        if group and (len(group) == most or size + own > POST_BYTES_MAX):
+            yield group
+            group, size = [], 0
+        group.append(thing)
+        size += own + 1
+    if group:
+        yield group

@@ -1,0 +1,91 @@
+"""Sending many signals of which a server refuses some: all the others are stored all the same."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from cloudsignal.partner.errors import InvalidSignals, SendError
+from cloudsignal.partner.posts import grouped
+from cloudsignal.partner.receipts import Receipt
+from cloudsignal.protocol.signals import Signal
+
+Send = Callable[..., Receipt]
+"""What sends signals: ``Client.send``."""
+
+
+class Found(Protocol):
+    """What stands at some place: a signal, or None when it is none."""
+
+    @property
+    def signal(self) -> Signal | None: ...
+
+
+Place = TypeVar("Place", bound=Found)
+
+
+class Sifted(Struct, Generic[Place], frozen=True):
+    """What became of one bundle.
+
+    ``found`` is what was in it, with or without a signal; ``receipt`` is for the signals that are stored,
+    ``refused`` are those that the server does not take, each with its error.
+    """
+
+    found: list[Place]
+    receipt: Receipt
+    refused: list[tuple[Place, InvalidSignals]]
+
+
+def send_sifted(send: Send, found: Iterable[Place], *, most: int) -> Iterator[Sifted[Place]]:
+    """Send the signals in what was found, in bundles of at most so many.
+
+    A bundle that is refused is split until each bad signal stands alone. Raises SendError when it cannot go on;
+    its ``stored`` tells what was stored before.
+    """
+    stored = Receipt(0, 0, 0)
+    for bundle in grouped(found, _size, most=most):
+        try:
+            sifted = _sift(send, bundle)
+        except SendError as error:
+            error.stored = stored if error.stored is None else total(stored, error.stored)
+            raise
+        stored = total(stored, sifted.receipt)
+        yield sifted
+
+
+def total(one: Receipt, other: Receipt) -> Receipt:
+    """The receipt for both. One for nothing adds nothing, not even that it knows no position."""
+    if not other.signals:
+        return one
+    return one + other if one.signals else other
+
+
+def _sift(send: Send, found: list[Place]) -> Sifted[Place]:
+    stored = Receipt(0, 0, 0)
+    refused: list[tuple[Place, InvalidSignals]] = []
+    waiting = deque([[(each, each.signal) for each in found if each.signal is not None]])
+    while waiting:
+        bundle = waiting.popleft()
+        if not bundle:
+            continue
+        try:
+            stored = total(stored, send(*(signal for _, signal in bundle)))
+        except InvalidSignals as error:
+            if error.stored is not None:
+                stored = total(stored, error.stored)
+                bundle = bundle[error.stored.signals :]
+            if len(bundle) == 1:
+                refused.append((bundle[0][0], error))
+            else:
+                middle = len(bundle) // 2
+                waiting.extendleft((bundle[middle:], bundle[:middle]))
+        except SendError as error:
+            error.stored = stored if error.stored is None else total(stored, error.stored)
+            raise
+    return Sifted(found, stored, refused)
+
+
+def _size(found: Found) -> int:
+    return 0 if found.signal is None else len(msgspec.json.encode(found.signal))
