@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cloudsignal.cli import access, look, send, serve, store
+from cloudsignal.cli import access, importing, look, send, serve, store
 from cloudsignal.cli.output import Failed, fail
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.add_typer(look.item, name="item")
 app.add_typer(look.order, name="order")
 app.add_typer(look.signals, name="signals")
 app.add_typer(store.store, name="store")
+app.command("import")(importing.import_table)
 app.command()(look.rebuild)
 app.command()(serve.settings)
 app.command()(serve.serve)

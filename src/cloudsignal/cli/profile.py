@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from msgspec import Struct
 
-from cloudsignal.cli.output import Exit, Failed
+from cloudsignal.cli.output import Exit, Failed, plain
 
 if TYPE_CHECKING:
     from cloudsignal.partner.client import Client
@@ -116,9 +116,10 @@ def failing() -> Iterator[None]:
     try:
         yield
     except SendError as error:
-        raise Failed(f"{'; '.join(error.sentences)}{_before(error)}", code_of(error)) from None
+        told = plain("; ".join(error.sentences)) + _before(error)
+        raise Failed(told, code_of(error)) from None
     except CloudSignalError as error:
-        raise Failed(str(error), code_of(error)) from None
+        raise Failed(plain(str(error)), code_of(error)) from None
 
 
 def _before(error: "SendError") -> str:
@@ -126,8 +127,8 @@ def _before(error: "SendError") -> str:
     if error.stored is None or not error.stored.signals:
         return ""
     return (
-        f" ({error.stored.signals} signals were stored before this: the whole can be sent again, because those"
-        " are recognised)"
+        f" ({error.stored.signals} signals were stored before this; what is stored is recognised, so the same can"
+        " be sent again)"
     )
 
 

@@ -1,0 +1,198 @@
+"""``cloudsignal import``: signals from the tables of spreadsheets."""
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from cloudsignal.cli.output import (
+    Exit,
+    Failed,
+    Json,
+    note,
+    plain,
+    print_json_line,
+    print_table,
+    progress_bars,
+)
+from cloudsignal.cli.profile import (
+    ApikeyFile,
+    BaseUrl,
+    ProfileName,
+    Reach,
+    TimeoutS,
+    client_of,
+    failing,
+    in_force,
+)
+from cloudsignal.cli.send import print_receipt
+
+if TYPE_CHECKING:
+    from cloudsignal.partner.importing import Import, Row, Table
+    from cloudsignal.partner.sifting import Send
+
+PAGE_ROWS: Final = 500
+"""How many rows of a dry run are shown in one table."""
+
+
+def import_table(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A table, CSV or .xlsx.")],
+    type: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE", help="Which signal a row is that does not say so in a column `type`."
+        ),
+    ] = None,
+    map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="COLUMN=FIELD",
+            help="Which field a column is that is not called like one. Can be given many times.",
+        ),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(metavar="C", help="What stands between cells; else it is guessed."),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="How the text is encoded, such as cp1252; else UTF-8."),
+    ] = None,
+    datetime_format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="How dates are written, such as `%d.%m.%Y %H:%M`; else as the protocol has them.",
+        ),
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ZONE",
+            help="The zone of dates that name none, such as Europe/Berlin; else that of the interface.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Only show what would be sent, row by row, and what is wrong."
+        ),
+    ] = False,
+    json: Json = False,
+    base_url: BaseUrl = None,
+    apikey_file: ApikeyFile = None,
+    profile: ProfileName = None,
+    timeout: TimeoutS = None,
+) -> None:
+    """Send the rows of a table as signals.
+
+    Rows that are wrong or refused go into FILE.errors.csv with what is wrong, to be corrected and imported. After an
+    interruption the same command goes on where it was.
+    """
+    with failing():
+        from cloudsignal.partner.importing import Import, Layout, Table
+        from cloudsignal.partner.tables import ENCODING
+
+        layout = Layout(
+            type=type,
+            columns=dict(map_of(each) for each in map or []),
+            delimiter=delimiter,
+            encoding=encoding or ENCODING,
+            datetime_format=datetime_format,
+            timezone=timezone,
+        )
+        if dry_run:
+            _show(Table(file, layout), json=json)
+            return
+        reach = Reach(
+            base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout
+        )
+        in_use = in_force(reach)
+        with client_of(in_use) as client:
+            begun = Import(file, layout, to=client.address.endpoint)
+            _run(begun, client.send, most=in_use.bundle_max, json=json)
+
+
+def map_of(text: str) -> tuple[str, str]:
+    """What ``--map`` says: a column, and the field that it is."""
+    column, equals, field = text.rpartition("=")
+    if not equals:
+        raise typer.BadParameter(f"write --map 'COLUMN=FIELD', not {text!r}")
+    return column, field
+
+
+def _run(begun: "Import", send: "Send", *, most: int | None, json: bool) -> None:
+    from cloudsignal.partner.receipts import Receipt
+    from cloudsignal.partner.sifting import total
+    from cloudsignal.protocol.wire import BUNDLE_MAX
+
+    _tell_unused(begun.table)
+    for sentence in begun.notes:
+        note(sentence)
+    stored, rows = Receipt(0, 0, 0), begun.done
+    with progress_bars() as progress:
+        for sifted in begun.run(send, most=most or BUNDLE_MAX):
+            stored = total(stored, sifted.receipt)
+            rows += len(sifted.found)
+            progress("rows done", rows, max(begun.lines, rows))
+    print_receipt(stored, json=json)
+    if begun.wrong:
+        raise Failed(
+            f"{begun.wrong} of {rows} rows are not stored: they are in {begun.errors_path} with what is wrong;"
+            " correct them there, and import that file",
+            Exit.REFUSED,
+        )
+
+
+def _tell_unused(table: "Table") -> None:
+    if table.columns.unused:
+        note(f"these columns are no fields, and not sent: {plain(', '.join(table.columns.unused))}")
+
+
+# ---- a dry run -----------------------------------------------------------------------------------
+
+
+def _show(table: "Table", *, json: bool) -> None:
+    _tell_unused(table)
+    rows, wrong, count = table.rows(), 0, 0
+    while page := list(islice(rows, PAGE_ROWS)):
+        count += len(page)
+        wrong += sum(row.signal is None for row in page)
+        if json:
+            for row in page:
+                print_json_line(_for_programs(row))
+        else:
+            _print_page(page)
+    if wrong:
+        raise Failed(f"{wrong} of {count} rows are wrong", Exit.REFUSED)
+
+
+def _for_programs(row: "Row") -> dict[str, Any]:
+    if row.signal is None:
+        return {"line": row.line, "problems": row.problems}
+    return {"line": row.line, "signal": row.signal}
+
+
+COLUMNS: Final = ["line", "type", "order", "item", "datetime", "more", "what is wrong"]
+
+
+def _print_page(page: list["Row"]) -> None:
+    print_table(
+        f"Lines {page[0].line} to {page[-1].line}",
+        COLUMNS,
+        [[str(row.line), *_shown(row)] for row in page],
+        wrapping=("order", "item", "more", "what is wrong"),
+    )
+
+
+def _shown(row: "Row") -> list[str]:
+    """What a row would be sent as, or what is wrong with it."""
+    if row.signal is None:
+        return ["", "", "", "", "", "; ".join(row.problems)]
+    import msgspec
+
+    values: dict[str, str] = msgspec.to_builtins(row.signal)
+    first = [values.pop(name) for name in COLUMNS[1:5]]
+    return [*first, ", ".join(f"{name} {value}" for name, value in values.items()), ""]
