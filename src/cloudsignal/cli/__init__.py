@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cloudsignal.cli import access, importing, look, send, serve, store
+from cloudsignal.cli import access, importing, look, outbox, relay, send, serve, store
 from cloudsignal.cli.output import Failed, fail
 
 app = typer.Typer(
@@ -14,6 +14,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(send.send, name="send")
+app.add_typer(outbox.outbox, name="outbox")
+app.command("relay")(relay.run_relay)
 app.add_typer(access.partner, name="partner")
 app.add_typer(access.interface, name="interface")
 app.add_typer(access.token, name="token")

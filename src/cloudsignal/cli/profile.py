@@ -95,17 +95,21 @@ def in_force(reach: Reach) -> "Profile":
 
 def client_of(profile: "Profile") -> "Client":
     """A client that reaches the server as this profile says. Raises SetupError."""
-    from cloudsignal.partner.profiles import base_url_of
-
-    base_url = base_url_of(profile, profiles_path())
+    base_url, options = options_of(profile)
     from cloudsignal.partner.client import Client
 
-    options: dict[str, Any] = {
+    return Client(base_url, **options)
+
+
+def options_of(profile: "Profile") -> tuple[str, Any]:
+    """Where the server of a profile is, and the options of a client for it. Raises SetupError."""
+    from cloudsignal.partner.profiles import base_url_of
+
+    return base_url_of(profile, profiles_path()), {
         name: value
         for name in ("apikey_file", "timeout_s", "tries", "proof", "bundle_max")
         if (value := getattr(profile, name)) is not None
     }
-    return Client(base_url, **options)
 
 
 @contextmanager

@@ -297,7 +297,7 @@ def test_a_refused_signal_stands_alone_and_the_rest_goes_on(
     outbox.put(packed(1), long, *(packed(number) for number in range(3, 9)))
     assert outbox.drain(LONG_S) == 0
     assert [each.item for each in server.received()] == list("1345678")
-    [refused] = file.entries(state="refused")
+    [refused] = file.entries(states=["refused"])
     assert refused.item == "2"
     assert "larger than 400 bytes" in refused.info
 
@@ -483,9 +483,9 @@ def test_what_was_sent_long_ago_is_removed_and_what_waits_is_not(path: Path, fil
     file.discard(ids[3:4], 10)
     assert file.prune(20) == 2
     assert [each.id for each in file.entries()] == [2, 3, 5]
-    assert [each.id for each in file.entries(state="waiting")] == [5]
+    assert [each.id for each in file.entries(states=["waiting"])] == [5]
     assert file.entry(1) is None
     assert file.retry(None, 40) == 1
-    assert [each.id for each in file.entries(state="waiting")] == [5, 6]
+    assert [each.id for each in file.entries(states=["waiting"])] == [5, 6]
     file.settle([6], "refused", 50, "no")
     assert file.discard(None, 60) == 1

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +21,7 @@ from cloudsignal.partner.errors import OutboxError, OutboxFull, OutboxUnusable
 
 T = TypeVar("T")
 State = Literal["waiting", "sent", "refused", "discarded"]
+STATES: Final[tuple[State, ...]] = get_args(State)
 
 VERSION: Final = 1
 APPLICATION: Final = 0x436C4F42  # "ClOB" in ASCII: by this, a file is known to be an outbox.
@@ -184,13 +185,13 @@ class File:
     # ---- what people do --------------------------------------------------------------------------
 
     def entries(
-        self, *, state: State | None = None, after: int = 0, limit: int = LISTED_MAX
+        self, *, states: Sequence[State] = STATES, after: int = 0, limit: int = LISTED_MAX
     ) -> list[Entry]:
-        """Signals in the order in which they were put."""
+        """Signals in these states, in the order in which they were put."""
         rows = self._read(
-            f"SELECT {_SHOWN} FROM signals WHERE (?1 IS NULL OR state = ?1) AND id > ?2"
-            " ORDER BY id LIMIT ?3",
-            state,
+            f"SELECT {_SHOWN} FROM signals"
+            " WHERE state IN (SELECT value FROM json_each(?)) AND id > ? ORDER BY id LIMIT ?",
+            msgspec.json.encode(states).decode(),
             after,
             limit,
         )

@@ -1,0 +1,185 @@
+"""``cloudsignal outbox`` and ``relay``, in this process and as the installed command."""
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from cloudsignal import Client, ItemPacked, ItemShipped, Outbox
+from cloudsignal.testing import FakeServer, answering, unavailable
+from cloudsignal.testing.fakes import APIKEY
+from tests.acceptance.conftest import COMMAND
+from tests.cli.conftest import Run
+
+PACKED = ItemPacked(order="7", item="1", datetime="2026-01-01T00:00:00Z")
+SHIPPED = ItemShipped(
+    order="7", item="2", datetime="2026-01-02T00:00:00Z", tracking="1A", shipping_option="GLS"
+)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    with FakeServer() as server:
+        monkeypatch.setenv("CLOUDSIGNAL_BASE_URL", server.url)
+        monkeypatch.setenv("CLOUDSIGNAL_APIKEY", APIKEY)
+        yield server
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """An outbox in which two signals wait."""
+    path = tmp_path / "outbox.db"
+    with Outbox(path) as outbox:
+        outbox.put(PACKED)
+        outbox.put(SHIPPED)
+    return path
+
+
+@pytest.fixture
+def outbox(run: Run, path: Path) -> Callable[..., Any]:
+    """Run a command of the outbox on that file."""
+    return lambda command, *words: run("outbox", command, *words, "--outbox", str(path))
+
+
+def test_what_waits_is_listed_and_shown(outbox: Callable[..., Any]) -> None:
+    assert [each["item"] for each in outbox("list", "--json").json] == ["1", "2"]
+    assert outbox("list", "--limit", "1").err == "cloudsignal: there may be more: --after 1\n"
+    assert [each["id"] for each in outbox("list", "--after", "1", "--json").json] == [2]
+    assert outbox("list", "--state", "sent").out.endswith(": none\n")
+    listed = outbox("list").out
+    assert "ItemShipped" in listed
+    assert "why" not in listed
+    shown = outbox("show", "2")
+    assert '"tracking":"1A"' in shown.out
+    assert outbox("show", "2", "--json").json["signal"]["shipping_option"] == "GLS"
+    assert outbox("show", "9").sentence == "there is no signal 9 in the outbox, or no more"
+    assert outbox("status", "--json").json["waiting"] == 2
+    assert outbox("status").out.startswith("waiting  2, the oldest since 20")
+
+
+def test_everything_is_sent_at_once(outbox: Callable[..., Any], server: FakeServer) -> None:
+    assert outbox("flush").out == "everything is sent\n"
+    assert server.received() == [PACKED, SHIPPED]
+    assert outbox("flush", "--json").json["waiting"] == 0
+
+
+def test_what_is_not_sent_in_time_is_said(outbox: Callable[..., Any], server: FakeServer) -> None:
+    server.fail_always(unavailable())
+    ran = outbox("flush", "--within", "0.5")
+    assert ran.code == 4
+    assert "2 signals wait: the store cannot be used just now" in ran.err
+    assert "trouble  the store cannot be used just now" in outbox("status").out
+
+
+def test_a_refused_key_pauses_until_it_is_mended(
+    outbox: Callable[..., Any], server: FakeServer
+) -> None:
+    server.fail(answering(403, {"error": {"type": "key_disabled", "info": "it is disabled"}}))
+    ran = outbox("flush")
+    assert ran.code == 5
+    assert "2 signals wait, and the outbox is PAUSED: it is disabled" in ran.err
+    assert "PAUSED   it is disabled" in outbox("status").out
+    assert "PAUSED: it is disabled" in outbox("list").err
+    assert outbox("resume").out == "sent again\n"
+    assert outbox("resume").out == "it was not paused\n"
+    assert outbox("flush").code == 0
+
+
+def test_refused_signals_are_tried_again_or_given_up(
+    outbox: Callable[..., Any], server: FakeServer
+) -> None:
+    server.body_bytes_max = 10
+    assert outbox("flush").out == "everything is sent; 2 are refused\n"
+    assert "refused  2: cloudsignal outbox list --state refused" in outbox("status").out
+    assert "larger than 10 bytes" in " ".join(outbox("list").out.split())
+    assert outbox("discard", "1").out == "1 discarded\n"
+    assert "none of these signals" in outbox("retry", "1").sentence
+    assert outbox("retry", "--all", "--json").json == {"count": 1}
+    server.recover()
+    server.body_bytes_max = 1000
+    assert outbox("flush").out == "everything is sent\n"
+    assert server.received() == [SHIPPED]
+    assert outbox("retry").code == 2
+    assert outbox("discard", "1", "--all").code == 2
+
+
+def test_what_is_missing_is_said(run: Run, tmp_path: Path) -> None:
+    ran = run("outbox", "list")
+    assert (ran.code, ran.err) == (
+        6,
+        "cloudsignal: say which --outbox, or name it in a profile\n",
+    )
+    ran = run("outbox", "list", "--outbox", "nowhere.db")
+    assert (ran.code, ran.err) == (6, "cloudsignal: there is no outbox nowhere.db\n")
+    (tmp_path / "text.db").write_text("text " * 1000)
+    assert "is no outbox" in run("outbox", "list", "--outbox", "text.db").err
+
+
+def test_a_profile_names_the_outbox(
+    run: Run, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profiles = tmp_path / "profiles.toml"
+    profiles.write_text('[plant2]\noutbox = "outbox.db"\n')
+    monkeypatch.setenv("CLOUDSIGNAL_PROFILES", str(profiles))
+    assert run("outbox", "status", "--profile", "plant2", "--json").json["waiting"] == 2
+
+
+# ---- the installed command -----------------------------------------------------------------------
+
+
+def started(*words: str, until: str) -> tuple[subprocess.Popen[str], str]:
+    """The command, and the line in which it said this."""
+    process = subprocess.Popen(
+        [COMMAND, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if until in line:
+            return process, line
+    raise AssertionError(f"it ended with {process.wait()}")
+
+
+def ended(process: subprocess.Popen[str], how: int) -> int:
+    process.send_signal(how)
+    assert process.stderr is not None
+    with process.stderr:
+        process.stderr.read()
+    return process.wait(30)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_sends_until_it_is_told_to_end(server: FakeServer, path: Path, how: int) -> None:
+    process, _ = started("outbox", "run", "--outbox", str(path), until="sending from")
+    try:
+        server.wait_for(2, timeout_s=30)
+        with Outbox(path) as outbox:
+            outbox.put(ItemPacked(order="8", item="3", datetime="2026-01-01T00:00:00Z"))
+        server.wait_for(3, timeout_s=30)
+    finally:
+        assert ended(process, how) == 0
+
+
+def test_a_relay_forwards_what_it_was_sent_before_it_was_killed(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    words = ["relay", "--port", "0", "--outbox", str(tmp_path / "outbox.db")]
+    server.fail_always(unavailable())
+    process, line = started(*words, until="listening on")
+    address = line.split("listening on ")[1].split(",")[0]
+    with Client(address, apikey=APIKEY) as client:
+        client.send(PACKED)
+    assert httpx2.get(f"{address}/healthz").json()["outbox"]["waiting"] == 1
+    ended(process, signal.SIGKILL)
+
+    server.recover()
+    process, _ = started(*words, until="listening on")
+    try:
+        server.wait_for(1, timeout_s=30)
+    finally:
+        assert ended(process, signal.SIGTERM) == 0
+    assert server.received() == [PACKED]
+    assert (tmp_path / "outbox.db").stat().st_mode & 0o077 == 0
