@@ -318,18 +318,33 @@ def test_what_was_stored_before_it_failed_is_told(
 
 
 def test_other_commands_start_without_what_sending_needs() -> None:
-    program = (
-        "import sys\n"
-        "from cloudsignal import cli\n"
-        "print([name for name in ('httpx2', 'csv', 'sqlalchemy', 'rich.progress', 'tempfile')"
-        " if name in sys.modules])\n"
-    )
+    program = "import sys; from cloudsignal import cli; print(*sys.modules)"
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
-    assert "httpx2" not in ran.stdout
-    assert "sqlalchemy" not in ran.stdout
-    assert "csv" not in ran.stdout
+    needed = {"httpx2", "csv", "tempfile", "zoneinfo", "rich.progress", "sqlalchemy"}
+    assert needed & set(ran.stdout.split()) == set()
+
+
+def test_the_base_install_is_enough(lines: Path) -> None:
+    hide = (
+        "import sys\n"
+        "extra = 'alembic httptools litestar prometheus_client psycopg python_calamine sqlalchemy'\n"
+        "sys.modules.update(dict.fromkeys(extra.split()))\n"
+        "from cloudsignal.cli import main\n"
+        "main()\n"
+    )
+    table = lines.with_suffix(".csv")
+    table.write_text(f"type,order,item,datetime\nItemPacked,7,2,{NOON}\n")
+    with FakeServer() as server:
+        environment = {"CLOUDSIGNAL_APIKEY": APIKEY, "CLOUDSIGNAL_BASE_URL": server.url}
+        for words in (["send", *PACKED], ["import", str(table)]):
+            ran = subprocess.run(
+                [sys.executable, "-c", hide, *words],
+                capture_output=True, text=True, env=quiet() | environment, check=False, timeout=60,
+            )  # fmt: skip
+            assert (ran.returncode, ran.stderr) == (0, "")
+        assert len(server.signals) == 2
 
 
 def test_the_installed_command_sends_from_a_pipe() -> None:

@@ -218,7 +218,7 @@ def test_a_line_in_another_encoding_is_named(path: Path, line: int) -> None:
         (HEADER, {"timezone": "Europe"}, "there is no time zone 'Europe'"),
         (HEADER, {"datetime_format": "%d.%m. %H:%M"}, "does not tell year, month and day"),
         (HEADER, {"datetime_format": "%Y-%m"}, "does not tell year, month and day"),
-        (HEADER, {"datetime_format": "%Q"}, "no date is written like '%Q'"),
+        (HEADER, {"datetime_format": "%Y %Q"}, "no date is written like '%Y %Q'"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_said(

@@ -61,6 +61,7 @@ def test_a_name_is_given_by_flag_or_variable(path: Path) -> None:
 
 def test_without_a_file_or_a_default_nothing_is_said(path: Path, tmp_path: Path) -> None:
     assert chosen(tmp_path / "none.toml") == Profile()
+    assert chosen(tmp_path / "none.toml", profiles="", profile="") == Profile()
     path.write_text("[plant2]\n")
     assert chosen(path) == Profile()
 

@@ -136,7 +136,7 @@ def _run(begun: "Import", send: "Send", *, most: int | None, json: bool) -> None
         for sifted in begun.run(send, most=most or BUNDLE_MAX):
             stored = total(stored, sifted.receipt)
             rows += len(sifted.found)
-            progress("rows done", rows, max(begun.lines, rows))
+            progress("rows done", rows, max(begun.lines - 1, rows))
     print_receipt(stored, json=json)
     if begun.wrong:
         raise Failed(

@@ -3,7 +3,6 @@
 import inspect
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -253,6 +252,8 @@ def _valid(content: BinaryIO) -> Iterator["FoundSignal"]:
 @contextmanager
 def _opened(file: str) -> Iterator[BinaryIO]:
     """A file that can be read twice: once to check it, once to send it. Raises Failed."""
+    import tempfile
+
     with ExitStack() as stack:
         content = sys.stdin.buffer if file == "-" else stack.enter_context(_read(file))
         if not content.seekable() or file == "-":

@@ -251,11 +251,13 @@ def _check_format(datetime_format: str | None) -> None:
     if datetime_format is None:
         return
     day = datetime(2016, 11, 30, tzinfo=UTC)
+    written = day.strftime(datetime_format)
     try:
-        told = _read(day.strftime(datetime_format), datetime_format).date()
+        tells_year = written != day.replace(year=2017).strftime(datetime_format)
+        is_whole = tells_year and _read(written, datetime_format).date() == day.date()
     except ValueError as error:
         raise SetupError(f"no date is written like {datetime_format!r}: {error}") from None
-    if told != day.date():
+    if not is_whole:
         raise SetupError(
             f"{datetime_format!r} does not tell year, month and day: write it like '%d.%m.%Y %H:%M'"
         )
@@ -316,7 +318,7 @@ class Import:
             self._save()
             yield sifted
         with _writing(self._progress_path):
-            self._progress_path.unlink()
+            self._progress_path.unlink(missing_ok=True)
 
     def _tell(self, *, was_another: bool) -> None:
         if self._goes_on:

@@ -83,13 +83,12 @@ def in_force(
     """
     name = name or environ.get(PROFILE)
     chosen = Profile() if _is_nothing(name, path, environ) else _read(name, path)
+    told = Profile(base_url=environ.get(BASE_URL), apikey_file=environ.get(APIKEY_FILE))
+    below = told.over(chosen)
     if APIKEY in environ:
-        # The key itself is in the environment, which counts before the profile's file.
-        chosen = msgspec.structs.replace(chosen, apikey_file=None)
-    told = Profile(base_url=environ.get(BASE_URL))
-    if APIKEY not in environ:
-        told = msgspec.structs.replace(told, apikey_file=environ.get(APIKEY_FILE))
-    return flags.over(told).over(chosen)
+        # The key itself is there, and counts before a file that the flags do not name.
+        below = msgspec.structs.replace(below, apikey_file=None)
+    return flags.over(below)
 
 
 def base_url_of(profile: Profile, path: Path) -> str:
@@ -109,7 +108,7 @@ def _said(profile: Profile) -> dict[str, Any]:
 
 def _is_nothing(name: str | None, path: Path, environ: Mapping[str, str]) -> bool:
     """Whether no profile is asked for and there is no file either."""
-    return not (name or PROFILES in environ or path.exists())
+    return not (name or environ.get(PROFILES) or path.exists())
 
 
 def _read(name: str | None, path: Path) -> Profile:
