@@ -241,7 +241,7 @@ def commands() -> Iterator[str]:
         " settings of programs that each system has for its users, or where the variable"
         f" `{profiles.PROFILES}` says. It is TOML with a table for each profile; `[{profiles.DEFAULT}]` is the"
         f" one that counts if neither `--profile` nor `{profiles.PROFILE}` names another. A flag counts"
-        " before the environment, the environment before the profile. A path is that beside the file."
+        " before a profile that is named, that before the environment, and that before `[default]`. A path is that beside the file."
     )
     yield table(
         ["key", "what it says"],

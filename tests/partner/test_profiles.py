@@ -69,7 +69,7 @@ def test_without_a_file_or_a_default_nothing_is_said(path: Path, tmp_path: Path)
 # ---- what counts before what ----
 
 
-def test_a_flag_counts_before_a_variable_and_that_before_the_profile(path: Path) -> None:
+def test_a_flag_counts_before_a_variable_and_that_before_the_default_profile(path: Path) -> None:
     environ = {"CLOUDSIGNAL_BASE_URL": "https://variable", "CLOUDSIGNAL_APIKEY_FILE": "variable"}
     told = in_force(Profile(), name=None, path=path, environ=environ)
     assert (told.base_url, told.apikey_file, told.tries) == ("https://variable", "variable", 3)
@@ -86,6 +86,16 @@ def test_a_key_in_the_environment_counts_before_every_file_but_the_flags(path: P
         Profile(apikey_file="flag"), name=None, path=path, environ={"CLOUDSIGNAL_APIKEY": "k"}
     )
     assert told.apikey_file == "flag"
+
+
+def test_a_profile_that_is_named_counts_before_the_environment(path: Path) -> None:
+    path.write_text('[two]\nbase_url = "https://two"\napikey_file = "two"\n[three]\ntries = 3\n')
+    environ = {"base_url": "https://variable", "apikey_file": "variable", "apikey": "k"}
+    told = chosen(path, "two", **environ)
+    assert (told.base_url, told.apikey_file) == ("https://two", str(path.parent / "two"))
+    assert chosen(path, profile="two", **environ) == told
+    told = chosen(path, "three", **environ)
+    assert (told.base_url, told.apikey_file, told.tries) == ("https://variable", None, 3)
 
 
 texts = st.none() | st.text(max_size=3)

@@ -24,7 +24,7 @@ BaseUrl = Annotated[
         "--base-url",
         metavar="URL",
         rich_help_panel=PANEL,
-        help="Where the server is; else CLOUDSIGNAL_BASE_URL, else the profile's.",
+        help="Where the server is; else a named profile's, else CLOUDSIGNAL_BASE_URL, else that of `default`.",
     ),
 ]
 ApikeyFile = Annotated[
@@ -33,8 +33,8 @@ ApikeyFile = Annotated[
         "--apikey-file",
         metavar="FILE",
         rich_help_panel=PANEL,
-        help="The file that holds the apikey; else CLOUDSIGNAL_APIKEY or CLOUDSIGNAL_APIKEY_FILE, else the"
-        " profile's. No flag takes the key itself, because every user of the machine could read it.",
+        help="The file that holds the apikey; else a named profile's, else CLOUDSIGNAL_APIKEY or"
+        " CLOUDSIGNAL_APIKEY_FILE, else that of `default`. No flag takes the key itself, because every user of the machine could read it.",
     ),
 ]
 ProfileName = Annotated[

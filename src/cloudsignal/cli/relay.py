@@ -15,7 +15,7 @@ def run_relay(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Where signals are forwarded to; else CLOUDSIGNAL_BASE_URL, else the profile's.",
+            help="Where signals are forwarded to; else as `--base-url` of the other commands.",
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",

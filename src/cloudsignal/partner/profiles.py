@@ -1,7 +1,7 @@
 """Profiles: how a print partner reaches its servers, written down once under names.
 
-A file of profiles is TOML, with a table for each: ``[default]``, ``[plant2]``. What a flag says counts before
-the environment, the environment before the profile.
+A file of profiles is TOML, with a table for each: ``[default]``, ``[plant2]``. What a flag says counts
+before a profile that is named, that before the environment, and that before ``[default]``.
 """
 
 import tomllib
@@ -76,17 +76,22 @@ def describe() -> dict[str, str]:
 def in_force(
     flags: Profile, *, name: str | None, path: Path, environ: Mapping[str, str]
 ) -> Profile:
-    """What counts: the flags, else the environment, else the profile of that name in the file.
+    """What counts: the flags, then a profile that is named, then the environment, then ``default``, if there is one.
 
-    Without a name, CLOUDSIGNAL_PROFILE names the profile; without that it is ``default``, if there is one. Raises
-    SetupError.
+    The profile is named by ``name``, else by CLOUDSIGNAL_PROFILE. Raises SetupError.
     """
     name = name or environ.get(PROFILE)
     chosen = Profile() if _is_nothing(name, path, environ) else _read(name, path)
     told = Profile(base_url=environ.get(BASE_URL), apikey_file=environ.get(APIKEY_FILE))
-    below = told.over(chosen)
-    if APIKEY in environ:
-        # The key itself is there, and counts before a file that the flags do not name.
+    if name:
+        # Who names one does not want its server to get another one's key.
+        below = chosen.over(told)
+        is_named = chosen.apikey_file is not None
+    else:
+        below = told.over(chosen)
+        is_named = False
+    if APIKEY in environ and not is_named:
+        # The key itself is there, and counts before a file that nobody names.
         below = msgspec.structs.replace(below, apikey_file=None)
     return flags.over(below)
 
