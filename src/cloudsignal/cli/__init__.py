@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cloudsignal.cli import access, importing, look, outbox, relay, send, serve, store
+from cloudsignal.cli import access, importing, look, outbox, relay, send, serve, store, watch
 from cloudsignal.cli.output import Failed, fail
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
 app.add_typer(send.send, name="send")
 app.add_typer(outbox.outbox, name="outbox")
 app.command("relay")(relay.run_relay)
+app.command("watch")(watch.watch_folder)
 app.add_typer(access.partner, name="partner")
 app.add_typer(access.interface, name="interface")
 app.add_typer(access.token, name="token")

@@ -29,51 +29,61 @@ from cloudsignal.cli.profile import (
 from cloudsignal.cli.send import print_receipt
 
 if TYPE_CHECKING:
-    from cloudsignal.partner.importing import Import, Row, Table
+    from cloudsignal.partner.importing import Import, Layout, Row, Table
     from cloudsignal.partner.sifting import Send
 
 PAGE_ROWS: Final = 500
 """How many rows of a dry run are shown in one table."""
 
 
+RowType = Annotated[
+    str | None,
+    typer.Option(
+        "--type",
+        metavar="TYPE",
+        help="Which signal a row is that does not say so in a column `type`.",
+    ),
+]
+Map = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="COLUMN=FIELD",
+        help="Which field a column is that is not called like one. Can be given many times.",
+    ),
+]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(metavar="C", help="What stands between cells; else it is guessed."),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="How the text is encoded, such as cp1252; else UTF-8."),
+]
+DatetimeFormat = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FORMAT",
+        help="How dates are written, such as `%d.%m.%Y %H:%M`; else as the protocol has them.",
+    ),
+]
+Timezone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ZONE",
+        help="The zone of dates that name none, such as Europe/Berlin; else that of the interface.",
+    ),
+]
+
+
 def import_table(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A table, CSV or .xlsx.")],
-    type: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TYPE", help="Which signal a row is that does not say so in a column `type`."
-        ),
-    ] = None,
-    map: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="COLUMN=FIELD",
-            help="Which field a column is that is not called like one. Can be given many times.",
-        ),
-    ] = None,
-    delimiter: Annotated[
-        str | None,
-        typer.Option(metavar="C", help="What stands between cells; else it is guessed."),
-    ] = None,
-    encoding: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="How the text is encoded, such as cp1252; else UTF-8."),
-    ] = None,
-    datetime_format: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FORMAT",
-            help="How dates are written, such as `%d.%m.%Y %H:%M`; else as the protocol has them.",
-        ),
-    ] = None,
-    timezone: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ZONE",
-            help="The zone of dates that name none, such as Europe/Berlin; else that of the interface.",
-        ),
-    ] = None,
+    type: RowType = None,
+    map: Map = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+    datetime_format: DatetimeFormat = None,
+    timezone: Timezone = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -92,17 +102,9 @@ def import_table(
     interruption the same command goes on where it was.
     """
     with failing():
-        from cloudsignal.partner.importing import Import, Layout, Table
-        from cloudsignal.partner.tables import ENCODING
+        from cloudsignal.partner.importing import Import, Table
 
-        layout = Layout(
-            type=type,
-            columns=dict(map_of(each) for each in map or []),
-            delimiter=delimiter,
-            encoding=encoding or ENCODING,
-            datetime_format=datetime_format,
-            timezone=timezone,
-        )
+        layout = layout_of(type, map, delimiter, encoding, datetime_format, timezone)
         if dry_run:
             _show(Table(file, layout), json=json)
             return
@@ -113,6 +115,28 @@ def import_table(
         with client_of(in_use) as client:
             begun = Import(file, layout, to=client.address.endpoint)
             _run(begun, client.send, most=in_use.bundle_max, json=json)
+
+
+def layout_of(
+    type: str | None,
+    map: list[str] | None,
+    delimiter: str | None,
+    encoding: str | None,
+    datetime_format: str | None,
+    timezone: str | None,
+) -> "Layout":
+    """How tables are to be understood, as the flags say it."""
+    from cloudsignal.partner.importing import Layout
+    from cloudsignal.partner.tables import ENCODING
+
+    return Layout(
+        type=type,
+        columns=dict(map_of(each) for each in map or []),
+        delimiter=delimiter,
+        encoding=encoding or ENCODING,
+        datetime_format=datetime_format,
+        timezone=timezone,
+    )
 
 
 def map_of(text: str) -> tuple[str, str]:

@@ -67,8 +67,10 @@ def run_outbox(
     log_to_stderr()
     reach = Reach(base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout)
     with failing(), sending(in_force(reach), outbox) as sender:
+        ending = told_to_end()
         note(f"sending from {sender.path}")
-        until_told()
+        while not ending.wait(1.0):  # Without a limit, some systems don't let a signal through.
+            pass
 
 
 @outbox.command("flush")
@@ -87,12 +89,11 @@ def flush_outbox(
     reach = Reach(base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout)
     with failing(), sending(in_force(reach), outbox) as sender:
         sender.hurry()
-        _drain(sender, within)
+        drain(sender, within)
         health = sender.health()
     if json:
         print_json(health)
-    _fail_unless_empty(health)
-    if not json:
+    else:
         print("everything is sent" + (f"; {health.refused} are refused" if health.refused else ""))
 
 
@@ -257,27 +258,28 @@ def log_to_stderr() -> None:
     logger.setLevel(logging.INFO)
 
 
-def until_told() -> None:
-    """Wait until the process is told to end."""
-    told = threading.Event()
+def told_to_end() -> threading.Event:
+    """What is set once the process is asked to end, by SIGTERM or Ctrl-C."""
+    ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    while not told.wait(1.0):  # Without a limit, some systems don't let a signal through.
-        pass
+        signal.signal(number, lambda *_: ending.set())
+    return ending
 
 
-# ---- details -------------------------------------------------------------------------------------
-
-
-def _drain(sender: "Outbox", within_s: float) -> None:
+def drain(sender: "Outbox", within_s: float) -> None:
+    """Wait until everything is sent, with a bar. Raises Failed when it is not, in so many seconds."""
     waiting = sender.health().waiting
     with progress_bars() as told:
         left_s = within_s
         while left_s > 0 and (left := sender.drain(min(TOLD_S, left_s))):
             told("signals sent", max(0, waiting - left), waiting)
             if sender.health().paused is not None:
-                return
+                break
             left_s -= TOLD_S
+    _fail_unless_empty(sender.health())
+
+
+# ---- details -------------------------------------------------------------------------------------
 
 
 def _fail_unless_empty(health: "Health") -> None:

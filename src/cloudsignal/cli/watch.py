@@ -1,0 +1,109 @@
+"""``cloudsignal watch``: files of a hot folder become signals."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from cloudsignal.cli.importing import (
+    DatetimeFormat,
+    Delimiter,
+    Encoding,
+    Map,
+    RowType,
+    Timezone,
+    layout_of,
+)
+from cloudsignal.cli.outbox import FLUSH_S, OutboxFile, drain, log_to_stderr, sending, told_to_end
+from cloudsignal.cli.output import Exit, Failed, Json, note, plain, print_json_line
+from cloudsignal.cli.profile import (
+    ApikeyFile,
+    BaseUrl,
+    ProfileName,
+    Reach,
+    TimeoutS,
+    failing,
+    in_force,
+)
+
+if TYPE_CHECKING:
+    from cloudsignal.partner.watching import Folder, Taken
+
+LOOK_S: Final = 0.5
+"""How often the folder is looked at."""
+
+
+def watch_folder(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where files are put.")],
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="Take what is there, send it, and end. Good for cron."),
+    ] = False,
+    type: RowType = None,
+    map: Map = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+    datetime_format: DatetimeFormat = None,
+    timezone: Timezone = None,
+    json: Json = False,
+    outbox: OutboxFile = None,
+    base_url: BaseUrl = None,
+    apikey_file: ApikeyFile = None,
+    profile: ProfileName = None,
+    timeout: TimeoutS = None,
+) -> None:
+    """Send the signals in files that are put into a folder: .json, .jsonl, .csv, .tsv or .xlsx.
+
+    A file is taken when it has not changed for two seconds, and moved to done/, or to failed/ beside a text that says
+    what is wrong; then none of its signals is sent. Files that are being written can have a name that begins with a dot,
+    or ends in .tmp or .part, until they are complete.
+    """
+    log_to_stderr()
+    reach = Reach(base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout)
+    with failing(), sending(in_force(reach), outbox) as sender:
+        from cloudsignal.partner.watching import Folder
+
+        layout = layout_of(type, map, delimiter, encoding, datetime_format, timezone)
+        watched = Folder(folder, sender, layout, clock=time.monotonic)
+        try:
+            note(f"watching {folder}")
+            failed = _watch(watched, once=once, json=json)
+        finally:
+            watched.close()
+        if once:
+            drain(sender, FLUSH_S)
+    if failed and once:
+        raise Failed(
+            f"{failed} files are in {folder / 'failed'}, beside what is wrong", Exit.REFUSED
+        )
+
+
+def _watch(folder: "Folder", *, once: bool, json: bool) -> int:
+    """Look until told to end, or until nothing is left that would be taken: how many files failed."""
+    from cloudsignal.partner.errors import OutboxError
+
+    ending = told_to_end()
+    failed = 0
+    while True:
+        try:
+            for taken in folder.look():
+                _tell(taken, json=json)
+                failed += bool(taken.problems)
+        except OutboxError as error:
+            note(str(error))
+        except OSError as error:
+            note(f"the folder cannot be read just now: {error}")
+        if (once and not folder.is_unsettled) or ending.wait(LOOK_S):
+            return failed
+
+
+def _tell(taken: "Taken", *, json: bool) -> None:
+    if json:
+        print_json_line(
+            {"file": str(taken.path), "signals": taken.signals, "problems": taken.problems}
+        )
+    elif taken.problems:
+        print(f"{plain(str(taken.path))}: {plain(taken.problems[0])}", flush=True)
+    else:
+        print(f"{plain(str(taken.path))}: {taken.signals} signals", flush=True)
