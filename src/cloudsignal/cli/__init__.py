@@ -4,7 +4,18 @@ import sys
 
 import typer
 
-from cloudsignal.cli import access, importing, look, outbox, relay, send, serve, store, watch
+from cloudsignal.cli import (
+    access,
+    importing,
+    look,
+    outbox,
+    relay,
+    send,
+    serve,
+    simulate,
+    store,
+    watch,
+)
 from cloudsignal.cli.output import Failed, fail
 
 app = typer.Typer(
@@ -28,6 +39,7 @@ app.command("import")(importing.import_table)
 app.command()(look.rebuild)
 app.command()(serve.settings)
 app.command()(serve.serve)
+app.command()(simulate.simulate)
 
 
 @app.command()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cloudsignal.cli.flags import with_flags
 from cloudsignal.cli.output import (
     Config,
     Json,
@@ -32,22 +33,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     from cloudsignal.server.settings import declared
 
     settings = [setting for setting in declared() if not setting.secret]
-    own = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in inspect.signature(command).parameters.values()
-        if parameter.name != "flags"
-    ]
-
-    def called(**values: Any) -> None:
-        flags = {setting.name: values.pop(setting.name) for setting in settings}
-        command(flags=flags, **values)
-
-    parameters = [*map(_parameter, settings), *own]
-    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    called.__annotations__ = {each.name: each.annotation for each in parameters}
-    called.__name__ = command.__name__
-    called.__doc__ = command.__doc__
-    return called
+    return with_flags(command, "flags", [_parameter(setting) for setting in settings])
 
 
 def _parameter(setting: "Setting") -> inspect.Parameter:

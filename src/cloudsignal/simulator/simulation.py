@@ -1,0 +1,52 @@
+"""A simulation from its plan to its result."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec import Struct
+
+from cloudsignal.simulator.comparison import Comparison, compare
+from cloudsignal.simulator.fleet import Fleet, MakeClient
+from cloudsignal.simulator.ledger import Ledger
+from cloudsignal.simulator.pace import Driving
+from cloudsignal.simulator.plan import Plan
+from cloudsignal.simulator.reader import Reader
+
+CLOCK_SLACK: Final = timedelta(hours=1)
+"""By how much the server's clock may be behind ours before items have to be asked for one by one."""
+
+
+class Result(Struct, frozen=True):
+    """How it went; ``comparison`` is None where nothing was compared."""
+
+    seconds: float
+    was_stopped: bool
+    comparison: Comparison | None
+
+
+async def run(
+    plan: Plan,
+    make_client: MakeClient,
+    driving: Driving,
+    *,
+    ledger: Ledger,
+    reader: Reader | None,
+    stop: asyncio.Event,
+    started: datetime,
+) -> Result:
+    """Send what is planned, then compare what the server holds, if there is a reader for it.
+
+    The ledger shows how it goes meanwhile; ``stop`` ends the sending early, ``started`` is what time it is. Raises ReadFailed: before anything
+    is sent, when the reader's token is of no use.
+    """
+    since = (started - CLOCK_SLACK).isoformat()
+    is_new = reader is not None and not await reader.knows_order(next(plan.orders()).lives[0].order)
+    began = driving.now()
+    fleet = Fleet(plan.partners, make_client, ledger, driving, stop)
+    await fleet.send(plan.posts())
+    seconds = driving.now() - began
+    was_stopped = stop.is_set()
+    if reader is None:
+        return Result(seconds, was_stopped, None)
+    return Result(seconds, was_stopped, await compare(ledger, reader, since=since, is_new=is_new))

@@ -1,0 +1,126 @@
+"""cloudsignal simulate, as it is called."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cloudsignal.server.store.store import Store
+from cloudsignal.simulator.partners import print_partners
+from cloudsignal.testing import FakeServer
+from tests.cli.conftest import Run
+
+KEYS = [f"{number:032x}" for number in range(3)]
+
+
+@pytest.fixture
+def server():
+    with FakeServer(apikeys=KEYS) as server:
+        yield server
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> str:
+    path = tmp_path / "keys"
+    path.write_text("\n".join(KEYS) + "\n")
+    return str(path)
+
+
+def test_the_same_seed_prints_the_same_posts(run: Run) -> None:
+    one, same, other = (
+        run("simulate", "--dry-run", "--items", "20", "--faults", "--seed", seed)
+        for seed in ("7", "7", "8")
+    )
+    assert one.out == same.out != other.out
+    posts = [json.loads(line) for line in one.out.splitlines()]
+    assert {post["partner"] for post in posts} <= set(range(5))
+    assert all(signal["type"].startswith("Item") for post in posts for signal in post["items"])
+
+
+def test_it_sends_with_the_keys_of_a_file_and_says_how_it_went(
+    run: Run, server: FakeServer, keys: str
+) -> None:
+    done = run(
+        "simulate", "--base-url", server.url, "--apikeys-file", keys, "--items", "30",
+        "--no-compare", "--seed", "3", "--json",
+    )  # fmt: skip
+    assert done.json["signals"] == done.json["accepted"] + done.json["duplicates"]
+    assert done.json["accepted"] == len(server.signals)
+    assert done.json["comparison"] is None
+    assert done.json["seed"] == 3
+    assert {each.apikey for each in server.signals} == set(KEYS)
+    assert "the seed is 3" in done.err
+    assert not any(key in done.err + done.out for key in KEYS)
+
+
+def test_the_summary_for_people(run: Run, server: FakeServer, keys: str) -> None:
+    done = run(
+        "simulate", "--base-url", server.url, "--apikeys-file", keys, "--items", "5", "--no-compare"
+    )
+    assert done.code == 0
+    assert "Nothing was compared." in done.out
+    assert "signals sent" in done.out
+
+
+def test_posts_that_fail_are_told_and_the_exit_code_is_1(
+    run: Run, server: FakeServer, keys: str
+) -> None:
+    server.disabled = set(KEYS)
+    done = run("simulate", "--base-url", server.url, "--apikeys-file", keys, "--no-compare")
+    assert done.code == 1
+    assert "key_disabled" in done.err
+
+
+def test_a_rate_is_a_flag_and_counts_more_than_faults(run: Run) -> None:
+    calm = run("simulate", "--dry-run", "--items", "50", "--no-faults", "--seed", "1")
+    again = run(
+        "simulate", "--dry-run", "--items", "50", "--no-faults", "--repeated", "1", "--seed", "1"
+    )
+    assert again.out.count("\n") == 2 * calm.out.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "there are 0 keys for 5 print partners"),
+        (["--apikeys-file", "missing"], "missing cannot be read: No such file"),
+        (["--apikeys-file", "empty"], "it is empty; write one key in each line"),
+        (["--apikeys-file", "bad"], "this is no apikey"),
+        (["--apikeys-file", "keys", "--partners", "4"], "there are 3 keys for 4 print partners"),
+        (["--apikeys-file", "keys"], "there is no token to read items with"),
+        (["--apikeys-file", "keys", "--token-file", "bad"], "this is no token"),
+        (["--apikeys-file", "keys", "--database", "sqlite:///x.db"], "--database makes keys"),
+        (["--speed", "fast"], "--speed fast: write max"),
+        (["--duration", "1 day"], "--duration 1 day: write how long"),
+        (["--start", "soon"], "--start soon: write it like"),
+        (["--database", "nosql://x"], "nosql"),
+    ],
+)
+def test_what_cannot_be_is_a_sentence(
+    run: Run, keys: str, tmp_path: Path, words: list[str], sentence: str
+) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "bad").write_text("a b\n")
+    assert sentence in run("simulate", *words).sentence
+
+
+def test_what_a_database_was_given_is_revoked_even_if_nothing_was_sent(
+    run: Run, store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The port is one that nobody listens on, so reading fails before anything is sent."""
+    monkeypatch.setattr("cloudsignal.simulator.reader.TRIES", 1)
+    done = run("simulate", "--database", url, "--base-url", "http://127.0.0.1:9", "--partners", "2")
+    assert "the items cannot be read from http://127.0.0.1:9" in done.err
+    assert done.code == 1
+    assert {each.state for each in store.access.interfaces()} == {"revoked"}
+    assert all(each.test for each in store.access.interfaces())
+    assert all(token.revoked for token in store.access.tokens())
+    assert [each.name for each in store.access.partners()] == sorted(
+        each.name for each in _partners(2)
+    )
+
+
+def _partners(count: int):
+    from random import Random
+
+    return print_partners(count, Random(1))
