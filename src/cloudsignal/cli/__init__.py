@@ -6,6 +6,7 @@ import typer
 
 from cloudsignal.cli import (
     access,
+    doctor,
     importing,
     look,
     outbox,
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(send.send, name="send")
 app.add_typer(outbox.outbox, name="outbox")
 app.command("relay")(relay.run_relay)
+app.command("doctor")(doctor.examine_setup)
 app.command("watch")(watch.watch_folder)
 app.add_typer(access.partner, name="partner")
 app.add_typer(access.interface, name="interface")

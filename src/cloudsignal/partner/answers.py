@@ -38,25 +38,28 @@ PROOFS: Final[tuple[Proof, ...]] = ("receipt", "json", "anything")
 
 
 class Answer(Struct, frozen=True):
-    """An answer as it came: status, ``Retry-After`` as sent, the body's first bytes."""
+    """An answer as it came: status, the body's first bytes, ``Retry-After`` and ``Date`` as sent."""
 
     status: int
     body: bytes
     retry_after: str = ""
+    date: str = ""
 
 
 _receipt: Final = msgspec.json.Decoder(wire.Receipt)
 _any: Final = msgspec.json.Decoder()
 
 
-class _Error(Struct):
+class Told(Struct):
+    """An error in the shape of the field: its type, its sentence, and every problem."""
+
     type: str = ""
     info: str = ""
     details: list[Problem] = []
 
 
 class _Problem(Struct):
-    error: _Error
+    error: Told
 
 
 _error: Final = msgspec.json.Decoder(_Problem)
@@ -96,7 +99,7 @@ def _is_silent(body: bytes) -> bool:
 
 
 def _failure(answer: Answer, now: datetime) -> SendError:
-    told = _told(answer)
+    told = told_in(answer)
     status = answer.status
     if status in (400, 413):
         kind: type[SendError] = InvalidSignals
@@ -118,11 +121,12 @@ def _failure(answer: Answer, now: datetime) -> SendError:
     )
 
 
-def _told(answer: Answer) -> _Error:
+def told_in(answer: Answer) -> Told:
+    """What the server says of an error, empty if it says nothing."""
     try:
         return _error.decode(answer.body).error
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return _Error()
+        return Told()
 
 
 def _mute(answer: Answer) -> str:

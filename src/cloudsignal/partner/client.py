@@ -151,10 +151,25 @@ class Client(Sending):
         except StopIteration as end:
             return cast(Receipt, end.value)
 
+    def empty_post(self) -> bytes:
+        """A post that bears the key and nothing that could be stored."""
+        return Post(()).sealed(self._apikey)
+
+    def ask(self, body: bytes) -> Outcome:
+        """Post a body once, as it is: the answer, or why there is none."""
+        return self._fetch({"method": "POST", "url": self.address.endpoint, "content": body})
+
+    def look(self, path: str) -> Outcome:
+        """Get what is at a path below the base URL."""
+        return self._fetch({"method": "GET", "url": self.address.base + path})
+
     def _try(self, post: Post) -> Outcome:
+        return self._fetch(self._request(post))
+
+    def _fetch(self, request: dict[str, Any]) -> Outcome:
         end = time.monotonic() + self._timeout_s
         try:
-            with self._http.stream(**self._request(post)) as response:
+            with self._http.stream(**request) as response:
                 body = b""
                 for part in response.iter_bytes():
                     body += part
@@ -239,7 +254,10 @@ class AsyncClient(Sending):
 
 
 def _answer(response: httpx2.Response, body: bytes) -> Answer:
-    return Answer(response.status_code, body, response.headers.get("retry-after", ""))
+    headers = response.headers
+    return Answer(
+        response.status_code, body, headers.get("retry-after", ""), headers.get("date", "")
+    )
 
 
 def _why(error: Exception, timeout_s: float) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from typing import Final
 
 import msgspec
@@ -54,6 +55,7 @@ class Health:
         headers = [
             (b"content-type", content_type.encode()),
             (b"cache-control", b"no-store"),
+            (b"date", formatdate(usegmt=True).encode()),
             http.length(body),
         ]
         if status == 405:

@@ -1,0 +1,144 @@
+"""Whether signals will get through: each thing that has to be right, looked at without leaving a signal anywhere."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from cloudsignal.partner.answers import Answer, told_in
+from cloudsignal.partner.client import Client
+from cloudsignal.partner.errors import NoAnswer, OutboxError
+from cloudsignal.partner.outbox.claim import claim
+from cloudsignal.partner.outbox.file import File
+
+CLOCK_S: Final = 60.0
+"""How far this machine's clock may be from the server's."""
+HEALTH: Final = "/healthz"
+
+
+class Finding(Struct, frozen=True):
+    """What was looked at, whether it is as it should be, and what there is to know or to do."""
+
+    what: str
+    ok: bool
+    info: str
+
+
+def examine(
+    client: Client,
+    outbox: Path | None,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Iterator[Finding]:
+    """Look at everything, one after the other. Without an outbox that is left out."""
+    yield _address(client)
+    began = time.monotonic()
+    answer = client.ask(_post(secrets.token_hex(16)))
+    yield _server(answer, time.monotonic() - began)
+    if isinstance(answer, Answer) and answer.status in (401, 403):
+        yield _key(client.ask(client.empty_post()))
+        yield _clock(answer, client, now())
+    if outbox is not None:
+        yield from _outbox(outbox)
+
+
+def _post(apikey: str) -> bytes:
+    # Nothing in it can be stored: a bundle holds at least one signal. Keys are looked at before that.
+    return msgspec.json.encode({"apikey": apikey, "items": []})
+
+
+def _address(client: Client) -> Finding:
+    base = client.address.base
+    if client.address.is_in_the_open:
+        info = f"{base} is not encrypted: whoever stands between can read the key. Use https://"
+        return Finding("address", False, info)
+    return Finding("address", True, base)
+
+
+def _server(answer: Answer | NoAnswer, seconds: float) -> Finding:
+    if isinstance(answer, NoAnswer):
+        return Finding("server", False, answer.info)
+    status = answer.status
+    if status in (401, 403):
+        told = told_in(answer).info
+        kind = "a CloudSignal server" if told else "a server that refuses keys, without a sentence"
+        return Finding("server", True, f"{kind}, answers within {seconds * 1000:.0f} ms")
+    if status == 200:
+        info = (
+            "it takes a key that nobody has: what answers is no CloudSignal server, but perhaps a proxy or"
+            " a sign-in page in between"
+        )
+    elif status == 429:
+        info = "too many unknown keys came from this address: wait some minutes"
+    elif status >= 500:
+        info = f"it answers {status}, and cannot take signals now; they are tried again"
+    else:
+        info = f"it answers {status}: there is no CloudSignal endpoint below this address"
+    return Finding("server", False, info)
+
+
+def _key(answer: Answer | NoAnswer) -> Finding:
+    if isinstance(answer, NoAnswer):
+        return Finding("key", False, answer.info)
+    if answer.status == 400:
+        return Finding("key", True, "the server knows it")
+    told = told_in(answer).info or f"the server answers {answer.status}"
+    if answer.status in (401, 403):
+        return Finding("key", False, f"{told}. Ask the operator of the server")
+    return Finding("key", False, told)
+
+
+def _clock(answer: Answer, client: Client, now: datetime) -> Finding:
+    told = answer.date
+    if not told:
+        health = client.look(HEALTH)
+        told = health.date if isinstance(health, Answer) else ""
+    try:
+        ahead_s = (now - parsedate_to_datetime(told)).total_seconds()
+    except (ValueError, TypeError):
+        return Finding("clock", True, "the server does not tell its time")
+    difference = f"{abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the server's"
+    if abs(ahead_s) <= CLOCK_S:
+        return Finding("clock", True, difference)
+    return Finding("clock", False, f"{difference}: set this machine's clock, best by NTP")
+
+
+def _outbox(path: Path) -> Iterator[Finding]:
+    if not path.exists():
+        yield Finding("outbox", True, f"{path} is not there yet: the first signal makes it")
+        return
+    try:
+        file = File(path)
+    except OutboxError as error:
+        yield Finding("outbox", False, str(error))
+        return
+    try:
+        health = file.health()
+    finally:
+        file.close()
+    if health.paused is not None:
+        advice = "mend that, then: cloudsignal outbox resume"
+        yield Finding("outbox", False, f"PAUSED: {health.paused}; {advice}")
+    elif health.trouble is not None:
+        yield Finding("outbox", False, f"signals do not get through: {health.trouble.info}")
+    else:
+        yield Finding("outbox", True, f"{health.waiting} wait, {health.file_bytes / 1e6:.1f} MB")
+    if health.refused:
+        advice = "cloudsignal outbox list --state refused"
+        yield Finding("refused", False, f"{health.refused} signals need a person: {advice}")
+    if health.waiting and not _is_sent_from(path):
+        yield Finding("sender", False, "nobody sends what waits: cloudsignal outbox run")
+
+
+def _is_sent_from(path: Path) -> bool:
+    found = claim(path.with_name(f"{path.name}-sender"))
+    if found is None:
+        return True
+    found.close()
+    return False

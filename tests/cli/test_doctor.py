@@ -1,0 +1,32 @@
+"""``cloudsignal doctor``, at a real server."""
+
+import pytest
+
+from tests.acceptance.conftest import Server
+from tests.acceptance.conftest import key as key
+from tests.acceptance.conftest import server as server
+from tests.cli.conftest import Run
+
+
+def test_it_tells_people_and_programs(
+    run: Run, server: Server, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOUDSIGNAL_BASE_URL", server.address)
+    monkeypatch.setenv("CLOUDSIGNAL_APIKEY", key)
+    ran = run("doctor")
+    assert ran.code == 0, ran
+    assert [line.split()[:2] for line in ran.out.splitlines()] == [
+        ["ok", "address"],
+        ["ok", "server"],
+        ["ok", "key"],
+        ["ok", "clock"],
+    ]
+    assert "a CloudSignal server, answers within" in ran.out
+    assert "0 s " in ran.out or "1 s " in ran.out
+    monkeypatch.setenv("CLOUDSIGNAL_APIKEY", "f" * 32)
+    ran = run("doctor", "--json")
+    assert ran.code == 1
+    assert ran.err == "cloudsignal: not as it should be: key\n"
+    assert '"what": "key"' in ran.out
+    with server.store() as store:
+        assert store.reading.last_position() == 0
