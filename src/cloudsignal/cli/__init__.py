@@ -8,6 +8,7 @@ from cloudsignal.cli import (
     access,
     doctor,
     importing,
+    listen,
     look,
     outbox,
     relay,
@@ -29,6 +30,7 @@ app.add_typer(send.send, name="send")
 app.add_typer(outbox.outbox, name="outbox")
 app.command("relay")(relay.run_relay)
 app.command("doctor")(doctor.examine_setup)
+app.command("listen")(listen.listen)
 app.command("watch")(watch.watch_folder)
 app.add_typer(access.partner, name="partner")
 app.add_typer(access.interface, name="interface")
