@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -270,12 +271,12 @@ def drain(sender: "Outbox", within_s: float) -> None:
     """Wait until everything is sent, with a bar. Raises Failed when it is not, in so many seconds."""
     waiting = sender.health().waiting
     with progress_bars() as told:
-        left_s = within_s
-        while left_s > 0 and (left := sender.drain(min(TOLD_S, left_s))):
+        end = time.monotonic() + within_s
+        while (left_s := end - time.monotonic()) > 0:
+            left = sender.drain(min(TOLD_S, left_s))
             told("signals sent", max(0, waiting - left), waiting)
-            if sender.health().paused is not None:
+            if not left or sender.health().paused is not None:
                 break
-            left_s -= TOLD_S
     _fail_unless_empty(sender.health())
 
 
@@ -311,6 +312,4 @@ def _since(health: "Health") -> str:
 
 
 def _now() -> int:
-    import time
-
     return time.time_ns() // 1000

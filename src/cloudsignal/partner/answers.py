@@ -26,6 +26,8 @@ ANSWER_BYTES_MAX: Final = 256 << 10
 RETRY_AFTER_MAX_S: Final = 3600.0
 """The longest wait that a server can ask for."""
 SHOWN_MAX: Final = 200
+INFO_MAX: Final = 2_000
+"""How much of a server's sentence is kept."""
 
 Proof = Literal["receipt", "json", "anything"]
 """What a 200 has to hold so that the signals count as stored.
@@ -38,12 +40,16 @@ PROOFS: Final[tuple[Proof, ...]] = ("receipt", "json", "anything")
 
 
 class Answer(Struct, frozen=True):
-    """An answer as it came: status, the body's first bytes, ``Retry-After`` and ``Date`` as sent."""
+    """An answer as it came: status, body, ``Retry-After`` and ``Date`` as sent.
+
+    Of a body that ``is_cut`` only the beginning is known.
+    """
 
     status: int
     body: bytes
     retry_after: str = ""
     date: str = ""
+    is_cut: bool = False
 
 
 _receipt: Final = msgspec.json.Decoder(wire.Receipt)
@@ -69,6 +75,8 @@ def read(answer: Answer, *, signals: int, proof: Proof, now: datetime) -> Receip
     """What an answer to a post of so many signals says. Raises SendError when they are not stored."""
     if answer.status != 200:
         raise _failure(answer, now)
+    if answer.is_cut:
+        raise StrangeAnswer(_strange(answer), status=200)
     receipt = _receipt_in(answer, signals)
     if receipt is None:
         if proof == "receipt" or (proof == "json" and not _is_silent(answer.body)):
@@ -101,8 +109,12 @@ def _is_silent(body: bytes) -> bool:
 def _failure(answer: Answer, now: datetime) -> SendError:
     told = told_in(answer)
     status = answer.status
-    if status in (400, 413):
-        kind: type[SendError] = InvalidSignals
+    if status == 400 and answer.body.lstrip().startswith(b"<"):
+        kind: type[SendError] = (
+            StrangeAnswer  # A page: a proxy does not know what is wrong with a signal.
+        )
+    elif status in (400, 413):
+        kind = InvalidSignals
     elif status in (401, 403):
         # This one is not about the key: the item is another print partner's.
         kind = InvalidSignals if told.type == "not_your_item" else KeyRefused
@@ -113,10 +125,10 @@ def _failure(answer: Answer, now: datetime) -> SendError:
     else:
         kind = WrongAddress
     return kind(
-        told.info or _mute(answer),
+        _shown(told.info) or _mute(answer),
         status=status,
         type=told.type,
-        problems=told.details,
+        problems=[Problem(each.at, each.type, _shown(each.info)) for each in told.details],
         retry_after_s=_retry_after_s(answer.retry_after, now),
     )
 
@@ -127,6 +139,12 @@ def told_in(answer: Answer) -> Told:
         return _error.decode(answer.body).error
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Told()
+
+
+def _shown(text: str) -> str:
+    """What a server says, for logs and terminals: in one line, and not without end."""
+    printable = "".join(each if each.isprintable() else " " for each in text[:INFO_MAX])
+    return " ".join(printable.split())
 
 
 def _mute(answer: Answer) -> str:
@@ -172,7 +190,7 @@ def _retry_after_s(text: str, now: datetime) -> float:
         return min(float(text), RETRY_AFTER_MAX_S)
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)

@@ -5,6 +5,7 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Self, TypedDict, Unpack, cast
 
@@ -32,6 +33,8 @@ TIMEOUT_S: Final = 10.0
 TRIES: Final = 5
 """How often a post is tried: waiting 4 to 8 seconds in all, beside the time that each try takes."""
 
+HIDDEN: Final = "…".encode()
+"""What stands where a server repeats the key."""
 _HEADERS: Final = {
     "Content-Type": "application/json",
     "Accept": "application/json",
@@ -71,6 +74,8 @@ class Sending:
         bundle_max: int = BUNDLE_MAX,
     ) -> None:
         self._apikey = read_apikey(apikey, file=apikey_file)
+        self._apikey_file = apikey_file
+        self._is_apikey_given = apikey is not None
         del apikey  # Some traces show the arguments of a call.
         self.address = address_of(base_url)
         if proof not in PROOFS:
@@ -83,6 +88,12 @@ class Sending:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.address.base!r})"
+
+    def renew_apikey(self) -> None:
+        """Read the key again where it comes from a file or the environment; the old one counts if there is none."""
+        if not self._is_apikey_given:
+            with suppress(SetupError):
+                self._apikey = read_apikey(file=self._apikey_file)
 
     def _steps(self, signals: Sequence[Signal]) -> Exchange:
         if not signals:
@@ -105,6 +116,17 @@ class Sending:
     def _request(self, post: Post) -> dict[str, Any]:
         url = self.address.endpoint
         return {"method": "POST", "url": url, "content": post.sealed(self._apikey)}
+
+    def _answer(self, response: httpx2.Response, body: bytes) -> Answer:
+        headers = response.headers
+        return Answer(
+            response.status_code,
+            # Some servers repeat in their errors what they were sent.
+            body.replace(self._apikey.reveal().encode(), HIDDEN),
+            headers.get("retry-after", ""),
+            headers.get("date", ""),
+            len(body) > ANSWER_BYTES_MAX,
+        )
 
     def _failed(self, error: Exception) -> NoAnswer:
         return no_answer(_why(error, self._timeout_s))
@@ -173,9 +195,11 @@ class Client(Sending):
                 body = b""
                 for part in response.iter_bytes():
                     body += part
-                    if len(body) > ANSWER_BYTES_MAX or time.monotonic() > end:
+                    if time.monotonic() > end:
+                        return self._failed(TimeoutError())
+                    if len(body) > ANSWER_BYTES_MAX:
                         break
-                return _answer(response, body)
+                return self._answer(response, body)
         except httpx2.HTTPError as error:
             failed = error
         # Out here what is raised has no context, in which the post could be seen.
@@ -237,9 +261,9 @@ class AsyncClient(Sending):
                     body += part
                     if len(body) > ANSWER_BYTES_MAX:
                         break
-                return _answer(response, body)
-        except (httpx2.HTTPError, TimeoutError) as error:
-            failed = error
+                return self._answer(response, body)
+        except (httpx2.HTTPError, TimeoutError, RuntimeError) as error:
+            failed = error  # RuntimeError: names cannot be resolved any more when a program ends.
         return self._failed(failed)
 
     async def close(self) -> None:
@@ -251,13 +275,6 @@ class AsyncClient(Sending):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def _answer(response: httpx2.Response, body: bytes) -> Answer:
-    headers = response.headers
-    return Answer(
-        response.status_code, body, headers.get("retry-after", ""), headers.get("date", "")
-    )
 
 
 def _why(error: Exception, timeout_s: float) -> str:

@@ -16,6 +16,7 @@ from cloudsignal.partner.client import Client
 from cloudsignal.partner.errors import NoAnswer, OutboxError
 from cloudsignal.partner.outbox.claim import claim
 from cloudsignal.partner.outbox.file import File
+from cloudsignal.partner.outbox.sender import sender_path
 
 CLOCK_S: Final = 60.0
 """How far this machine's clock may be from the server's."""
@@ -137,7 +138,7 @@ def _outbox(path: Path) -> Iterator[Finding]:
 
 
 def _is_sent_from(path: Path) -> bool:
-    found = claim(path.with_name(f"{path.name}-sender"))
+    found = claim(sender_path(path), like=path)
     if found is None:
         return True
     found.close()

@@ -147,12 +147,12 @@ def test_a_refused_bundle_is_split_until_the_bad_ones_stand_alone(
             it.settled(sent)
         elif len(sent.ids) == 1:
             refused += sent.ids
-            it.settled(sent)
+            it.refused(sent)
         else:
             it.split(sent)
     assert refused == sorted(bad & set(range(1, count + 1)))
     assert stored == [number for number in range(1, count + 1) if number not in bad]
-    assert posts <= 3 + (len(refused) + 1) * 2 * 5
+    assert posts <= 3 + (len(refused) + 1) * 3 * 5
 
 
 @given(seed=st.integers(0, 10_000))

@@ -1,8 +1,10 @@
 """What only one at a time can have, in any process, and nobody any more once its process has ended."""
 
+import errno
 import os
 import sys
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,10 @@ else:
     def _lock(descriptor: int) -> None:
         # Not lockf: its locks are the process's, so that two in one process would both get it.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+_TAKEN: Final = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK})
+"""What is said of a lock that another one has."""
 
 
 class Claim:
@@ -38,8 +44,10 @@ class Claim:
 _claims: Final[weakref.WeakSet[Claim]] = weakref.WeakSet()
 
 
-def claim(path: Path) -> Claim | None:
+def claim(path: Path, *, like: Path | None = None) -> Claim | None:
     """The claim on the file at a path, which is made if it is not there; None while another one has it.
+
+    It belongs to whoever the file ``like`` belongs to: what an administrator did once must not lock the owner out.
 
     Raises OutboxUnusable when there can be no such file.
     """
@@ -48,10 +56,16 @@ def claim(path: Path) -> Claim | None:
     except OSError as error:
         raise OutboxUnusable(f"{path} cannot be opened: {error.strerror}") from None
     try:
+        if like is not None and hasattr(os, "fchown"):
+            owner = like.stat()
+            with suppress(OSError):
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
         _lock(descriptor)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        return None
+        if error.errno in _TAKEN:
+            return None
+        raise OutboxUnusable(f"{path} cannot be locked: {error.strerror}") from None
     return Claim(descriptor)
 
 

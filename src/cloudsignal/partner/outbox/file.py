@@ -29,6 +29,7 @@ BYTES_MAX: Final = 1 << 30
 """How large a file may become, unless it is said otherwise: some millions of signals."""
 PAGE_BYTES: Final = 4096
 LISTED_MAX: Final = 1000
+_ALWAYS: Final = 1 << 62
 PRUNED_AT_ONCE: Final = 1000
 """How many old signals are removed in one transaction, so that nobody waits long for it."""
 
@@ -113,31 +114,42 @@ class Health(Struct, frozen=True):
 
 
 class File:
-    """An outbox's file, opened. For any number of threads, in the process that opened it."""
+    """An outbox's file, opened. For any number of threads, and after a fork in both processes."""
 
-    def __init__(self, path: Path, *, bytes_max: int = BYTES_MAX, durable: bool = True) -> None:
+    def __init__(self, path: Path, *, bytes_max: int | None = None, durable: bool = True) -> None:
         """Open it, or make it. Without ``durable`` a commit may be lost with the machine.
 
-        Raises OutboxUnusable when it is something else.
+        ``bytes_max`` limits what is put here; whoever sends has no limit, or could not note what it has sent. Raises
+        OutboxUnusable when it is something else.
         """
-        self.path = path
-        self._lock = threading.Lock()
-        self._connection = _opened(path)
-        _files.add(self)
-        with self._said():
-            if not durable:
-                self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._connection.execute(f"PRAGMA max_page_count={bytes_max // PAGE_BYTES}")
+        self.path = path.resolve()
+        limit = [] if bytes_max is None else [f"max_page_count={max(1, bytes_max // PAGE_BYTES)}"]
+        own = [*limit, f"synchronous={'FULL' if durable else 'NORMAL'}"]
+        self._writer = _Line(self.path, own)
+        # Apart from the other: who counts a million signals must not keep those waiting who put one.
+        self._reader = _Line(self.path, ["query_only=ON"])
+        with self._writer.held():
+            pass
 
     def close(self) -> None:
-        """Close it."""
-        self._connection.close()
+        """Close it, once nobody uses it."""
+        self._writer.close()
+        self._reader.close()
 
     # ---- putting and sending ---------------------------------------------------------------------
 
     def put(self, given: Sequence[Given], now: int) -> range:
         """Write signals down, all of them or none: their ids. Raises OutboxError."""
         rows = [(each.order, each.item, each.type, each.body, now) for each in given]
+        while True:
+            try:
+                return self._insert(rows)
+            except OutboxFull:
+                # What was sent is kept for people to look up, as long as there is room for it.
+                if not self.prune(before=_ALWAYS):
+                    raise
+
+    def _insert(self, rows: Sequence[tuple[Any, ...]]) -> range:
         with self._writing() as connection:
             connection.executemany(
                 'INSERT INTO signals ("order", item, type, body, put) VALUES (?, ?, ?, ?, ?)', rows
@@ -298,50 +310,92 @@ class File:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._said():
-            files.begin(self._connection)
+        with self._writer.held() as connection:
+            files.begin(connection)
             try:
-                yield self._connection
-                self._connection.execute("COMMIT")
+                yield connection
+                connection.execute("COMMIT")
             except BaseException:
                 # A full disk has ended the transaction already.
                 with suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
+                    connection.execute("ROLLBACK")
                 raise
 
     def _read(self, statement: str, *values: Any) -> list[Any]:
-        with self._lock, self._said():
-            return self._connection.execute(statement, values).fetchall()
+        with self._reader.held() as connection:
+            return connection.execute(statement, values).fetchall()
+
+
+class _Line:
+    """One connection, opened when it is needed. For one thread at a time; the others wait."""
+
+    def __init__(self, path: Path, pragmas: Sequence[str]) -> None:
+        self._path = path
+        self._pragmas = pragmas
+        self._connection: sqlite3.Connection | None = None
+        self._is_closed = False
+        self.lock = threading.Lock()
+        _lines.add(self)
 
     @contextmanager
-    def _said(self) -> Iterator[None]:
-        """Turn what SQLite says into a sentence."""
+    def held(self) -> Iterator[sqlite3.Connection]:
+        """The connection. What SQLite says is raised as OutboxError, in a sentence."""
+        with self.lock:
+            if self._is_closed:
+                raise OutboxError(f"the outbox {self._path} is closed")
+            try:
+                if self._connection is None:
+                    self._connection = self._opened()
+                yield self._connection
+            except sqlite3.DatabaseError as error:
+                raise _sentence(error, self._path) from None
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = _opened(self._path)
         try:
-            yield
-        except sqlite3.DatabaseError as error:
-            raise _sentence(error, self.path) from None
+            for pragma in self._pragmas:
+                connection.execute(f"PRAGMA {pragma}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def close(self) -> None:
+        """Close it for good."""
+        with self.lock:
+            self._is_closed = True
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Close the connection; the next one who needs it opens another. With the lock held."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
-_files: Final[weakref.WeakSet[File]] = weakref.WeakSet()
-_held: Final[list[threading.Lock]] = []
+# SQLite keeps in memory what it has locked, for each file. A child would inherit that and not the locks: it would
+# write to files that others believe nobody uses any more. So at a fork nothing is open.
+_lines: Final[weakref.WeakSet[_Line]] = weakref.WeakSet()
+_held: Final[list[_Line]] = []
+_forking: Final = threading.RLock()
 
 
-def _hold() -> None:
-    # SQLite knows in memory what it has locked. A process that is forked in the middle of a transaction would go on
-    # believing in a lock that nobody releases, in any connection that it opens to the same file.
-    for each in list(_files):
-        lock = each._lock
-        lock.acquire()
-        _held.append(lock)
+def _close_all() -> None:
+    _forking.acquire()
+    for each in list(_lines):
+        each.lock.acquire()
+        _held.append(each)
+        each.let_go()
 
 
-def _let_go() -> None:
+def _go_on() -> None:
     while _held:
-        _held.pop().release()
+        _held.pop().lock.release()
+    _forking.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
+    os.register_at_fork(before=_close_all, after_in_parent=_go_on, after_in_child=_go_on)
 
 
 def _opened(path: Path) -> sqlite3.Connection:

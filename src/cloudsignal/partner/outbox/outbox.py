@@ -7,16 +7,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Self, Unpack
+from typing import Any, Final, NamedTuple, Self, Unpack
 
 from cloudsignal.partner.client import AsyncClient, Options
-from cloudsignal.partner.errors import OutboxError
+from cloudsignal.partner.errors import OutboxError, OutboxFull
 from cloudsignal.partner.keys import read_apikey
-from cloudsignal.partner.outbox.file import BYTES_MAX, File, Given, Health
+from cloudsignal.partner.outbox.file import BYTES_MAX, File, Given, Health, Trouble
 from cloudsignal.partner.outbox.sender import POLL_S, Sender
 from cloudsignal.partner.posts import checked
 from cloudsignal.protocol.signals import Signal
@@ -27,8 +28,21 @@ CLOSE_S: Final = 15.0
 """How long closing waits for what is under way."""
 
 _log: Final = logging.getLogger("cloudsignal.outbox")
-# Connections that a fork has left in a process that did not open them: not even closing them is allowed there.
+AGAIN_S: Final = 5.0
+"""How long sending rests after it broke off."""
+
+# What a fork has brought along: the parent's event loops, which must not be closed here.
 _left: Final[list[Any]] = []
+_reopening = threading.Lock()
+
+
+def _renew() -> None:
+    global _reopening
+    _reopening = threading.Lock()  # Another thread may have held it when this process was forked.
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
 
 
 class Outbox:
@@ -55,27 +69,31 @@ class Outbox:
         bytes_max: int = BYTES_MAX,
         **options: Unpack[Options],
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).resolve()
         self._bytes_max = bytes_max
         self._keep_us = round(keep_days * 86_400 * 1_000_000)
         self._new_client: Callable[[], AsyncClient] | None = None
         if base_url is not None:
-            options["apikey"] = read_apikey(options.get("apikey"), file=options.get("apikey_file"))
+            if options.get("apikey") is not None:
+                options["apikey"] = read_apikey(options["apikey"])
             self._new_client = partial(AsyncClient, base_url, **options)
         self._open()
-
-    def _open(self) -> None:
-        self._process = os.getpid()
-        self._handed_in: deque[_Putting] = deque()
-        self._writing = threading.Lock()
-        self._progress = threading.Event()
-        self._file = File(self.path, bytes_max=self._bytes_max)
-        self._sending: _Background | None = None
-        if self._new_client is not None:
+        if self._sending is not None:
             # Who starts it has perhaps mended what it was paused for: one post will show.
             self._file.resume()
-            file = File(self.path, bytes_max=self._bytes_max, durable=False)
-            self._sending = _Background(file, self._new_client(), self._keep_us, self._progress)
+
+    def _open(self) -> None:
+        self._handed_in: deque[_Putting] = deque()
+        self._writing = threading.RLock()
+        self._is_writing = False
+        self._progress = threading.Event()
+        client = None if self._new_client is None else self._new_client()
+        self._file = File(self.path, bytes_max=self._bytes_max)
+        self._sending: _Background | None = None
+        if client is not None:
+            file = File(self.path, durable=False)
+            self._sending = _Background(file, client, self._keep_us, self._progress)
+        self._process = os.getpid()  # Last: from now on, other threads take it for open.
 
     def put(self, *signals: Signal) -> tuple[int, ...]:
         """Write signals down, all of them or none, and return once they are on disk: their ids.
@@ -94,13 +112,22 @@ class Outbox:
     def take(self, given: Sequence[Given]) -> tuple[int, ...]:
         """Write down signals that were checked already, as ``put`` does. Raises OutboxError."""
         self._notice_a_fork()
-        putting = _Putting(given)
+        putting = _Putting(given, Future())
         # Whoever comes first writes for all that wait behind: one commit, however many threads put.
         self._handed_in.append(putting)
         with self._writing:
-            if not putting.is_done:
-                self._write_what_is_handed_in()
-        ids = putting.outcome()
+            if self._is_writing:
+                self._handed_in.remove(putting)
+                raise OutboxError(
+                    "put was called in a signal handler, within another put: do it later"
+                )
+            if not putting.ids.done():
+                self._is_writing = True
+                try:
+                    self._write_what_is_handed_in()
+                finally:
+                    self._is_writing = False
+        ids = putting.ids.result()
         if self._sending is not None:
             self._sending.wake()
         return ids
@@ -109,24 +136,31 @@ class Outbox:
         group = [self._handed_in.popleft() for _ in range(len(self._handed_in))]
         try:
             self._write(group)
-        except OutboxError:
+        except OutboxFull:
+            # Each by itself: the one that there is no room for must not cost the others theirs.
             for each in group:
-                # Each by itself: the one that there is no room for must not cost the others theirs.
                 try:
                     self._write([each])
                 except OutboxError as error:
-                    each.error = error
+                    each.ids.set_exception(error)
+        except BaseException as error:
+            for each in group:
+                if not each.ids.done():
+                    each.ids.set_exception(OutboxError(str(error) or "the program was interrupted"))
+            if not isinstance(error, OutboxError):
+                raise
 
     def _write(self, group: Sequence["_Putting"]) -> None:
         ids = iter(self._file.put([given for each in group for given in each.given], _now()))
         for each in group:
-            each.ids = tuple(islice(ids, len(each.given)))
+            each.ids.set_result(tuple(islice(ids, len(each.given))))
 
     def _notice_a_fork(self) -> None:
         if os.getpid() != self._process:
-            # Nothing that was opened before may be used here, and no thread has come along.
-            _left.append((self._file, self._sending))
-            self._open()
+            with _reopening:
+                if os.getpid() != self._process:
+                    _left.append(self._sending)  # Its thread has not come along.
+                    self._open()
 
     def drain(self, timeout_s: float) -> int:
         """Wait until everything is sent or refused, at most so long: how many signals wait still.
@@ -172,29 +206,15 @@ class Outbox:
         return f"Outbox({str(self.path)!r})"
 
 
-class _Putting:
-    """Signals that somebody waits to see written."""
+class _Putting(NamedTuple):
+    """Signals that somebody waits to see written, and the ids that they will have."""
 
-    __slots__ = ("error", "given", "ids")
-
-    def __init__(self, given: Sequence[Given]) -> None:
-        self.given = given
-        self.ids: tuple[int, ...] | None = None
-        self.error: OutboxError | None = None
-
-    @property
-    def is_done(self) -> bool:
-        return self.ids is not None or self.error is not None
-
-    def outcome(self) -> tuple[int, ...]:
-        if self.ids is None:
-            assert self.error is not None
-            raise self.error
-        return self.ids
+    given: Sequence[Given]
+    ids: "Future[tuple[int, ...]]"
 
 
 class _Background:
-    """A sender in a thread of its own."""
+    """A sender in a thread of its own. What breaks it off is noted, and it begins again."""
 
     def __init__(
         self, file: File, client: AsyncClient, keep_us: int, progress: threading.Event
@@ -203,45 +223,65 @@ class _Background:
         self._client = client
         self._keep_us = keep_us
         self._progress = progress
-        self._started = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(
-            target=asyncio.run, args=(self._run(),), daemon=True, name="cloudsignal-outbox"
-        )
+        # Made here, so that what there is no room for is said to who asked for it.
+        self._loop = asyncio.new_event_loop()
+        self._stopped = asyncio.Event()
+        self._sender: Sender | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True, name="cloudsignal-outbox")
         self._thread.start()
-        self._started.wait()
-
-    async def _run(self) -> None:
-        self._sender = Sender(
-            self._file,
-            self._client,
-            keep_us=self._keep_us,
-            now=_now,
-            progress=self._progress.set,
-        )
-        self._loop = asyncio.get_running_loop()
-        self._started.set()
-        try:
-            async with self._client:
-                await self._sender.run()
-        except OutboxError:
-            _log.exception("nothing is sent any more")
-        finally:
-            self._loop = None
-            self._file.close()
 
     def wake(self) -> None:
-        self._call("wake")
+        """Have a look at what was put."""
+        self._call(self._wake)
 
     def close(self) -> None:
-        self._call("stop")
+        """Finish what is under way, and end."""
+        self._call(self._stop)
         self._thread.join(CLOSE_S)
 
-    def _call(self, name: str) -> None:
-        loop = self._loop
-        if loop is not None:
-            with suppress(RuntimeError):  # It has just been closed.
-                loop.call_soon_threadsafe(getattr(self._sender, name))
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._send())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        finally:
+            self._loop.close()
+            self._file.close()
+
+    async def _send(self) -> None:
+        async with self._client:
+            while not self._stopped.is_set():
+                self._sender = Sender(
+                    self._file,
+                    self._client,
+                    keep_us=self._keep_us,
+                    now=_now,
+                    progress=self._progress.set,
+                )
+                try:
+                    await self._sender.run()
+                except Exception as error:
+                    self._note_broken_off(error)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._stopped.wait(), AGAIN_S)
+
+    def _note_broken_off(self, error: Exception) -> None:
+        _log.error("sending broke off, and begins again", exc_info=error)
+        with suppress(OutboxError):
+            self._file.note_trouble(Trouble(str(error) or type(error).__name__, _now(), 1))
+
+    def _wake(self) -> None:
+        if self._sender is not None:
+            self._sender.wake()
+
+    def _stop(self) -> None:
+        self._stopped.set()
+        if self._sender is not None:
+            self._sender.stop()
+
+    def _call(self, what: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # The loop is closed.
+            self._loop.call_soon_threadsafe(what)
 
 
 def _now() -> int:

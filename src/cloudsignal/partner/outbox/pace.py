@@ -113,9 +113,14 @@ class Pace:
         return max(0.0, self._not_before - now, due - now)
 
     def settled(self, sent: Sent) -> None:
-        """The server has answered for all of these: stored, or the one that they are refused."""
+        """The server has stored these."""
         self._got_through()
-        self._forget(sent)
+        self._forget(sent, at_once=2 * self._orders[sent.order].at_once)
+
+    def refused(self, sent: Sent) -> None:
+        """The server refuses this one, which stood alone."""
+        self._got_through()
+        self._forget(sent, at_once=1)
 
     def withdraw(self, sent: Sent, ids: set[int]) -> None:
         """These of what was to be sent are not to be sent any more, and nothing was."""
@@ -155,13 +160,14 @@ class Pace:
         self.failures = 0
         self._not_before = 0.0
 
-    def _forget(self, sent: Sent) -> None:
+    def _forget(self, sent: Sent, *, at_once: int) -> None:
         self._under_way -= 1
         self._held -= len(sent.ids)
         order = self._orders[sent.order]
         for _ in sent.ids:
             order.waiting.popleft()
-        order.at_once, order.tries = self._bundle_max, 0
+        # Where one was refused others may be: bundles grow again only as they get through.
+        order.at_once, order.tries = min(at_once, self._bundle_max), 0
         self._go_on_with(sent.order, order)
 
     def _go_on_with(self, name: str, order: _Order) -> None:

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from cloudsignal.partner.client import AsyncClient
@@ -13,11 +14,10 @@ from cloudsignal.partner.errors import (
     InvalidSignals,
     KeyRefused,
     OutboxError,
-    OutboxUnusable,
     SendError,
 )
 from cloudsignal.partner.outbox.claim import Claim, claim
-from cloudsignal.partner.outbox.file import File, Trouble
+from cloudsignal.partner.outbox.file import PRUNED_AT_ONCE, File, Trouble
 from cloudsignal.partner.outbox.pace import Pace, Sent
 
 POLL_S: Final = 0.2
@@ -87,20 +87,20 @@ class Sender:
             while not self._stopping:
                 try:
                     self._step()
-                except OutboxUnusable:
-                    raise
                 except OutboxError as error:
                     _log.warning("%s", error)
-                await self._rest()
-            await asyncio.gather(*self._tasks)
+                    await self._wait(POLL_S)
+                else:
+                    await self._rest()
         finally:
+            await asyncio.gather(*self._tasks)
             alone.close()
 
     async def _alone(self) -> Claim | None:
         """What keeps other senders from this file, once there is none; None if stopped before."""
         waited = False
         while not self._stopping:
-            found = claim(self._file.path.with_name(f"{self._file.path.name}-sender"))
+            found = claim(sender_path(self._file.path), like=self._file.path)
             if found is not None:
                 self._trouble = self._file.trouble()
                 self._hurries = self._file.hurries()
@@ -117,15 +117,18 @@ class Sender:
             self._look_at = now + POLL_S
             self._see_what_people_want()
         if now >= self._prune_at:
-            self._prune_at = now + PRUNE_S
-            self._file.prune(self._now() - self._keep_us)
+            pruned = self._file.prune(self._now() - self._keep_us)
+            self._prune_at = now + (0.0 if pruned == PRUNED_AT_ONCE else PRUNE_S)
         self._read_on()
         if self._paused is None:
             self._send_what_is_due()
 
     def _see_what_people_want(self) -> None:
         paused, hurries = self._file.paused(), self._file.hurries()
-        if hurries != self._hurries or (self._paused is not None and paused is None):
+        is_resumed = self._paused is not None and paused is None
+        if is_resumed:
+            self._client.renew_apikey()
+        if hurries != self._hurries or is_resumed:
             self._pace.hurry()
         self._paused, self._hurries = paused, hurries
 
@@ -139,7 +142,11 @@ class Sender:
 
     def _send_what_is_due(self) -> None:
         while (sent := self._pace.next(self._clock())) is not None:
-            gone = set(sent.ids) - self._file.still_waiting(sent.ids)
+            try:
+                gone = set(sent.ids) - self._file.still_waiting(sent.ids)
+            except OutboxError as error:
+                self._note_failed(sent, str(error))
+                raise
             if gone:
                 self._pace.withdraw(sent, gone)
                 continue
@@ -183,7 +190,7 @@ class Sender:
             self._pace.split(sent)
             return
         self._file.settle(sent.ids, "refused", self._now(), error.info)
-        self._pace.settled(sent)
+        self._pace.refused(sent)
         _log.error("signal %d is refused: %s", sent.ids[0], error.info)
 
     def _note_paused(self, sent: Sent, error: KeyRefused) -> None:
@@ -217,3 +224,8 @@ class Sender:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), seconds)
         self._woken.clear()
+
+
+def sender_path(path: Path) -> Path:
+    """The file beside an outbox by which only one sends."""
+    return path.with_name(f"{path.name}-sender")
