@@ -276,6 +276,23 @@ def test_what_counts_as_a_servers_own_200(
             send(packed(), proof=proof, tries=1)
 
 
+def test_an_answer_without_end_is_no_servers_own(send: Send, server: FakeServer) -> None:
+    server.fail(answering(200, b" " * 300_000 + b"<html>Sign in"))
+    with pytest.raises(StrangeAnswer):
+        send(packed(), tries=1)
+
+
+@pytest.mark.parametrize(
+    "text", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "9" * 400, "-5", "1e9", "\u0665"]
+)
+def test_a_wait_that_makes_no_sense_is_no_wait(
+    send: Send, server: FakeServer, waits: list[float], text: str
+) -> None:
+    server.fail(answering(503, retry_after=text))
+    send(packed())
+    assert 0.25 <= waits[0] <= 0.5 or waits[0] == 3600
+
+
 def test_a_server_that_gives_no_receipt_leaves_it_open(send: Send, server: FakeServer) -> None:
     server.fail(answering(200))
     assert send(packed()) == Receipt(signals=1)

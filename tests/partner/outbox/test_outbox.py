@@ -1,12 +1,14 @@
 """What is put into an outbox arrives, whatever the server and the disk do meanwhile."""
 
+import asyncio
 import logging
 import multiprocessing
 import os
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,14 @@ from cloudsignal import (
     ItemProduced,
     ItemShipped,
     Outbox,
+    OutboxError,
     OutboxFull,
     OutboxUnusable,
     SetupError,
 )
+from cloudsignal.partner.outbox import outbox as opened
 from cloudsignal.partner.outbox.file import File
+from cloudsignal.partner.outbox.sender import Sender
 from cloudsignal.testing import (
     FakeServer,
     answering,
@@ -75,6 +80,12 @@ def hurrying(file: File, condition: Callable[[], object]) -> None:
         file.hurry()
         threading.Event().wait(0.05)
     raise AssertionError("it has not come to that")
+
+
+def put_on(outbox: Outbox) -> None:
+    """Put signals until that fails."""
+    while True:
+        outbox.put(packed(os.urandom(8).hex()))
 
 
 def forked(target: Callable[[], None]) -> Any:
@@ -258,6 +269,9 @@ def test_a_wrong_address_is_said_before_anything_is_put(path: Path) -> None:
         answering(500),
         answering(404),
         answering(302),
+        answering(
+            400, "<html>The plain HTTP request was sent to HTTPS port", content_type="text/html"
+        ),
         answering(429),
         some_page(),
         garbage(),
@@ -393,6 +407,139 @@ def test_signals_of_an_item_arrive_in_the_order_in_which_they_were_put(
         assert times == sorted(times)
 
 
+def test_a_file_that_is_full_of_what_was_sent_has_room_again(
+    path: Path, server: FakeServer
+) -> None:
+    with Outbox(path, server.url, apikey=APIKEY, bytes_max=200_000) as outbox:
+        for number in range(6):
+            outbox.put(*(packed(f"{number} {n}", order=str(number)) for n in range(200)))
+            assert outbox.drain(LONG_S) == 0
+    assert len(server.signals) == 1200
+
+
+def test_an_outbox_that_is_full_is_emptied_by_sending(path: Path, server: FakeServer) -> None:
+    with Outbox(path, bytes_max=100_000) as outbox, pytest.raises(OutboxFull):
+        put_on(outbox)
+    with Outbox(path, server.url, apikey=APIKEY, bytes_max=100_000) as outbox:
+        assert outbox.drain(LONG_S) == 0
+        outbox.put(packed("fits again"))
+        assert outbox.drain(LONG_S) == 0
+    assert server.signals[-1].signal == packed("fits again")
+
+
+def test_a_read_that_fails_costs_nothing_but_time(
+    outbox: Outbox, server: FakeServer, file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = File.still_waiting, [OutboxError("the disk hiccups")]
+
+    def still_waiting(self: File, ids: Sequence[int]) -> set[int]:
+        if failures:
+            raise failures.pop()
+        return real(self, ids)
+
+    monkeypatch.setattr(File, "still_waiting", still_waiting)
+    outbox.put(packed())
+    hurrying(file, lambda: outbox.drain(0) == 0)
+    assert not failures
+    assert server.received() == [packed()]
+
+
+def test_sending_that_breaks_off_is_noted_and_begins_again(
+    path: Path, server: FakeServer, file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = Sender.run, [MemoryError("there is none left")]
+    again = threading.Event()
+
+    async def run(self: Sender) -> None:
+        if failures:
+            raise failures.pop()
+        await asyncio.to_thread(again.wait)
+        await real(self)
+
+    monkeypatch.setattr(Sender, "run", run)
+    monkeypatch.setattr(opened, "AGAIN_S", 0.01)
+    with Outbox(path, server.url, apikey=APIKEY) as outbox:
+        outbox.put(packed())
+        hurrying(file, lambda: outbox.health().trouble)
+        assert outbox.health().trouble.info == "there is none left"  # type: ignore[union-attr]
+        again.set()
+        assert outbox.drain(LONG_S) == 0
+        assert outbox.health().trouble is None
+
+
+def test_a_key_that_was_mended_counts_when_it_is_resumed(
+    path: Path, server: FakeServer, file: File, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("f" * 32)
+    with Outbox(path, server.url, apikey_file=key) as outbox:
+        outbox.put(packed())
+        assert outbox.drain(LONG_S) == 1
+        key.write_text(APIKEY)
+        file.resume()
+        assert outbox.drain(LONG_S) == 0
+
+
+def test_a_server_that_repeats_the_key_does_not_get_it_shown(
+    outbox: Outbox, server: FakeServer, file: File, caplog: pytest.LogCaptureFixture
+) -> None:
+    info = f"cannot handle {APIKEY}\n\x1b[2Jforged line"
+    server.fail_always(answering(500, {"error": {"type": "defect", "info": info}}))
+    outbox.put(packed())
+    hurrying(file, lambda: outbox.health().trouble)
+    assert outbox.health().trouble.info == "cannot handle … [2Jforged line"  # type: ignore[union-attr]
+    assert APIKEY not in caplog.text
+
+
+def test_who_closes_it_while_others_put_hurts_nobody(path: Path) -> None:
+    for _ in range(20):
+        outbox = Outbox(path)
+        said: list[OutboxError] = []
+
+        def put(outbox: Outbox = outbox, said: list[OutboxError] = said) -> None:
+            with pytest.raises(OutboxError) as caught:
+                put_on(outbox)
+            said.append(caught.value)
+
+        threads = [threading.Thread(target=put) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        outbox.close()
+        for thread in threads:
+            thread.join()
+        assert ["is closed" in str(each) for each in said] == [True] * 3
+
+
+def test_a_put_within_a_put_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = File.put
+
+    def put(self: File, given: Any, now: int) -> range:
+        # As when a signal handler interrupts a put in the middle.
+        with pytest.raises(OutboxError, match="signal handler"):
+            outbox.put(packed("inner"))
+        return real(self, given, now)
+
+    with Outbox(path) as outbox:
+        monkeypatch.setattr(File, "put", put)
+        assert outbox.put(packed("outer")) == (1,)
+
+
+def test_a_program_that_is_interrupted_tells_the_others(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put(self: File, given: Any, now: int) -> range:
+        raise KeyboardInterrupt
+
+    with Outbox(path) as outbox:
+        monkeypatch.setattr(File, "put", put)
+        other = opened._Putting([], Future())
+        outbox._handed_in.append(other)
+        with pytest.raises(KeyboardInterrupt):
+            outbox.put(packed())
+        with pytest.raises(OutboxError, match="was interrupted"):
+            other.ids.result(0)
+
+
 # ---- processes -----------------------------------------------------------------------------------
 
 
@@ -444,6 +591,68 @@ def test_a_child_that_outlives_its_parent_sends(path: Path, server: FakeServer) 
     process.join(60)
     assert process.exitcode == 0
     assert [each.signal.item for each in server.wait_for(2)] == ["parent", "daemon"]
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_what_a_daemon_puts_is_there_for_others(path: Path, file: File, closes: bool) -> None:
+    # Its parent, and others who use the file, come and go; while its own file stays the same.
+    puts, told = os.pipe()
+
+    def parent() -> None:
+        outbox = Outbox(path)
+        outbox.put(packed("parent"))
+        if os.fork():
+            if closes:
+                outbox.close()
+            os._exit(0)
+        for number in range(10):
+            outbox.put(packed(number))
+            File(path).close()
+        os.write(told, b".")
+        os._exit(0)
+
+    process = forked(parent)
+    process.join(60)
+    assert os.read(puts, 1) == b"."
+    os.close(puts)
+    os.close(told)
+    assert len(file.entries()) == 11
+
+
+def test_a_child_that_goes_elsewhere_has_the_same_outbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Outbox("outbox.db") as outbox:
+
+        def child() -> None:
+            os.chdir("/")
+            outbox.put(packed())
+            os._exit(0)
+
+        process = forked(child)
+        process.join(60)
+        assert process.exitcode == 0
+        assert outbox.health().waiting == 1
+
+
+def test_threads_of_a_child_open_it_once(path: Path) -> None:
+    with Outbox(path) as outbox:
+
+        def child() -> None:
+            threads = [
+                threading.Thread(target=lambda n=n: outbox.put(packed(n)))  # type: ignore[misc]
+                for n in range(8)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(30)
+            os._exit(outbox.health().waiting)
+
+        process = forked(child)
+        process.join(60)
+        assert process.exitcode == 8
 
 
 def test_forks_in_the_middle_of_everything_do_no_harm(path: Path, server: FakeServer) -> None:

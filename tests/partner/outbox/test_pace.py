@@ -184,3 +184,29 @@ def test_whatever_happens_everything_is_sent_in_the_order_of_its_order(seed: int
     for order in set(orders):
         mine = [number for number in sent if orders[number - 1] == order]
         assert mine == sorted(mine)
+
+
+def test_what_a_server_refuses_costs_it_little() -> None:
+    it = pace(*["a"] * 10_000)
+    posts = carried = 0
+    while (sent := it.next(0.0)) is not None:
+        posts += 1
+        carried += len(sent.ids)
+        if len(sent.ids) == 1:
+            it.refused(sent)
+        else:
+            it.split(sent)
+    assert posts <= 10_000 + 20
+    assert carried <= 10_000 + 2 * 1000
+
+
+def test_a_server_with_a_lower_limit_is_not_asked_too_much() -> None:
+    it = pace(*["a"] * 10_000)
+    carried = 0
+    while (sent := it.next(0.0)) is not None:
+        carried += len(sent.ids)
+        if len(sent.ids) > 100:
+            it.split(sent)
+        else:
+            it.settled(sent)
+    assert carried <= 4 * 10_000
