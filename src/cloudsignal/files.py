@@ -11,14 +11,13 @@ BUSY_PAUSE_S: Final = 0.001
 """How often it looks again where we wait and not SQLite."""
 
 
-def connect(path: Path, *, make: bool = False) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
     """A connection whose commits are on disk when they return, for one thread at a time.
 
-    Raises OperationalError when there is no file and none is to be made: one that went away must not
-    come back empty.
+    Raises OperationalError when there is no file: one that went away must not come back empty.
     """
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={'rwc' if make else 'rw'}",
+        f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
         timeout=BUSY_S,
         isolation_level=None,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from cloudsignal import InvalidSignals, ItemPacked, NotNow, Receipt, SendError, Signal
-from cloudsignal.partner.sifting import send_sifted, total
+from cloudsignal.partner.sifting import send_sifted
 
 
 class Line(Struct, frozen=True):
@@ -104,6 +104,6 @@ def test_nothing_is_read_ahead_of_what_is_sent() -> None:
 
 def test_a_receipt_for_nothing_adds_nothing() -> None:
     nothing, some = Receipt(0, 0, 0), Receipt(2, 1, 1, 7)
-    assert total(nothing, some) == total(some, nothing) == some
-    assert total(some, Receipt(1, 1, 0, 9)) == Receipt(3, 2, 1, 9)
-    assert total(some, Receipt(1)) == Receipt(3)
+    assert nothing + some == some + nothing == some
+    assert some + Receipt(1, 1, 0, 9) == Receipt(3, 2, 1, 9)
+    assert some + Receipt(1) == Receipt(3)

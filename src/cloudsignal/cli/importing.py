@@ -149,7 +149,6 @@ def map_of(text: str) -> tuple[str, str]:
 
 def _run(begun: "Import", send: "Send", *, most: int | None, json: bool) -> None:
     from cloudsignal.partner.receipts import Receipt
-    from cloudsignal.partner.sifting import total
     from cloudsignal.protocol.wire import BUNDLE_MAX
 
     _tell_unused(begun.table)
@@ -158,7 +157,7 @@ def _run(begun: "Import", send: "Send", *, most: int | None, json: bool) -> None
     stored, rows = Receipt(0, 0, 0), begun.done
     with progress_bars() as progress:
         for sifted in begun.run(send, most=most or BUNDLE_MAX):
-            stored = total(stored, sifted.receipt)
+            stored = stored + sifted.receipt
             rows += len(sifted.found)
             progress("rows done", rows, max(begun.lines - 1, rows))
     print_receipt(stored, json=json)

@@ -85,7 +85,8 @@ def send_signals(
     timeout: TimeoutS = None,
 ) -> None:
     """Send signals: one of a type with its flags, or those of a file. To send the same again is always safe."""
-    wish = Wish(_reach(base_url, apikey_file, profile, timeout), dry_run, json)
+    reach = Reach(base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout)
+    wish = Wish(reach, dry_run, json)
     if context.invoked_subcommand is None:
         if file is None:
             raise typer.BadParameter("say which type to send, or which --file")
@@ -114,7 +115,10 @@ def _command_for(signal: type[Signal]) -> Callable[..., None]:
         timeout: TimeoutS = None,
         **values: str | None,
     ) -> None:
-        wish = Wish(_reach(base_url, apikey_file, profile, timeout), dry_run, json)
+        reach = Reach(
+            base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout
+        )
+        wish = Wish(reach, dry_run, json)
         _send_one(_signal(signal, values), wish.over(context.obj))
 
     own = [each for each in inspect.signature(command).parameters.values() if each.name != "values"]
@@ -223,7 +227,7 @@ def _send_all(
     content: BinaryIO, client: "Client", count: int, wish: Wish, *, most: int | None
 ) -> None:
     from cloudsignal.partner.receipts import Receipt
-    from cloudsignal.partner.sifting import send_sifted, total
+    from cloudsignal.partner.sifting import send_sifted
     from cloudsignal.protocol.wire import BUNDLE_MAX
 
     most = most or BUNDLE_MAX
@@ -232,7 +236,7 @@ def _send_all(
         for sifted in send_sifted(client.send, _valid(content), most=most):
             for found, error in sifted.refused:
                 _list(found.place, error.sentences)
-            stored = total(stored, sifted.receipt)
+            stored = stored + sifted.receipt
             refused += len(sifted.refused)
             sent += len(sifted.found)
             if count > most:
@@ -272,12 +276,6 @@ def _read(file: str) -> BinaryIO:
 
 
 # ---- shared --------------------------------------------------------------------------------------
-
-
-def _reach(
-    base_url: str | None, apikey_file: Path | None, profile: str | None, timeout_s: float | None
-) -> Reach:
-    return Reach(base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout_s)
 
 
 def print_receipt(receipt: "Receipt", *, json: bool) -> None:

@@ -135,8 +135,8 @@ class Sending:
 class Client(Sending):
     """Sends signals and waits until they are stored. For any number of threads.
 
-    ``base_url`` is where the server is, ``https://signals.example.com``; for the rest see Options. ``transport``
-    and ``sleep`` are for tests. Raises SetupError when one of them cannot be used.
+    ``base_url`` is where the server is, ``https://signals.example.com``; for the rest see Options. ``timeout_s``
+    does not bound a head that comes byte by byte; AsyncClient's does. ``transport`` and ``sleep`` are for tests. Raises SetupError when one of them cannot be used.
     """
 
     def __init__(

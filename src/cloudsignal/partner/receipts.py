@@ -16,6 +16,9 @@ class Receipt(Struct, frozen=True):
     position: int | None = None
 
     def __add__(self, other: "Receipt") -> "Receipt":
+        """The receipt for both. One for nothing adds nothing, not even that it knows no position."""
+        if not (self.signals and other.signals):
+            return self if self.signals else other
         return Receipt(
             self.signals + other.signals,
             _sum(self.accepted, other.accepted),

@@ -49,17 +49,10 @@ def send_sifted(send: Send, found: Iterable[Place], *, most: int) -> Iterator[Si
         try:
             sifted = _sift(send, bundle)
         except SendError as error:
-            error.stored = stored if error.stored is None else total(stored, error.stored)
+            error.stored = stored if error.stored is None else stored + error.stored
             raise
-        stored = total(stored, sifted.receipt)
+        stored = stored + sifted.receipt
         yield sifted
-
-
-def total(one: Receipt, other: Receipt) -> Receipt:
-    """The receipt for both. One for nothing adds nothing, not even that it knows no position."""
-    if not other.signals:
-        return one
-    return one + other if one.signals else other
 
 
 def _sift(send: Send, found: list[Place]) -> Sifted[Place]:
@@ -71,10 +64,10 @@ def _sift(send: Send, found: list[Place]) -> Sifted[Place]:
         if not bundle:
             continue
         try:
-            stored = total(stored, send(*(signal for _, signal in bundle)))
+            stored = stored + send(*(signal for _, signal in bundle))
         except InvalidSignals as error:
             if error.stored is not None:
-                stored = total(stored, error.stored)
+                stored = stored + error.stored
                 bundle = bundle[error.stored.signals :]
             if len(bundle) == 1:
                 refused.append((bundle[0][0], error))
@@ -82,7 +75,7 @@ def _sift(send: Send, found: list[Place]) -> Sifted[Place]:
                 middle = len(bundle) // 2
                 waiting.extendleft((bundle[middle:], bundle[:middle]))
         except SendError as error:
-            error.stored = stored if error.stored is None else total(stored, error.stored)
+            error.stored = stored if error.stored is None else stored + error.stored
             raise
     return Sifted(found, stored, refused)
 
