@@ -8,7 +8,6 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -175,34 +174,6 @@ def test_a_full_outbox_takes_nothing_and_says_so(path: Path, server: FakeServer)
             outbox.put(*(packed(n) for n in range(2_000)))
         assert outbox.drain(LONG_S) == 0
     assert server.received() == [packed("fits")]
-
-
-def test_of_those_who_put_together_only_the_one_without_room_is_told(path: Path) -> None:
-    with Outbox(path, bytes_max=100_000) as outbox:
-        held = outbox._writing
-        held.acquire()
-        outcomes: dict[str, Any] = {}
-
-        def put(name: str, count: int) -> None:
-            try:
-                outcomes[name] = outbox.put(*(packed(f"{name} {n}") for n in range(count)))
-            except OutboxFull as error:
-                outcomes[name] = error
-
-        threads = [
-            threading.Thread(target=put, args=given)
-            for given in (("one", 1), ("many", 2_000), ("two", 2))
-        ]
-        for thread in threads:
-            thread.start()
-        while len(outbox._handed_in) < 3:
-            pass
-        held.release()
-        for thread in threads:
-            thread.join()
-    assert len(outcomes["one"]) == 1
-    assert len(outcomes["two"]) == 2
-    assert isinstance(outcomes["many"], OutboxFull)
 
 
 def test_only_its_owner_can_read_it(path: Path) -> None:
@@ -522,22 +493,6 @@ def test_a_put_within_a_put_says_so(path: Path, monkeypatch: pytest.MonkeyPatch)
     with Outbox(path) as outbox:
         monkeypatch.setattr(File, "put", put)
         assert outbox.put(packed("outer")) == (1,)
-
-
-def test_a_program_that_is_interrupted_tells_the_others(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def put(self: File, given: Any, now: int) -> range:
-        raise KeyboardInterrupt
-
-    with Outbox(path) as outbox:
-        monkeypatch.setattr(File, "put", put)
-        other = opened._Putting([], Future())
-        outbox._handed_in.append(other)
-        with pytest.raises(KeyboardInterrupt):
-            outbox.put(packed())
-        with pytest.raises(OutboxError, match="was interrupted"):
-            other.ids.result(0)
 
 
 # ---- processes -----------------------------------------------------------------------------------

@@ -5,19 +5,17 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self, Unpack
+from typing import Any, Final, Self, Unpack
 
 from cloudsignal.partner.client import AsyncClient, Options
-from cloudsignal.partner.errors import OutboxError, OutboxFull
+from cloudsignal.partner.errors import OutboxError
 from cloudsignal.partner.keys import read_apikey
 from cloudsignal.partner.outbox.file import BYTES_MAX, File, Given, Health, Trouble
+from cloudsignal.partner.outbox.group_commit import GroupCommit
 from cloudsignal.partner.outbox.sender import POLL_S, Sender
 from cloudsignal.partner.posts import checked
 from cloudsignal.protocol.signals import Signal
@@ -83,9 +81,7 @@ class Outbox:
             self._file.resume()
 
     def _open(self) -> None:
-        self._handed_in: deque[_Putting] = deque()
-        self._writing = threading.RLock()
-        self._is_writing = False
+        self._commit = GroupCommit(self._write)
         self._progress = threading.Event()
         client = None if self._new_client is None else self._new_client()
         self._file = File(self.path, bytes_max=self._bytes_max)
@@ -112,48 +108,13 @@ class Outbox:
     def take(self, given: Sequence[Given]) -> tuple[int, ...]:
         """Write down signals that were checked already, as ``put`` does. Raises OutboxError."""
         self._notice_a_fork()
-        putting = _Putting(given, Future())
-        # Whoever comes first writes for all that wait behind: one commit, however many threads put.
-        self._handed_in.append(putting)
-        with self._writing:
-            if self._is_writing:
-                self._handed_in.remove(putting)
-                raise OutboxError(
-                    "put was called in a signal handler, within another put: do it later"
-                )
-            if not putting.ids.done():
-                self._is_writing = True
-                try:
-                    self._write_what_is_handed_in()
-                finally:
-                    self._is_writing = False
-        ids = putting.ids.result()
+        ids = self._commit.put(given)
         if self._sending is not None:
             self._sending.wake()
         return ids
 
-    def _write_what_is_handed_in(self) -> None:
-        group = [self._handed_in.popleft() for _ in range(len(self._handed_in))]
-        try:
-            self._write(group)
-        except OutboxFull:
-            # Each by itself: the one that there is no room for must not cost the others theirs.
-            for each in group:
-                try:
-                    self._write([each])
-                except OutboxError as error:
-                    each.ids.set_exception(error)
-        except BaseException as error:
-            for each in group:
-                if not each.ids.done():
-                    each.ids.set_exception(OutboxError(str(error) or "the program was interrupted"))
-            if not isinstance(error, OutboxError):
-                raise
-
-    def _write(self, group: Sequence["_Putting"]) -> None:
-        ids = iter(self._file.put([given for each in group for given in each.given], _now()))
-        for each in group:
-            each.ids.set_result(tuple(islice(ids, len(each.given))))
+    def _write(self, given: Sequence[Given]) -> range:
+        return self._file.put(given, _now())
 
     def _notice_a_fork(self) -> None:
         if os.getpid() != self._process:
@@ -204,13 +165,6 @@ class Outbox:
 
     def __repr__(self) -> str:
         return f"Outbox({str(self.path)!r})"
-
-
-class _Putting(NamedTuple):
-    """Signals that somebody waits to see written, and the ids that they will have."""
-
-    given: Sequence[Given]
-    ids: "Future[tuple[int, ...]]"
 
 
 class _Background:
