@@ -39,7 +39,7 @@ class Fact:
 
 
 def compare(rows: list[Row], facts: list[Fact]) -> list[Comparison]:
-    found = [*on_sqlite(rows), *on_postgresql(rows)]
+    found = [*on_sqlite(rows), *on_postgresql(rows), *of_the_outbox(rows)]
     kept = [one for one in found if one is not None]
     for fact in facts:
         kept.append(Comparison(fact.name, fact.figure, fact.unit, fact.at_most, at_most=True))
@@ -74,6 +74,26 @@ def on_postgresql(rows: list[Row]) -> Iterator[Comparison | None]:
     yield grown(rows, "j", 256)
 
 
+def of_the_outbox(rows: list[Row]) -> Iterator[Comparison | None]:
+    if put := of_letter(rows, "k"):
+        alone, several, _, raw_alone, raw_several = put
+        yield measured(alone, "p50_ms", "ms, p50", 2, at_most=True)
+        yield measured(several, "signals_per_s", "signals/s", 5000)
+        yield between(alone, raw_alone)
+        yield between(several, raw_several)
+    drained = of_letter(rows, "l")
+    for server, sender in zip(drained[::2], drained[1::2], strict=True):
+        yield between(sender, server, 0.5)
+
+
+def measured(row: Row, figure: str, unit: str, aim: float, *, at_most: bool = False) -> Comparison:
+    return Comparison(row.name, row.median(figure) or 0, unit, aim, at_most)
+
+
+def between(row: Row, other: Row, aim: float | None = None) -> Comparison:
+    return Comparison(f"{row.name} / {other.name}", ratio_to(row, other) or 0, "x", aim)
+
+
 def against_empty(name: str, row: Row | None, aim: float | None = None) -> Comparison | None:
     if row is None or row.ratio is None:
         return None
@@ -98,7 +118,7 @@ def behind(row: Row | None) -> Comparison | None:
 
 
 def against_limit(rows: list[Row]) -> Comparison | None:
-    bundles = [row for row in rows if row.letter == "c"]
+    bundles = of_letter(rows, "c")
     if not bundles:
         return None
     ratio = ratio_to(bundles[0], bundles[1])
@@ -116,6 +136,10 @@ def grown(
     first, last = (row.median("signals_per_s") or 0 for row in (found[0], found[-1]))
     name = f"{found[-1].stage} / {found[0].stage}, {connections} connections"
     return Comparison(name, last / first, "x", aim)
+
+
+def of_letter(rows: list[Row], letter: str) -> list[Row]:
+    return [row for row in rows if row.letter == letter]
 
 
 def find(rows: list[Row], letter: str, connections: int, nodes: int = 1) -> Row | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
+from benchmarks import outbox
 from benchmarks.places import Databases, Files, Home, databases, emptied
 from benchmarks.report import Fact
 from benchmarks.rows import ALONE, Company, Row, bundle_rows, measure_rounds, wrk_row
@@ -13,8 +14,8 @@ from benchmarks.stores import Store, grow, make_store
 from benchmarks.workload import first_item_now
 from benchmarks.wrk import Load
 
-ON_SQLITE, ON_POSTGRESQL = "abcde", "fghij"
-OURS = "bcefgij"
+ON_SQLITE, ON_POSTGRESQL = "abcdekl", "fghij"
+OURS = "bcefgijkl"
 
 SINGLES = (Load(1), Load(64), Load(256))
 CROWDS = (Load(64), Load(256))
@@ -74,12 +75,16 @@ def measure_all(run: Run) -> None:
 
 
 def measure_on_sqlite(run: Run, home: Files, empty: Store) -> None:
-    ours = run.make("ours", home, "bce")
+    ours = run.make("ours", home, "bcel")
     usual = run.make("usual", home, "d")
     if ours is not None:
         run.facts += [new_start_fact(home), start_fact(ours)]
-    if run.wants("bcd") or not run.wants(ON_POSTGRESQL):
+    if run.wants("bcd") or not run.wants(ON_POSTGRESQL + "ekl"):
         run.measure("new store", new_rows(run, empty, ours, usual))
+    if run.wants("k"):
+        run.measure("outbox, in", outbox.put_rows(home, run.options.seconds))
+    if run.wants("l"):
+        run.measure("outbox, out", outbox.drain_rows(ours, run.options.seconds))
     if ours is not None and run.wants("e"):
         for size in sizes(run.options.quick):
             grow(ours, size)

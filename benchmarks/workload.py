@@ -62,15 +62,29 @@ def signal(first_item: int, slot: int, now_s: int) -> dict[str, str] | None:
     item = first_item + window * WINDOW + place * ORDERS[step] % WINDOW
     order = order_id(item)
     instant_s = now_s - OLDEST_S + step * STEP_S + item % SPREAD_S
+    return step_of(step, order, f"{order}-1", instant_s)
+
+
+def step_of(step: int, order: str, item: str, instant_s: int) -> dict[str, str]:
     found = {
         "type": TYPES[step],
         "order": order,
-        "item": f"{order}-1",
+        "item": item,
         "datetime": datetime_text(instant_s),
     }
     if step == len(TYPES) - 1:
         found |= {"tracking": f"1Z{order}", "shipping_option": "ups_ground"}
     return found
+
+
+def order_of(number: int, size: int, now_s: int) -> list[dict[str, str]]:
+    """All steps of all items of one order, so many signals, one step of each item after the other."""
+    order = order_id(number)
+    return [
+        step_of(step, order, f"{order}-{item}", now_s - OLDEST_S + step * STEP_S)
+        for step in range(len(TYPES))
+        for item in range(size // len(TYPES))
+    ]
 
 
 def single(apikey: str, first_item: int, slot: int) -> bytes:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cloudsignal.partner.outbox.file import Waiting
 from cloudsignal.partner.outbox.pace import POSTS_MAX, WINDOW, Pace, Sent
+from cloudsignal.partner.posts import POST_BYTES_MAX
 from cloudsignal.protocol.retry import CAP_S
 
 
@@ -30,9 +31,13 @@ def due(pace: Pace, now: float = 0.0) -> list[Sent]:
     return found
 
 
+def names(sent: Sent) -> str:
+    return "".join(sent.orders)
+
+
 def test_signals_of_an_order_are_bundled_and_orders_sent_beside_each_other() -> None:
     found = due(pace("a", "b", "a", "c"))
-    assert [(each.order, each.ids) for each in found] == [("a", (1, 3)), ("b", (2,)), ("c", (4,))]
+    assert [(names(each), each.ids) for each in found] == [("a", (1, 3)), ("b", (2,)), ("c", (4,))]
     assert found[0].post.bodies == (b'{"n":1}', b'{"n":3}')
 
 
@@ -41,7 +46,7 @@ def test_what_comes_later_waits_until_its_order_is_through() -> None:
     [first] = due(it)
     it.add(waiting("a", 2))
     assert due(it) == []
-    it.settled(first)
+    it.settled(first, is_counted=False)
     assert [each.ids for each in due(it)] == [(2,)]
 
 
@@ -50,7 +55,7 @@ def test_no_more_than_so_many_posts_are_under_way() -> None:
     found = due(it)
     assert len(found) == POSTS_MAX
     assert it.wait_s(0.0) is None
-    it.settled(found[0])
+    it.settled(found[0], is_counted=False)
     assert len(due(it)) == 1
 
 
@@ -58,7 +63,7 @@ def test_no_more_than_so_many_signals_are_held() -> None:
     it = pace(*["a"] * WINDOW)
     assert it.room == 0
     [sent] = due(it)
-    it.settled(sent)
+    it.settled(sent, is_counted=False)
     assert it.room == len(sent.ids) == 1000
 
 
@@ -78,7 +83,7 @@ def test_after_a_failure_posts_go_out_one_at_a_time_and_ever_later() -> None:
         [sent] = due(it, now)
         it.failed(sent, now)
         waits.append(wait)
-        tried.append(sent.order)
+        tried.append(names(sent))
     assert waits[:5] == [0.5, 1.0, 2.0, 4.0, 8.0]
     assert waits[-1] == CAP_S
     # Each time another one: a post that the server cannot stomach does not stand in the way.
@@ -93,7 +98,7 @@ def test_once_one_gets_through_all_the_others_follow() -> None:
             it.failed(sent, now)
         now += it.wait_s(now) or 0.0
     [probe] = due(it, now)
-    it.settled(probe)
+    it.settled(probe, is_counted=False)
     assert len(due(it, now + CAP_S)) == POSTS_MAX
 
 
@@ -101,7 +106,7 @@ def test_a_server_that_asks_for_patience_gets_it() -> None:
     it = pace("a", "b")
     [a, b] = due(it)
     it.failed(a, 0.0, retry_after_s=77.0)
-    it.settled(b)
+    it.settled(b, is_counted=False)
     it.add(waiting("c", 3))
     [c] = due(it, 1.0)
     it.failed(c, 1.0, retry_after_s=77.0)
@@ -115,7 +120,7 @@ def test_hurrying_tries_everything_at_once() -> None:
         it.failed(sent, 0.0, retry_after_s=3000)
     it.hurry()
     [sent] = due(it, 0.0)
-    it.settled(sent)
+    it.settled(sent, is_counted=False)
     assert len(due(it, 0.0)) == 1
 
 
@@ -132,11 +137,66 @@ def test_what_was_discarded_is_not_sent() -> None:
     assert due(it) == []
 
 
-@given(bad=st.sets(st.integers(1, 40), max_size=6), count=st.integers(1, 40))
+def test_orders_share_posts_with_a_server_that_counts_what_it_stores() -> None:
+    it = pace(*"abcdefghijkl", posts_max=1)
+    shared = []
+    for is_counted in (True, True, False, True, True):
+        [sent] = due(it)
+        shared.append(names(sent))
+        it.settled(sent, is_counted=is_counted)
+    assert shared == ["a", "bc", "defg", "h", "ij"]
+
+
+def test_an_order_that_does_not_fit_into_a_shared_post_waits_for_one_of_its_own() -> None:
+    it = pace(*"abbcccd", bundle_max=4, posts_max=1)
+    shared = []
+    while (sent := it.next(0.0)) is not None:
+        shared.append((names(sent), len(sent.ids)))
+        it.settled(sent, is_counted=True)
+    assert shared == [("a", 1), ("b", 2), ("cd", 4)]
+
+
+def test_signals_too_large_for_a_shared_post_wait_for_the_next() -> None:
+    it = pace("a", posts_max=1)
+    [sent] = due(it)
+    it.settled(sent, is_counted=True)
+    large = b"x" * (POST_BYTES_MAX // 3 * 2)
+    it.add([Waiting(2, "b", large), Waiting(3, "c", large), Waiting(4, "d", b"{}")])
+    sizes = []
+    while (sent := it.next(0.0)) is not None:
+        sizes.append((names(sent), sent.ids))
+        it.settled(sent, is_counted=True)
+    assert sizes == [("b", (2,)), ("cd", (3, 4))]
+
+
+def test_what_fails_is_tried_again_with_nobody_beside_it() -> None:
+    it = pace(*"abcdefg", posts_max=1)
+    for _ in range(2):
+        [sent] = due(it)
+        it.settled(sent, is_counted=True)
+    [sent] = due(it)
+    assert names(sent) == "defg"
+    it.failed(sent, 0.0)
+    alone = []
+    now = 0.0
+    for _ in range(4):
+        now += it.wait_s(now) or 0.0
+        [sent] = due(it, now)
+        alone.append(names(sent))
+        it.failed(sent, now)
+    assert alone == ["d", "e", "f", "g"]
+
+
+@given(
+    bad=st.sets(st.integers(1, 40), max_size=6),
+    orders=st.text("abc", min_size=1, max_size=40),
+    is_counted=st.booleans(),
+)
 def test_a_refused_bundle_is_split_until_the_bad_ones_stand_alone(
-    bad: set[int], count: int
+    bad: set[int], orders: str, is_counted: bool
 ) -> None:
-    it = pace(*["a"] * count, bundle_max=16)
+    it = pace(*orders, bundle_max=16)
+    everything = set(range(1, len(orders) + 1))
     stored: list[int] = []
     refused: list[int] = []
     posts = 0
@@ -144,15 +204,19 @@ def test_a_refused_bundle_is_split_until_the_bad_ones_stand_alone(
         posts += 1
         if not bad & set(sent.ids):
             stored += sent.ids
-            it.settled(sent)
+            it.settled(sent, is_counted=is_counted)
         elif len(sent.ids) == 1:
             refused += sent.ids
             it.refused(sent)
         else:
             it.split(sent)
-    assert refused == sorted(bad & set(range(1, count + 1)))
-    assert stored == [number for number in range(1, count + 1) if number not in bad]
-    assert posts <= 3 + (len(refused) + 1) * 3 * 5
+    assert set(refused) == bad & everything
+    assert sorted(stored) == sorted(everything - bad)
+    for order in set(orders):
+        for sent_ones in (stored, refused):
+            mine = [number for number in sent_ones if orders[number - 1] == order]
+            assert mine == sorted(mine)
+    assert posts <= 9 + (len(refused) + 1) * 3 * 5
 
 
 @given(seed=st.integers(0, 10_000))
@@ -177,7 +241,7 @@ def test_whatever_happens_everything_is_sent_in_the_order_of_its_order(seed: int
                 case 1 if len(one.ids) > 1:
                     it.split(one)
                 case _:
-                    it.settled(one)
+                    it.settled(one, is_counted=chance.random() < 0.8)
                     sent += one.ids
         now += it.wait_s(now) or 0.0
     assert sorted(sent) == list(range(1, len(orders) + 1))
@@ -208,5 +272,5 @@ def test_a_server_with_a_lower_limit_is_not_asked_too_much() -> None:
         if len(sent.ids) > 100:
             it.split(sent)
         else:
-            it.settled(sent)
+            it.settled(sent, is_counted=False)
     assert carried <= 4 * 10_000

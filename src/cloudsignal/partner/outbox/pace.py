@@ -2,11 +2,14 @@
 
 Signals of one order are sent one post after the other, in the order in which they were put, so those of one item
 are too. Orders don't wait for each other, until something fails: then posts go out one at a time and less and
-less often, each time of another order, until one gets through. All times are seconds of one clock that never goes
-back.
+less often, each time of another order, until one gets through.
+
+A post holds the signals of one order, as the protocol recommends, until the server's receipts show that it counts
+what it stores: then orders share posts, twice as many after each that gets through. All times are seconds of one
+clock that never goes back.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from itertools import islice
@@ -26,10 +29,10 @@ WINDOW: Final = 20_000
 
 
 class Sent(Struct, frozen=True):
-    """Signals on their way: their ids, their order, the post, and how many had failed when it went out."""
+    """Signals on their way: their ids, how many of which order, the post, and how many had failed when it went out."""
 
     ids: tuple[int, ...]
-    order: str
+    orders: dict[str, int]
     post: Post
     failures: int
 
@@ -65,6 +68,8 @@ class Pace:
         self._orders: dict[str, _Order] = {}
         self._ready: deque[str] = deque()
         self._delayed: list[tuple[float, str]] = []
+        self._orders_at_once = 1
+        """How many orders the next post may hold."""
         self._not_before = 0.0
         self._under_way = 0
         self._held = 0
@@ -97,13 +102,30 @@ class Pace:
             self._ready.append(heappop(self._delayed)[1])
         if not self._ready:
             return None
-        name = self._ready.popleft()
-        order = self._orders[name]
-        bodies = [each.body for each in islice(order.waiting, order.at_once)]
-        post = next(bundled(bodies))
-        ids = tuple(each.id for each in islice(order.waiting, len(post.bodies)))
+        chosen = self._chosen()
+        post = next(bundled([each.body for each in chosen]))
+        kept, left = chosen[: len(post.bodies)], chosen[len(post.bodies) :]
+        orders = _orders_of(kept)
+        self._ready.extendleft(each for each in _orders_of(reversed(left)) if each not in orders)
         self._under_way += 1
-        return Sent(ids, name, post, self.failures)
+        return Sent(tuple(each.id for each in kept), orders, post, self.failures)
+
+    def _chosen(self) -> list[Waiting]:
+        """Signals of the order that is next, and of those behind it that may share its post."""
+        order = self._orders[self._ready.popleft()]
+        chosen = list(islice(order.waiting, order.at_once))
+        for _ in range(1, self._orders_at_once):
+            if not self._ready:
+                break
+            order = self._orders[self._ready[0]]
+            if (
+                len(chosen) + len(order.waiting) > self._bundle_max
+                or order.at_once < self._bundle_max
+            ):
+                break
+            self._ready.popleft()
+            chosen += order.waiting
+        return chosen
 
     def wait_s(self, now: float) -> float | None:
         """Seconds until there may be something to send; None while only an event can bring it."""
@@ -112,38 +134,44 @@ class Pace:
         due = now if self._ready else self._delayed[0][0]
         return max(0.0, self._not_before - now, due - now)
 
-    def settled(self, sent: Sent) -> None:
-        """The server has stored these."""
+    def settled(self, sent: Sent, *, is_counted: bool) -> None:
+        """The server has stored these, and has counted them or not."""
         self._got_through()
-        self._forget(sent, at_once=2 * self._orders[sent.order].at_once)
+        self._orders_at_once = min(2 * self._orders_at_once, self._bundle_max) if is_counted else 1
+        self._forget(sent, faster=2)
 
     def refused(self, sent: Sent) -> None:
         """The server refuses this one, which stood alone."""
         self._got_through()
-        self._forget(sent, at_once=1)
+        self._forget(sent, faster=0)
 
     def withdraw(self, sent: Sent, ids: set[int]) -> None:
         """These of what was to be sent are not to be sent any more, and nothing was."""
         self._under_way -= 1
-        order = self._orders[sent.order]
-        order.waiting = deque(each for each in order.waiting if each.id not in ids)
         self._held -= len(ids)
-        self._go_on_with(sent.order, order)
+        for name in sent.orders:
+            order = self._orders[name]
+            order.waiting = deque(each for each in order.waiting if each.id not in ids)
+            self._go_on_with(name, order)
 
     def split(self, sent: Sent) -> None:
-        """The server has refused these together: half of them are next."""
+        """The server has refused these together: the first order, or half of the only one, is next."""
         self._got_through()
         self._under_way -= 1
-        self._orders[sent.order].at_once = len(sent.ids) // 2
-        self._ready.appendleft(sent.order)
+        self._orders_at_once = 1
+        if len(sent.orders) == 1:
+            [name] = sent.orders
+            self._orders[name].at_once = len(sent.ids) // 2
+        self._ready.extendleft(reversed(sent.orders))
 
     def failed(self, sent: Sent, now: float, *, retry_after_s: float = 0.0) -> None:
         """Nobody knows whether these were stored: they are sent again, later."""
         self._under_way -= 1
-        order = self._orders[sent.order]
-        order.tries += 1
-        due = now + self._delay_s(order.tries, retry_after_s)
-        heappush(self._delayed, (due, sent.order))
+        self._orders_at_once = 1
+        for name in sent.orders:
+            order = self._orders[name]
+            order.tries += 1
+            heappush(self._delayed, (now + self._delay_s(order.tries, retry_after_s), name))
         if sent.failures == self.failures:
             self.failures += 1
         self._not_before = now + self._delay_s(self.failures, retry_after_s)
@@ -160,15 +188,17 @@ class Pace:
         self.failures = 0
         self._not_before = 0.0
 
-    def _forget(self, sent: Sent, *, at_once: int) -> None:
+    def _forget(self, sent: Sent, *, faster: int) -> None:
         self._under_way -= 1
         self._held -= len(sent.ids)
-        order = self._orders[sent.order]
-        for _ in sent.ids:
-            order.waiting.popleft()
-        # Where one was refused others may be: bundles grow again only as they get through.
-        order.at_once, order.tries = min(at_once, self._bundle_max), 0
-        self._go_on_with(sent.order, order)
+        for name, count in sent.orders.items():
+            order = self._orders[name]
+            for _ in range(count):
+                order.waiting.popleft()
+            # Where one was refused others may be: bundles grow again only as they get through.
+            order.at_once = max(1, min(faster * order.at_once, self._bundle_max))
+            order.tries = 0
+            self._go_on_with(name, order)
 
     def _go_on_with(self, name: str, order: _Order) -> None:
         if order.waiting:
@@ -178,3 +208,8 @@ class Pace:
 
     def _delay_s(self, tries: int, retry_after_s: float) -> float:
         return retry.delay_s(tries, jitter=self._chance(), retry_after_s=retry_after_s)
+
+
+def _orders_of(waiting: Iterable[Waiting]) -> dict[str, int]:
+    """The orders in their order, each with how many of the signals are its."""
+    return Counter(each.order for each in waiting)

@@ -19,6 +19,7 @@ from cloudsignal.partner.errors import (
 from cloudsignal.partner.outbox.claim import Claim, claim
 from cloudsignal.partner.outbox.file import PRUNED_AT_ONCE, File, Trouble
 from cloudsignal.partner.outbox.pace import Pace, Sent
+from cloudsignal.partner.receipts import Receipt
 
 POLL_S: Final = 0.2
 """How often the file is looked at for what other processes put into it, and for what people want."""
@@ -161,13 +162,13 @@ class Sender:
     async def _send(self, sent: Sent) -> None:
         try:
             try:
-                await self._client.post(sent.post)
+                receipt = await self._client.post(sent.post)
             except InvalidSignals as error:
                 self._note_refused(sent, error)
             except KeyRefused as error:
                 self._note_paused(sent, error)
             else:
-                self._note_stored(sent)
+                self._note_stored(sent, receipt)
         except SendError as error:
             self._note_failed(sent, error.info, error.retry_after_s)
         except OutboxError as error:
@@ -178,9 +179,9 @@ class Sender:
             self._note_failed(sent, "there is a defect: see the log")
         self._progress()
 
-    def _note_stored(self, sent: Sent) -> None:
+    def _note_stored(self, sent: Sent, receipt: Receipt) -> None:
         self._file.settle(sent.ids, "sent", self._now())
-        self._pace.settled(sent)
+        self._pace.settled(sent, is_counted=receipt.accepted is not None)
         if self._trouble is not None:
             _log.info("signals get through again")
             self._note_trouble(None)
