@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -68,3 +69,11 @@ def number_of(path: Path) -> int:
         return path.stat().st_ino
     except OSError:
         raise sqlite3.OperationalError(f"{path} is gone") from None
+
+
+def size_bytes(path: Path) -> int:
+    """What a file takes on the disk, with what was not moved into it yet. Raises OSError."""
+    size = path.stat().st_size
+    with suppress(FileNotFoundError):
+        size += path.with_name(f"{path.name}-wal").stat().st_size
+    return size

@@ -495,6 +495,28 @@ def test_a_put_within_a_put_says_so(path: Path, monkeypatch: pytest.MonkeyPatch)
         assert outbox.put(packed("outer")) == (1,)
 
 
+def test_an_outbox_that_went_away_does_not_come_back_empty(path: Path) -> None:
+    with Outbox(path) as outbox:
+        outbox.put(packed())
+        if os.fork() == 0:
+            os._exit(0)  # Its connections were closed for that, and are opened anew now.
+        os.wait()
+        for each in path.parent.glob(f"{path.name}*"):
+            each.unlink()
+        with pytest.raises(OutboxUnusable, match="unable to open"):
+            outbox.health()
+        with pytest.raises(OutboxUnusable, match="unable to open"):
+            outbox.put(packed())
+    assert not path.exists()
+
+
+def test_what_is_not_in_the_file_itself_yet_takes_room_too(path: Path) -> None:
+    with Outbox(path) as outbox:
+        outbox.put(*(packed("x" * 100) for _ in range(100)))
+        taken = sum(Path(f"{path}{end}").stat().st_size for end in ("", "-wal"))
+        assert outbox.health().file_bytes == taken > 10_000
+
+
 # ---- processes -----------------------------------------------------------------------------------
 
 

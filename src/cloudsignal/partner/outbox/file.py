@@ -6,8 +6,6 @@ of a signal may be lost with the machine, and then it is sent once more, which i
 
 import os
 import sqlite3
-import threading
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +15,8 @@ import msgspec
 from msgspec import Struct
 
 from cloudsignal import files
-from cloudsignal.partner.errors import OutboxError, OutboxFull, OutboxUnusable
+from cloudsignal.partner.errors import OutboxFull, OutboxUnusable
+from cloudsignal.partner.outbox.line import Line
 
 T = TypeVar("T")
 State = Literal["waiting", "sent", "refused", "discarded"]
@@ -125,9 +124,10 @@ class File:
         self.path = path.resolve()
         limit = [] if bytes_max is None else [f"max_page_count={max(1, bytes_max // PAGE_BYTES)}"]
         own = [*limit, f"synchronous={'FULL' if durable else 'NORMAL'}"]
-        self._writer = _Line(self.path, own)
+        _create(self.path)
+        self._writer = Line(self.path, _bring_up_to_date, own)
         # Apart from the other: who counts a million signals must not keep those waiting who put one.
-        self._reader = _Line(self.path, ["query_only=ON"])
+        self._reader = Line(self.path, _bring_up_to_date, ["query_only=ON"])
         with self._writer.held():
             pass
 
@@ -255,8 +255,16 @@ class File:
             oldest=None if first is None else first.put,
             paused=self.paused(),
             trouble=self.trouble(),
-            file_bytes=self.path.stat().st_size,
+            file_bytes=self._size_bytes(),
         )
+
+    def _size_bytes(self) -> int:
+        try:
+            return files.size_bytes(self.path)
+        except OSError as error:
+            raise OutboxUnusable(
+                f"the outbox {self.path} cannot be looked at: {error.strerror}"
+            ) from None
 
     def is_empty(self) -> bool:
         """Whether nothing waits."""
@@ -326,94 +334,13 @@ class File:
             return connection.execute(statement, values).fetchall()
 
 
-class _Line:
-    """One connection, opened when it is needed. For one thread at a time; the others wait."""
-
-    def __init__(self, path: Path, pragmas: Sequence[str]) -> None:
-        self._path = path
-        self._pragmas = pragmas
-        self._connection: sqlite3.Connection | None = None
-        self._is_closed = False
-        self.lock = threading.Lock()
-        _lines.add(self)
-
-    @contextmanager
-    def held(self) -> Iterator[sqlite3.Connection]:
-        """The connection. What SQLite says is raised as OutboxError, in a sentence."""
-        with self.lock:
-            if self._is_closed:
-                raise OutboxError(f"the outbox {self._path} is closed")
-            try:
-                if self._connection is None:
-                    self._connection = self._opened()
-                yield self._connection
-            except sqlite3.DatabaseError as error:
-                raise _sentence(error, self._path) from None
-
-    def _opened(self) -> sqlite3.Connection:
-        connection = _opened(self._path)
-        try:
-            for pragma in self._pragmas:
-                connection.execute(f"PRAGMA {pragma}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def close(self) -> None:
-        """Close it for good."""
-        with self.lock:
-            self._is_closed = True
-            self.let_go()
-
-    def let_go(self) -> None:
-        """Close the connection; the next one who needs it opens another. With the lock held."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
-# SQLite keeps in memory what it has locked, for each file. A child would inherit that and not the locks: it would
-# write to files that others believe nobody uses any more. So at a fork nothing is open.
-_lines: Final[weakref.WeakSet[_Line]] = weakref.WeakSet()
-_held: Final[list[_Line]] = []
-_forking: Final = threading.RLock()
-
-
-def _close_all() -> None:
-    _forking.acquire()
-    for each in list(_lines):
-        each.lock.acquire()
-        _held.append(each)
-        each.let_go()
-
-
-def _go_on() -> None:
-    while _held:
-        _held.pop().lock.release()
-    _forking.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_close_all, after_in_parent=_go_on, after_in_child=_go_on)
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    """A connection to an outbox, made if it is not there yet: for its owner only, as it names customers' orders."""
+def _create(path: Path) -> None:
+    """The file of an outbox, if it is not there yet: for its owner only, as it names customers' orders."""
     try:
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        connection = files.connect(path)
-        try:
-            _bring_up_to_date(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
     except OSError as error:
-        raise OutboxUnusable(f"the outbox {path} cannot be opened: {error.strerror}") from None
-    except sqlite3.DatabaseError as error:
-        raise _sentence(error, path) from None
+        raise OutboxUnusable(f"the outbox {path} cannot be made: {error.strerror}") from None
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
@@ -444,23 +371,6 @@ def _kind(connection: sqlite3.Connection) -> tuple[int, int]:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return application, version
-
-
-def _sentence(error: sqlite3.DatabaseError, path: Path) -> OutboxError:
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
-        case sqlite3.SQLITE_FULL:
-            return OutboxFull(
-                f"the outbox {path} is full, or its disk is: nothing was taken; see what waits in it with"
-                " cloudsignal outbox list"
-            )
-        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
-            return OutboxUnusable(
-                f"{path} is no outbox, or is damaged ({error}): keep it aside, and begin another one"
-            )
-        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
-            return OutboxUnusable(f"the outbox {path} cannot be written to: {error}")
-        case _:
-            return OutboxError(f"the outbox {path} cannot be used just now: {error}")
 
 
 def _entry(row: Any) -> Entry:
