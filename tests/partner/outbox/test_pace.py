@@ -219,20 +219,56 @@ def test_a_refused_bundle_is_split_until_the_bad_ones_stand_alone(
     assert posts <= 9 + (len(refused) + 1) * 3 * 5
 
 
+class Reading:
+    """What a sender does with a pace and a file, where the file is a list."""
+
+    def __init__(self, pace: Pace, file: list[Waiting], *, at_once: int) -> None:
+        self.pace = pace
+        self.left = {each.id: each for each in file}
+        self._at_once = at_once
+        self._last = 0
+
+    def read_on(self, now: float) -> None:
+        self.pace.make_room()
+        found = self._after(self._last, min(self.pace.room, self._at_once))
+        if found:
+            self.pace.add(found)
+            self._last = found[-1].id
+        while (missing := self.pace.missing(now)) is not None:
+            name, last = missing
+            found = self._after(last, self._at_once, name)
+            self.pace.fill(name, found, is_whole=len(found) < self._at_once)
+
+    def _after(self, last: int, limit: int, order: str | None = None) -> list[Waiting]:
+        found = [
+            each for each in self.left.values() if each.id > last and order in (None, each.order)
+        ]
+        return found[:limit]
+
+    def settle(self, sent: Sent) -> None:
+        for number in sent.ids:
+            del self.left[number]
+
+
 @given(seed=st.integers(0, 10_000))
 def test_whatever_happens_everything_is_sent_in_the_order_of_its_order(seed: int) -> None:
     chance = random.Random(seed)
     orders = [chance.choice("abcde") for _ in range(chance.randrange(1, 60))]
-    it = Pace(chance.random, bundle_max=chance.randrange(1, 9), posts_max=chance.randrange(1, 5))
-    left = waiting(orders)
+    it = Pace(
+        chance.random,
+        bundle_max=chance.randrange(1, 9),
+        posts_max=chance.randrange(1, 5),
+        window=chance.choice([3, 10, 100]),
+    )
+    file = Reading(it, waiting(orders), at_once=chance.randrange(1, 9))
     under_way: list[Sent] = []
     sent: list[int] = []
     now = 0.0
-    while left or not it.is_idle:
-        taken = chance.randrange(0, 5)
-        it.add(left[:taken])
-        left = left[taken:]
-        under_way += due(it, now)
+    while file.left:
+        file.read_on(now)
+        while (one := it.next(now)) is not None:
+            under_way.append(one)
+            file.read_on(now)
         if under_way:
             one = under_way.pop(chance.randrange(len(under_way)))
             match chance.randrange(4):
@@ -240,14 +276,59 @@ def test_whatever_happens_everything_is_sent_in_the_order_of_its_order(seed: int
                     it.failed(one, now, retry_after_s=chance.choice([0, 9]))
                 case 1 if len(one.ids) > 1:
                     it.split(one)
+                case 2 if len(one.ids) > 1:
+                    gone = set(chance.sample(one.ids, 1))
+                    it.withdraw(one, gone)
+                    sent += gone
+                    file.left.pop(*gone)
                 case _:
+                    file.settle(one)
                     it.settled(one, is_counted=chance.random() < 0.8)
                     sent += one.ids
         now += it.wait_s(now) or 0.0
+    file.read_on(now)
+    assert it.is_idle
     assert sorted(sent) == list(range(1, len(orders) + 1))
+
+
+@given(seed=st.integers(0, 10_000))
+def test_of_an_order_nothing_is_sent_before_what_was_put_before_it(seed: int) -> None:
+    chance = random.Random(seed)
+    orders = [chance.choice("abc") for _ in range(60)]
+    it = Pace(chance.random, bundle_max=5, window=chance.choice([4, 100]))
+    file = Reading(it, waiting(orders), at_once=4)
+    stored: list[int] = []
+    now = 0.0
+    while file.left:
+        file.read_on(now)
+        if (one := it.next(now)) is None:
+            now += it.wait_s(now) or 0.0
+        elif chance.random() < 0.3:
+            it.failed(one, now)
+        else:
+            file.settle(one)
+            it.settled(one, is_counted=True)
+            stored += one.ids
     for order in set(orders):
-        mine = [number for number in sent if orders[number - 1] == order]
+        mine = [number for number in stored if orders[number - 1] == order]
         assert mine == sorted(mine)
+
+
+def test_an_order_that_fails_lets_all_others_by_however_much_of_it_waits() -> None:
+    it = Pace(lambda: 1.0, posts_max=1, window=10)
+    file = Reading(it, waiting("a" * 30 + "bcd"), at_once=10)
+    now, stored = 0.0, ""
+    while len(stored) < 3:
+        file.read_on(now)
+        if (one := it.next(now)) is None:
+            now += it.wait_s(now) or 0.0
+        elif "a" in one.orders:
+            it.failed(one, now)
+        else:
+            file.settle(one)
+            it.settled(one, is_counted=False)
+            stored += names(one)
+    assert sorted(stored) == ["b", "c", "d"]
 
 
 def test_what_a_server_refuses_costs_it_little() -> None:

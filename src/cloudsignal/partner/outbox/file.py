@@ -157,12 +157,13 @@ class File:
             (last,) = connection.execute("SELECT last_insert_rowid()").fetchone()
         return range(last - len(rows) + 1, last + 1)
 
-    def waiting(self, *, after: int, limit: int) -> list[Waiting]:
-        """The next signals to be sent, in the order in which they were put."""
+    def waiting(self, *, after: int, limit: int, order: str | None = None) -> list[Waiting]:
+        """The next signals to be sent, all or those of one order, in the order in which they were put."""
         rows = self._read(
-            "SELECT id, \"order\", body FROM signals WHERE state = 'waiting' AND id > ?"
-            " ORDER BY id LIMIT ?",
+            "SELECT id, \"order\", body FROM signals WHERE state = 'waiting' AND id > ?1"
+            ' AND (?2 IS NULL OR "order" = ?2) ORDER BY id LIMIT ?3',
             after,
+            order,
             limit,
         )
         return [Waiting(*row) for row in rows]

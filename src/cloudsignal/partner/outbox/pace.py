@@ -10,7 +10,7 @@ clock that never goes back.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from itertools import islice
 from typing import Final
@@ -25,7 +25,7 @@ from cloudsignal.protocol.wire import BUNDLE_MAX
 POSTS_MAX: Final = 4
 """How many posts are under way at once."""
 WINDOW: Final = 20_000
-"""How many signals that wait are held in memory."""
+"""How many signals that wait are held in memory, and a bundle more for each order that fails."""
 
 
 class Sent(Struct, frozen=True):
@@ -40,10 +40,15 @@ class Sent(Struct, frozen=True):
 class _Order:
     """What waits of one order."""
 
-    __slots__ = ("at_once", "tries", "waiting")
+    __slots__ = ("at_once", "is_whole", "read_to", "tries", "waiting")
 
     def __init__(self, bundle_max: int) -> None:
         self.waiting: deque[Waiting] = deque()
+        """Those that are held."""
+        self.is_whole = True
+        """Whether all that wait and were read are held."""
+        self.read_to = 0
+        """The last signal that was ever held."""
         self.at_once = bundle_max
         """How many signals its next post may hold."""
         self.tries = 0
@@ -59,12 +64,14 @@ class Pace:
         *,
         bundle_max: int = BUNDLE_MAX,
         posts_max: int = POSTS_MAX,
+        window: int = WINDOW,
     ) -> None:
         self.failures = 0
         """How many tries in a row were in vain; those that were under way together count as one."""
         self._chance = chance
         self._bundle_max = bundle_max
         self._posts_max = posts_max
+        self._window = window
         self._orders: dict[str, _Order] = {}
         self._ready: deque[str] = deque()
         self._delayed: list[tuple[float, str]] = []
@@ -77,12 +84,12 @@ class Pace:
     @property
     def room(self) -> int:
         """How many more signals may be added."""
-        return max(0, WINDOW - self._held)
+        return max(0, self._window - self._held)
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is held and nothing under way."""
-        return not self._held
+        """Whether nothing waits and nothing is under way."""
+        return not self._orders
 
     def add(self, waiting: Iterable[Waiting]) -> None:
         """Take in signals that wait, in the order in which they were put."""
@@ -91,16 +98,49 @@ class Pace:
             if order is None:
                 order = self._orders[each.order] = _Order(self._bundle_max)
                 self._ready.append(each.order)
-            order.waiting.append(each)
+            if order.is_whole:
+                self._hold(order, each)
+
+    def make_room(self) -> None:
+        """If nothing can be sent, let go of what waits for another try: it is read again when it is due."""
+        if not (self.room or self._ready or self._under_way):
+            for _, name in self._delayed:
+                self._let_go(self._orders[name])
+
+    def missing(self, now: float) -> tuple[str, int] | None:
+        """The order that is next, and its last signal that was held, if it has to be read first: see ``fill``."""
+        self._see_what_is_due(now)
+        if not self._ready:
+            return None
+        order = self._orders[self._ready[0]]
+        return None if order.waiting else (self._ready[0], order.read_to)
+
+    def fill(self, name: str, waiting: Sequence[Waiting], *, is_whole: bool) -> None:
+        """Hold what waits of an order that was missing, all of it or the beginning."""
+        order = self._orders[name]
+        order.is_whole = is_whole
+        for each in waiting:
+            self._hold(order, each)
+        if not order.waiting:  # Somebody discarded it meanwhile.
+            self._ready.remove(name)
+            del self._orders[name]
+
+    def _let_go(self, order: _Order) -> None:
+        self._held -= len(order.waiting)
+        order.waiting.clear()
+        order.is_whole, order.read_to = False, 0
+
+    def _hold(self, order: _Order, waiting: Waiting) -> None:
+        if waiting.id > order.read_to:
+            order.waiting.append(waiting)
+            order.read_to = waiting.id
             self._held += 1
 
     def next(self, now: float) -> Sent | None:
         """What is to be sent now, if anything is."""
         if now < self._not_before or self._under_way >= (1 if self.failures else self._posts_max):
             return None
-        while self._delayed and self._delayed[0][0] <= now:
-            self._ready.append(heappop(self._delayed)[1])
-        if not self._ready:
+        if self.missing(now) or not self._ready:
             return None
         chosen = self._chosen()
         post = next(bundled([each.body for each in chosen]))
@@ -109,6 +149,10 @@ class Pace:
         self._ready.extendleft(each for each in _orders_of(reversed(left)) if each not in orders)
         self._under_way += 1
         return Sent(tuple(each.id for each in kept), orders, post, self.failures)
+
+    def _see_what_is_due(self, now: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            self._ready.append(heappop(self._delayed)[1])
 
     def _chosen(self) -> list[Waiting]:
         """Signals of the order that is next, and of those behind it that may share its post."""
@@ -119,7 +163,8 @@ class Pace:
                 break
             order = self._orders[self._ready[0]]
             if (
-                len(chosen) + len(order.waiting) > self._bundle_max
+                not order.waiting
+                or len(chosen) + len(order.waiting) > self._bundle_max
                 or order.at_once < self._bundle_max
             ):
                 break
@@ -172,6 +217,8 @@ class Pace:
             order = self._orders[name]
             order.tries += 1
             heappush(self._delayed, (now + self._delay_s(order.tries, retry_after_s), name))
+            if not self.room:
+                self._let_go(order)
         if sent.failures == self.failures:
             self.failures += 1
         self._not_before = now + self._delay_s(self.failures, retry_after_s)
@@ -201,7 +248,7 @@ class Pace:
             self._go_on_with(name, order)
 
     def _go_on_with(self, name: str, order: _Order) -> None:
-        if order.waiting:
+        if order.waiting or not order.is_whole:
             self._ready.append(name)
         else:
             del self._orders[name]

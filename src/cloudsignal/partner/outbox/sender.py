@@ -134,6 +134,7 @@ class Sender:
         self._paused, self._hurries = paused, hurries
 
     def _read_on(self) -> None:
+        self._pace.make_room()
         while room := self._pace.room:
             waiting = self._file.waiting(after=self._last, limit=min(room, READ_AT_ONCE))
             if not waiting:
@@ -141,8 +142,19 @@ class Sender:
             self._pace.add(waiting)
             self._last = waiting[-1].id
 
+    def _read_again(self, now: float) -> None:
+        while (missing := self._pace.missing(now)) is not None:
+            name, last = missing
+            found = self._file.waiting(after=last, limit=READ_AT_ONCE, order=name)
+            self._pace.fill(name, found, is_whole=len(found) < READ_AT_ONCE)
+
+    def _next(self) -> Sent | None:
+        now = self._clock()
+        self._read_again(now)
+        return self._pace.next(now)
+
     def _send_what_is_due(self) -> None:
-        while (sent := self._pace.next(self._clock())) is not None:
+        while (sent := self._next()) is not None:
             try:
                 gone = set(sent.ids) - self._file.still_waiting(sent.ids)
             except OutboxError as error:
