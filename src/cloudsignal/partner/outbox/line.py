@@ -100,6 +100,12 @@ def _sentence(error: sqlite3.DatabaseError, path: Path) -> OutboxError:
                 f"the outbox {path} is full, or its disk is: nothing was taken; see what waits in it with"
                 " cloudsignal outbox list"
             )
+        case sqlite3.SQLITE_IOERR:
+            # A quota that is used up is told in this way, too.
+            return OutboxError(
+                f"the outbox {path} cannot be written or read ({error}): look whether its disk is full, or"
+                " failing"
+            )
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
             return OutboxUnusable(
                 f"{path} is no outbox, or is damaged ({error}): keep it aside, and begin another one"
