@@ -432,10 +432,30 @@ def test_a_server_that_hangs_up_is_asked_again(listening: FakeServer) -> None:
     assert len(waits) == 2
 
 
-def test_a_closed_port_is_said(listening: FakeServer) -> None:
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_closed_port_is_said_whatever_went_wrong_before(kind: Any) -> None:
+    base = "http://127.0.0.1:1"
+
+    async def send_async() -> None:
+        async with AsyncClient(base, apikey=APIKEY, tries=1) as client:
+            await client.send(packed())
+
+    def send() -> None:
+        with Client(base, apikey=APIKEY, tries=1) as client:
+            client.send(packed())
+
+    try:
+        Path("/nowhere").stat()
+    except FileNotFoundError:
+        with pytest.raises(NoAnswer, match=r"it cannot be reached: Connection refused$"):
+            send() if kind is Client else asyncio.run(send_async())
+
+
+def test_a_server_without_tls_is_said(listening: FakeServer) -> None:
+    base = listening.url.replace("http:", "https:")
     with (
-        Client("http://127.0.0.1:1", apikey=APIKEY, tries=1) as client,
-        pytest.raises(NoAnswer, match="it cannot be reached"),
+        Client(base, apikey=APIKEY, tries=1) as client,
+        pytest.raises(NoAnswer, match=r"it cannot be reached: \[SSL"),
     ):
         client.send(packed())
 

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import random
+import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -287,8 +289,25 @@ def _why(error: Exception, timeout_s: float) -> str:
             " base_url names, or its certificate has to be renewed, or SSL_CERT_FILE has to name its authority"
         )
     if isinstance(error, httpx2.ConnectError):
-        return f"it cannot be reached: {text}"
+        return f"it cannot be reached: {_said_by_the_system(error) or text}"
     return f"the connection broke: {text}"
+
+
+def _said_by_the_system(error: BaseException | None) -> str:
+    """What is behind an error that says less: with asyncio, all that fails is "all connection attempts"."""
+    said = ""
+    while error is not None:
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[-1]
+        if isinstance(error, socket.gaierror | ssl.SSLError):
+            return error.strerror or str(error)
+        if isinstance(error, OSError):
+            said = os.strerror(error.errno) if error.errno else said
+            # Not its context, which may be an error that our caller handles.
+            error = error.__cause__
+        else:
+            error = error.__cause__ or error.__context__
+    return said
 
 
 def _now() -> datetime:
