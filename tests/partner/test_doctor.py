@@ -110,7 +110,13 @@ def test_how_the_outbox_is_doing_is_said(
     assert findings["outbox"].info.startswith("2 wait, ")
     assert findings["sender"].info == "nobody sends what waits: cloudsignal outbox run"
 
-    sender = claim(tmp_path / "outbox.db-sender")
+    lock = tmp_path / "outbox.db-sender"
+    lock.unlink()
+    lock.mkdir()
+    assert found(outbox=path)["sender"].info == f"{lock} cannot be opened: Is a directory"
+    lock.rmdir()
+
+    sender = claim(lock)
     file = File(path)
     file.settle([one], "refused", 1, "no")
     file.note_trouble(Trouble("it rains", 1, 1))

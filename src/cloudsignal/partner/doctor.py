@@ -133,13 +133,16 @@ def _outbox(path: Path) -> Iterator[Finding]:
     if health.refused:
         advice = "cloudsignal outbox list --state refused"
         yield Finding("refused", False, f"{health.refused} signals need a person: {advice}")
-    if health.waiting and not _is_sent_from(path):
+    if health.waiting:
+        yield from _sender(path)
+
+
+def _sender(path: Path) -> Iterator[Finding]:
+    try:
+        found = claim(sender_path(path), like=path)
+    except OutboxError as error:
+        yield Finding("sender", False, str(error))
+        return
+    if found is not None:
+        found.close()
         yield Finding("sender", False, "nobody sends what waits: cloudsignal outbox run")
-
-
-def _is_sent_from(path: Path) -> bool:
-    found = claim(sender_path(path), like=path)
-    if found is None:
-        return True
-    found.close()
-    return False
