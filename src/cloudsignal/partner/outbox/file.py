@@ -217,16 +217,16 @@ class File:
 
     def retry(self, ids: Sequence[int] | None, now: int) -> int:
         """Let refused signals, all without ids, wait again, behind those that do: how many."""
-        chosen = "state = 'refused' AND (?1 IS NULL OR id IN (SELECT value FROM json_each(?1)))"
-        wanted = None if ids is None else msgspec.json.encode(ids).decode()
+        chosen = "state = 'refused' AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))"
+        named = {"ids": None if ids is None else msgspec.json.encode(ids).decode(), "now": now}
         with self._writing() as connection:
             # With new ids: whoever sends reads them in order, and has passed the old ones.
             connection.execute(
                 'INSERT INTO signals ("order", item, type, body, put)'
-                f' SELECT "order", item, type, body, ?2 FROM signals WHERE {chosen} ORDER BY id',
-                (wanted, now),
+                f' SELECT "order", item, type, body, :now FROM signals WHERE {chosen} ORDER BY id',
+                named,
             )
-            return connection.execute(f"DELETE FROM signals WHERE {chosen}", (wanted,)).rowcount
+            return connection.execute(f"DELETE FROM signals WHERE {chosen}", named).rowcount
 
     def discard(self, ids: Sequence[int] | None, now: int) -> int:
         """Give up signals that wait or were refused, all refused ones without ids: how many."""
@@ -311,7 +311,7 @@ class File:
                 connection.execute("DELETE FROM facts WHERE name = ?", (name,))
             else:
                 connection.execute(
-                    "INSERT INTO facts VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2",
+                    "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
                     (name, msgspec.json.encode(value).decode()),
                 )
 
