@@ -160,8 +160,8 @@ class File:
     def waiting(self, *, after: int, limit: int, order: str | None = None) -> list[Waiting]:
         """The next signals to be sent, all or those of one order, in the order in which they were put."""
         rows = self._read(
-            "SELECT id, \"order\", body FROM signals WHERE state = 'waiting' AND id > ?1"
-            ' AND (?2 IS NULL OR "order" = ?2) ORDER BY id LIMIT ?3',
+            "SELECT id, \"order\", body FROM signals WHERE state = 'waiting' AND id > ?"
+            ' AND "order" = coalesce(?, "order") ORDER BY id LIMIT ?',
             after,
             order,
             limit,

@@ -192,11 +192,12 @@ class Sender:
         self._progress()
 
     def _note_stored(self, sent: Sent, receipt: Receipt) -> None:
-        self._file.settle(sent.ids, "sent", self._now())
-        self._pace.settled(sent, is_counted=receipt.accepted is not None)
         if self._trouble is not None:
+            # First: whoever waits for the signals to be gone must not find the trouble that they were in.
             _log.info("signals get through again")
             self._note_trouble(None)
+        self._file.settle(sent.ids, "sent", self._now())
+        self._pace.settled(sent, is_counted=receipt.accepted is not None)
 
     def _note_refused(self, sent: Sent, error: InvalidSignals) -> None:
         if len(sent.ids) > 1:

@@ -23,8 +23,8 @@ _APPEND: Final = "INSERT INTO signals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ADD_ITEM: Final = "INSERT INTO items VALUES (?, ?, ?, ?)"
 _ADD_STATE: Final = "INSERT INTO states VALUES (?, ?, ?, ?, ?, ?, ?)"
 _CHANGE_STATE: Final = (
-    "UPDATE states SET state = ?2, delayed = ?3, test = ?4, position = ?5, updated = ?6,"
-    " summary = ?7 WHERE item = ?1 AND position = ?8"
+    "UPDATE states SET state = ?, delayed = ?, test = ?, position = ?, updated = ?, summary = ?"
+    " WHERE item = ? AND position = ?"
 )
 _ADD_PARCEL: Final = "INSERT INTO parcels (tracking, item) VALUES (?, ?) ON CONFLICT DO NOTHING"
 
@@ -120,7 +120,10 @@ class Writer:
             _ADD_ITEM, [(placed(number, last), *rest) for number, *rest in changes.items]
         )
         connection.executemany(_ADD_STATE, _states(changes.states, last))
-        connection.executemany(_CHANGE_STATE, _states(changes.changed, last))
+        connection.executemany(
+            _CHANGE_STATE,
+            [(*new, item, before) for item, *new, before in _states(changes.changed, last)],
+        )
         connection.executemany(
             _ADD_PARCEL, [(tracking, placed(item, last)) for tracking, item in changes.parcels]
         )
