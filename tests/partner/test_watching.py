@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cloudsignal import OutboxFull, SetupError, Signal
-from cloudsignal.partner.importing import Layout
+from cloudsignal.partner.rows import Layout
 from cloudsignal.partner.watching import PROBLEMS_MAX, SETTLE_S, Folder, Taken
 
 LINE = {"type": "ItemPacked", "order": "7", "datetime": "2026-01-01T00:00:00Z"}

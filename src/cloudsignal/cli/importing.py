@@ -29,7 +29,8 @@ from cloudsignal.cli.profile import (
 from cloudsignal.cli.send import print_receipt
 
 if TYPE_CHECKING:
-    from cloudsignal.partner.importing import Import, Layout, Row, Table
+    from cloudsignal.partner.importing import Import
+    from cloudsignal.partner.rows import Layout, Row, Table
     from cloudsignal.partner.sifting import Send
 
 PAGE_ROWS: Final = 500
@@ -102,7 +103,8 @@ def import_table(
     interruption the same command goes on where it was.
     """
     with failing():
-        from cloudsignal.partner.importing import Import, Table
+        from cloudsignal.partner.importing import Import
+        from cloudsignal.partner.rows import Table
 
         layout = layout_of(type, map, delimiter, encoding, datetime_format, timezone)
         if dry_run:
@@ -126,7 +128,7 @@ def layout_of(
     timezone: str | None,
 ) -> "Layout":
     """How tables are to be understood, as the flags say it."""
-    from cloudsignal.partner.importing import Layout
+    from cloudsignal.partner.rows import Layout
     from cloudsignal.partner.tables import ENCODING
 
     return Layout(

@@ -14,9 +14,9 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from cloudsignal.partner.errors import OutboxError, SetupError
-from cloudsignal.partner.importing import Layout, Table
 from cloudsignal.partner.outbox.claim import Claim, claim
 from cloudsignal.partner.reading import signals_in
+from cloudsignal.partner.rows import Layout, Table
 from cloudsignal.protocol.signals import Signal
 
 DONE: Final = "done"
