@@ -1,6 +1,7 @@
 """Tables become signals: columns, cells and dates."""
 
 import csv
+import os
 import tracemalloc
 import zipfile
 from datetime import datetime
@@ -84,6 +85,7 @@ def test_a_column_is_what_is_said() -> None:
         ),
         ("a", {"columns": {"a": "zzz"}}, "there are type, order, item, datetime"),
         ("a b", {"columns": {"a": "order", "b": "order"}}, "two columns cannot both be order"),
+        ("a b A", {"columns": {"a": "order"}}, "2 columns are called 'a': rename all but one"),
     ],
 )
 def test_columns_that_do_not_fit_are_said(
@@ -180,9 +182,10 @@ def test_the_delimiter_is_the_one_that_makes_most_columns(header: str, delimiter
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
 def test_a_file_is_in_any_encoding(path: Path, encoding: str) -> None:
     content = f"type\torder\titem\tdatetime\tcause\nItemDelay\t7\t1\t{NOON}\tFalzmaschine gestört\n"
-    layout = {} if encoding.startswith("utf-8") else {"encoding": encoding}
-    [row] = rows(path, content.encode(encoding), **layout, delimiter="tab")
-    assert msgspec.to_builtins(row.signal)["cause"] == "Falzmaschine gestört"
+    layouts = [{}, {"encoding": "UTF-8"}] if "8" in encoding else [{"encoding": encoding}]
+    for layout in layouts:
+        [row] = rows(path, content.encode(encoding), **layout, delimiter="tab")
+        assert msgspec.to_builtins(row.signal)["cause"] == "Falzmaschine gestört"
 
 
 @pytest.mark.parametrize("line", [1, 2, 4000])
@@ -190,7 +193,7 @@ def test_a_line_in_another_encoding_is_named(path: Path, line: int) -> None:
     content = [HEADER, *(f"ItemPacked,7,{n},{NOON}\n" for n in range(5000))]
     content[line - 1] = content[line - 1].replace("7", "ß").replace("type", "typä")
     sentence = told(path, "".join(content).encode("cp1252"))
-    assert f"line {line} is not utf-8-sig: " in sentence
+    assert f"line {line} is not utf-8: " in sentence
     assert sentence.endswith("try --encoding cp1252")
 
 
@@ -219,10 +222,18 @@ def test_a_line_in_another_encoding_is_named(path: Path, line: int) -> None:
         (HEADER, {"datetime_format": "%d.%m. %H:%M"}, "does not tell year, month and day"),
         (HEADER, {"datetime_format": "%Y-%m"}, "does not tell year, month and day"),
         (HEADER, {"datetime_format": "%Y %Q"}, "no date is written like '%Y %Q'"),
+        (HEADER, {"datetime_format": "%d.%m.%Y %Z"}, "%Z cannot be read, because names of zones"),
+        (
+            "ü;ö".encode("utf-16"),
+            {},
+            "line 1 is not utf-8: invalid start byte; try --encoding utf-16",
+        ),
+        (b"PK\3\4\xff", {}, "is a workbook, and no text: save it as .xlsx or CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", {}, "is a workbook, and no text: save it as"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_said(
-    path: Path, content: str, layout: dict[str, Any], sentence: str
+    path: Path, content: str | bytes, layout: dict[str, Any], sentence: str
 ) -> None:
     assert sentence in told(path, content, **layout)
 
@@ -231,6 +242,28 @@ def test_a_file_that_is_not_there_is_said(path: Path) -> None:
     for missing in (path, path.with_suffix(".xlsx")):
         with pytest.raises(SetupError, match=r"cannot be read: .*No such file"):
             Table(missing, Layout())
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ['"torn', "x", '"y"'],
+        ["x", '"torn', "x"],
+        ['"torn" page', "x", "x"],
+    ],
+)
+def test_a_quote_that_is_never_closed_swallows_no_rows(path: Path, cells: list[str]) -> None:
+    lines = [f"ItemCanceled,7,{n},{NOON},{cell}\n" for n, cell in enumerate(cells)]
+    sentence = told(path, "type,order,item,datetime,message\n" + "".join(lines))
+    place = next(n for n, cell in enumerate(cells, start=2) if "torn" in cell)
+    assert f"line {place} cannot be read" in sentence
+    assert "a quote that is never closed" in sentence
+
+
+def test_what_can_be_read_only_once_is_said(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(SetupError, match="can be read only once"):
+        Table(path, Layout())
 
 
 def test_a_large_table_is_not_read_at_once(path: Path) -> None:
@@ -247,6 +280,14 @@ def test_a_large_table_is_not_read_at_once(path: Path) -> None:
         tracemalloc.stop()
     assert path.stat().st_size > 3 << 20
     assert peak < 1 << 20
+
+
+@pytest.mark.parametrize("shown", ["1,23457E+11", "1.2E+10"])
+def test_an_id_that_a_spreadsheet_has_shortened_is_no_id(path: Path, shown: str) -> None:
+    said = problem(path, HEADER + f'ItemPacked,"{shown}",1,never\n')
+    assert f'order "{shown}" is a number that the spreadsheet has shortened' in said
+    assert 'datetime "never" cannot be read' in said
+    assert rows(path, HEADER + f"ItemPacked,1E+10,12E3,{NOON}\n")[0].signal is not None
 
 
 # ---- dates ----
@@ -341,7 +382,7 @@ def test_a_workbook_is_a_table(path: Path, datetime_format: str | None) -> None:
     assert (parse(first["datetime"], BERLIN), parse(second["datetime"], BERLIN)) == (noon, midnight)
     assert (first["order"], first["item"], first["delay"]) == ("007", "123456780001", "1.5")
     assert (second["order"], second["item"]) == ("8", "9")
-    assert tables.line_count(path) == 5
+    assert Table(path, layout).count() == 2
 
 
 def test_a_workbook_that_is_none_is_said(path: Path) -> None:

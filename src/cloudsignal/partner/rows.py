@@ -1,5 +1,6 @@
 """Rows of tables as signals: which column is which field, and how dates are written."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
@@ -26,6 +27,8 @@ FIELDS: Final = tuple(
 )
 """What a column can be."""
 
+_SHORTENED: Final = re.compile(r"\d[.,]\d+E\+\d+")
+"""How spreadsheets show a number that is too long for them: 1,23457E+11."""
 _NEEDED: Final = tuple(field.name for field in fields(Signal) if field.required)
 _OWN: Final = {each.__name__: {field.name for field in fields(each)} for each in SIGNAL_TYPES}
 
@@ -102,6 +105,8 @@ def _mapped(header: Sequence[str], given: Mapping[str, str]) -> dict[str, int]:
         places = [place for place, name in enumerate(header) if _plain(name) == _plain(column)]
         if not places:
             raise SetupError(f"there is no column {column!r}: there are {', '.join(header)}")
+        if len(places) > 1:
+            raise SetupError(f"{len(places)} columns are called {column!r}: rename all but one")
         if _plain(field) not in known:
             advice = _closest(field, FIELDS) or f"there are {', '.join(FIELDS)}"
             raise SetupError(f"{column!r} cannot be {field!r}, which is no field: {advice}")
@@ -165,6 +170,10 @@ class Table:
         below = islice(self._filled(), 1 + after, None)
         return map(self._row, below)
 
+    def count(self) -> int:
+        """How many rows there are. Raises SetupError when one of them cannot be read."""
+        return sum(1 for _ in self._filled()) - 1
+
     def _filled(self) -> Iterator[Line]:
         lines = tables.lines(self._path, self.form)
         return (line for line in lines if not line.is_blank)
@@ -174,19 +183,30 @@ class Table:
         if any(cell.strip() for cell in line.cells[len(self.header) :]):
             fault = f"there are {len(line.cells)} cells below {len(self.header)} columns"
             return self._wrong(line, [f"{fault}: a cell with a delimiter in it needs quotes"])
-        problems = []
+        problems = self._shortened(values)
         try:
             if "datetime" in values:
                 values["datetime"] = self._moment(values["datetime"])
         except ValueError as error:
-            problems.append(str(error))
+            problems["datetime"] = str(error)
         try:
             members = {name: Raw(msgspec.json.encode(value)) for name, value in values.items()}
             signal = signal_of(members)
         except InvalidSignals as error:
-            told = [each.info for each in error.problems if not problems or each.at != "datetime"]
-            return self._wrong(line, [*told, *problems])
-        return self._wrong(line, problems) if problems else Row(line.number, line.cells, signal)
+            told = [each.info for each in error.problems if each.at not in problems]
+            return self._wrong(line, [*told, *problems.values()])
+        if problems:
+            return self._wrong(line, list(problems.values()))
+        return Row(line.number, line.cells, signal)
+
+    def _shortened(self, values: Mapping[str, str]) -> dict[str, str]:
+        """What is wrong with ids of which a spreadsheet has kept the first digits only."""
+        return {
+            name: f"{name} {wire.echo(values[name])} is a number that the spreadsheet has shortened: make the column"
+            " one of texts there, and put the id in again"
+            for name in ("order", "item")
+            if _SHORTENED.fullmatch(values.get(name, ""))
+        }
 
     def _wrong(self, line: Line, problems: Sequence[str]) -> Row:
         return Row(line.number, line.cells, problems=tuple(problems))
@@ -243,6 +263,12 @@ def _check_format(datetime_format: str | None) -> None:
     """Whether dates can be written and read like this. Raises SetupError."""
     if datetime_format is None:
         return
+    if "%Z" in datetime_format.replace("%%", ""):
+        # strptime reads the name of a zone, and forgets it.
+        raise SetupError(
+            "%Z cannot be read, because names of zones mean different ones: write the name itself into the format"
+            " and say --timezone, or use %z for +01:00"
+        )
     day = datetime(2016, 11, 30, tzinfo=UTC)
     written = day.strftime(datetime_format)
     try:

@@ -20,6 +20,10 @@ READ_BYTES: Final = 1 << 20
 """How much of a file is in memory at once where its rows make no difference."""
 EXCEL: Final = ".xlsx"
 
+_WORKBOOKS: Final = (b"PK", b"\xd0\xcf\x11\xe0")
+"""How files of spreadsheets begin, new and old ones."""
+_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
 _SPELLED: Final = {"tab": "\t", "\\t": "\t"}
 """How people write what they cannot type."""
 
@@ -54,8 +58,14 @@ def form_of(
 
     Raises SetupError.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise SetupError(
+            f"{path} can be read only once, and a table is read twice: save it to a file"
+        )
     if _is_excel(path):
         return Form(delimiter=",", encoding=ENCODING, datetime_format=datetime_format)
+    if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+        encoding = ENCODING  # There may be a mark all the same.
     delimiter = _SPELLED.get(delimiter or "", delimiter)
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise SetupError(f"the delimiter must be one character, such as ; and not {delimiter!r}")
@@ -107,7 +117,8 @@ def _csv(path: Path, form: Form) -> Iterator[Line]:
     number = 1
     try:
         with path.open(encoding=form.encoding, newline="") as file:
-            reader = csv.reader(file, delimiter=form.delimiter)
+            # Strict, or a quote that is never closed would swallow rows without a word.
+            reader = csv.reader(file, delimiter=form.delimiter, strict=True)
             for cells in reader:
                 yield Line(number, cells)
                 number = reader.line_num + 1
@@ -115,17 +126,23 @@ def _csv(path: Path, form: Form) -> Iterator[Line]:
         raise _undecodable(path, form.encoding, error) from None
     except csv.Error as error:
         raise SetupError(
-            f"{path}, line {number} cannot be read: {error}; is there a quote that is never closed?"
+            f"{path}, line {number} cannot be read: {error}; is there a quote that is never closed, or one within a"
+            " cell that is not doubled?"
         ) from None
     except OSError as error:
         raise SetupError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _undecodable(path: Path, encoding: str, error: UnicodeError) -> SetupError:
-    other = "cp1252" if codecs.lookup(encoding).name.startswith("utf-8") else "utf-8"
+    with path.open("rb") as file:
+        beginning = file.read(4)
+    if beginning.startswith(_WORKBOOKS):
+        return SetupError(f"{path} is a workbook, and no text: save it as {EXCEL} or CSV")
+    is_utf_8 = encoding == ENCODING
+    other = "utf-16" if beginning.startswith(_UTF_16) else "cp1252" if is_utf_8 else "utf-8"
     return SetupError(
-        f"{path}, line {_undecodable_line(path, encoding)} is not {encoding}: {error.args[-1]};"
-        f" try --encoding {other}"
+        f"{path}, line {_undecodable_line(path, encoding)} is not {'utf-8' if is_utf_8 else encoding}:"
+        f" {error.args[-1]}; try --encoding {other}"
     )
 
 
