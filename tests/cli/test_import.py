@@ -92,9 +92,9 @@ def test_wrong_and_refused_rows_are_left_to_be_corrected(run: Run, path: Path) -
             errors = path.with_name("orders.errors.csv")
             listed = errors.read_text(encoding="utf-8-sig")
             assert listed.splitlines() == [
-                "type,order,item,datetime,error",
-                f"ItemPacked,7,other,{NOON},another print partner has reported this item",
-                f'ItemPacked,7, ,{NOON},"ItemPacked needs item: the item id, as the platform gave it"',
+                "error,type,order,item,datetime",
+                f"another print partner has reported this item,ItemPacked,7,other,{NOON}",
+                f'"ItemPacked needs item: the item id, as the platform gave it",ItemPacked,7, ,{NOON}',
             ]
             errors.write_text(listed.replace(",other,", ",a,").replace(", ,", ",b,"))
             assert run("import", "orders.errors.csv", *words).out == "stored: 2 new, position 100\n"
@@ -171,6 +171,24 @@ def test_what_could_not_be_sent_is_sent_by_the_same_command(
     assert (ran.code, ran.out) == (3, "stored: 29 new, position 29\n")
     assert ran.err.startswith("cloudsignal: it goes on after row 0, where it was interrupted\n")
     assert beside(path) == ["orders.csv", "orders.errors.csv"]
+
+
+def test_who_breaks_it_off_is_told_that_it_goes_on(
+    run: Run, server: FakeServer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_text(packed(range(2500)))
+    answer = server.answer
+
+    def interrupting(*request: Any) -> Any:
+        if server.posts:
+            signals.raise_signal(signals.SIGINT)
+        return answer(*request)
+
+    monkeypatch.setattr(server, "answer", interrupting)
+    ran = run("import", str(path))
+    assert (ran.code, ran.out) == (130, "")
+    assert "cloudsignal: interrupted: the same command goes on from here\n" in ran.err
+    monkeypatch.undo()
 
 
 # ---- killed ----

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudsignal import InvalidSignals, NotNow, Receipt, SendError, SetupError, Signal
@@ -48,10 +48,16 @@ def table_of(numbers: range, wrong: frozenset[int] = frozenset()) -> str:
 
 
 def import_all(path: Path, server: Taking, **layout: Any) -> Import:
-    begun = Import(path, Layout(**layout), to="there")
-    for _ in begun.run(server.send, most=10):
-        pass
+    with Import(path, Layout(**layout), to="there") as begun:
+        for _ in begun.run(server.send, most=10):
+            pass
     return begun
+
+
+def break_off(path: Path, server: Taking) -> None:
+    """Import the first bundle only."""
+    with Import(path, Layout(), to="there") as begun:
+        next(begun.run(server.send, most=10))
 
 
 def errors_of(path: Path) -> list[tuple[str, str]]:
@@ -69,6 +75,7 @@ def beside(path: Path) -> list[str]:
 numbers = st.frozensets(st.integers(0, 59), max_size=8)
 
 
+@settings(deadline=None)  # It writes to a disk, again and again.
 @given(
     count=st.integers(0, 60),
     wrong=numbers,
@@ -119,8 +126,7 @@ def test_what_is_sent_twice_is_no_more_than_the_bundle_in_flight(path: Path) -> 
 def test_errors_of_a_bundle_that_was_not_acknowledged_are_taken_back(path: Path) -> None:
     path.write_text(table_of(range(30), wrong=frozenset({1, 11, 21})))
     server = Taking()
-    begun = Import(path, Layout(), to="there")
-    next(begun.run(server.send, most=10))
+    break_off(path, server)
     errors = path.with_name("orders.errors.csv")
     with errors.open("a") as file:
         file.write("half a row")
@@ -132,16 +138,16 @@ def test_errors_of_a_bundle_that_was_not_acknowledged_are_taken_back(path: Path)
 def test_another_import_begins_anew(path: Path, other: str) -> None:
     path.write_text(table_of(range(20)))
     server = Taking()
-    next(Import(path, Layout(), to="there").run(server.send, most=10))
+    break_off(path, server)
     if other == "file":
         path.write_text(table_of(range(20, 40)))
     if other == "progress":
         path.with_name("orders.csv.progress").write_text("nonsense")
     layout = Layout(timezone="UTC" if other == "flags" else None)
-    begun = Import(path, layout, to="elsewhere" if other == "server" else "there")
-    assert begun.done == 0
-    assert begun.notes[0].endswith("it begins anew")
-    assert len(list(begun.run(server.send, most=10))) == 2
+    with Import(path, layout, to="elsewhere" if other == "server" else "there") as begun:
+        assert begun.done == 0
+        assert begun.notes[0].endswith("it begins anew")
+        assert len(list(begun.run(server.send, most=10))) == 2
     assert len(server.stored) == 30
 
 
@@ -153,7 +159,7 @@ def test_errors_are_corrected_and_imported(path: Path) -> None:
     assert import_all(path, server, **layout).wrong == 1
     errors = path.with_name("orders.errors.csv")
     corrected = errors.read_text(encoding="cp1252").replace("noon", NOON)
-    assert corrected.startswith("Auftrag;item;datetime;cause;error\n")
+    assert corrected.startswith("error;Auftrag;item;datetime;cause\n")
     errors.write_text(corrected, encoding="cp1252")
 
     begun = import_all(errors, server, **layout)
@@ -167,7 +173,7 @@ def test_a_row_that_stays_wrong_tells_its_newest_error(path: Path) -> None:
     server = Taking(frozenset({1}))
     import_all(path, server)
     errors = path.with_name("orders.errors.csv")
-    errors.write_text(errors.read_text(encoding="utf-8-sig").replace("Item,", "ItemPacked,"))
+    errors.write_text(errors.read_text(encoding="utf-8-sig").replace(",Item,", ",ItemPacked,"))
     import_all(errors, server)
     assert errors_of(path.with_name("orders.errors.errors.csv")) == [("1", "it is refused")]
 
@@ -199,6 +205,100 @@ def test_a_bundle_is_no_larger_than_a_post_may_be(path: Path) -> None:
         + "".join(f"ItemDelay,7,{n},{NOON},{cause}\n" for n in range(1000))
     )
     server = Taking()
-    bundles = list(Import(path, Layout(), to="there").run(server.send, most=1000))
+    with Import(path, Layout(), to="there") as begun:
+        bundles = list(begun.run(server.send, most=1000))
     assert len(bundles) == 2
     assert len(server.stored) == 1000
+
+
+def test_a_row_of_too_many_cells_is_listed_with_all_of_them(path: Path) -> None:
+    """Or the file of errors would hold a row that looks right, and is another one."""
+    path.write_text(
+        "order;item;datetime;tracking;shipping_option\n"
+        f"7;1;{NOON};1A;2B;GLS\n7;2;{NOON};1A;GLS;\n7\n"
+    )
+    server = Taking()
+    assert import_all(path, server, type="ItemShipped").wrong == 2
+    errors = path.with_name("orders.errors.csv")
+    with errors.open(encoding="utf-8-sig", newline="") as file:
+        assert [cells[1:] for cells in csv.reader(file, delimiter=";")] == [
+            ["order", "item", "datetime", "tracking", "shipping_option"],
+            ["7", "1", NOON, "1A", "2B", "GLS"],
+            ["7"],
+        ]
+    assert import_all(errors, server, type="ItemShipped").wrong == 2
+    assert server.stored == ["2"]
+
+
+def test_errors_of_all_imports_before_are_kept(path: Path) -> None:
+    for day in range(4):
+        path.write_text(HEADER + f"ItemPacked,{day},1,noon\n")
+        import_all(path, Taking())
+    assert beside(path) == [
+        "orders.csv",
+        "orders.errors.csv",
+        "orders.errors.old.2.csv",
+        "orders.errors.old.3.csv",
+        "orders.errors.old.csv",
+    ]
+
+
+@pytest.mark.parametrize("edit", ["correct", "cut", "take away"])
+def test_errors_that_were_corrected_before_it_goes_on_are_put_aside(path: Path, edit: str) -> None:
+    path.write_text(table_of(range(30), wrong=frozenset({1, 11, 21})))
+    server = Taking()
+    break_off(path, server)
+    errors = path.with_name("orders.errors.csv")
+    corrected = errors.read_text().replace("Item,", "ItemPacked,")
+    errors.write_text({"correct": corrected, "cut": corrected[:9]}.get(edit, ""))
+    if edit == "take away":
+        errors.unlink()
+    begun = import_all(path, server)
+    assert begun.notes[0] == "it goes on after row 10, where it was interrupted"
+    assert begun.wrong == 2
+    assert [item for item, _ in errors_of(errors)] == ["11", "21"]
+    if edit == "correct":
+        aside = path.with_name("orders.errors.old.csv")
+        assert begun.notes[1] == f"{errors} which was changed since then, is {aside} now"
+        assert aside.read_text() == corrected
+
+
+@pytest.mark.parametrize("other", ["orders.csv", "orders.tsv"])
+def test_one_at_a_time_imports_a_table_or_what_has_the_same_errors(path: Path, other: str) -> None:
+    path.write_text(table_of(range(20)))
+    path.with_name("orders.tsv").write_text(table_of(range(20)))
+    with (
+        Import(path, Layout(), to="there"),
+        pytest.raises(SetupError, match="another import of this table is under way"),
+    ):
+        Import(path.with_name(other), Layout(), to="elsewhere")
+    import_all(path.with_name(other), Taking())
+    assert beside(path) == ["orders.csv", "orders.tsv"]
+
+
+def test_what_a_killed_import_left_does_not_lock_the_next_one_out(path: Path) -> None:
+    path.write_text(table_of(range(20)))
+    path.with_name("orders.importing").touch()
+    import_all(path, Taking())
+    assert beside(path) == ["orders.csv"]
+
+
+def test_a_table_that_changes_while_it_is_imported_is_to_be_imported_again(path: Path) -> None:
+    path.write_text(table_of(range(20)))
+    server = Taking()
+    with Import(path, Layout(), to="there") as begun:
+        bundles = begun.run(server.send, most=10)
+        next(bundles)
+        path.write_text(table_of(range(30)))
+        with pytest.raises(SetupError, match="changed while it was imported: import it again"):
+            list(bundles)
+    import_all(path, server)
+    assert set(server.stored) == {str(n) for n in range(30)}
+
+
+def test_a_table_that_cannot_be_read_to_its_end_is_said_before_anything_is_sent(path: Path) -> None:
+    path.write_bytes(table_of(range(30)).encode() + b"ItemPacked,7,\xfc,\n")
+    server = Taking()
+    with pytest.raises(SetupError, match="line 32 is not utf-8"):
+        import_all(path, server)
+    assert server.stored == []

@@ -1,5 +1,7 @@
 """``cloudsignal import``: signals from the tables of spreadsheets."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -114,8 +116,10 @@ def import_table(
             base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout
         )
         in_use = in_force(reach)
-        with client_of(in_use) as client:
-            begun = Import(file, layout, to=client.address.endpoint)
+        with (
+            client_of(in_use) as client,
+            Import(file, layout, to=client.address.endpoint) as begun,
+        ):
             _run(begun, client.send, most=in_use.bundle_max, json=json)
 
 
@@ -157,11 +161,11 @@ def _run(begun: "Import", send: "Send", *, most: int | None, json: bool) -> None
     for sentence in begun.notes:
         note(sentence)
     stored, rows = Receipt(0, 0, 0), begun.done
-    with progress_bars() as progress:
+    with _going_on(), progress_bars() as progress:
         for sifted in begun.run(send, most=most or BUNDLE_MAX):
             stored = stored + sifted.receipt
             rows += len(sifted.found)
-            progress("rows done", rows, max(begun.lines - 1, rows))
+            progress("rows done", rows, begun.count)
     print_receipt(stored, json=json)
     if begun.wrong:
         raise Failed(
@@ -169,6 +173,16 @@ def _run(begun: "Import", send: "Send", *, most: int | None, json: bool) -> None
             " correct them there, and import that file",
             Exit.REFUSED,
         )
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Tell who breaks it off that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note("interrupted: the same command goes on from here")
+        raise
 
 
 def _tell_unused(table: "Table") -> None:

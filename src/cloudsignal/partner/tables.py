@@ -16,8 +16,6 @@ DELIMITERS: Final = ",;\t|"
 ENCODING: Final = "utf-8-sig"
 """UTF-8, with or without the mark that Excel puts in front."""
 HEADER_CHARACTERS_MAX: Final = 1 << 20
-READ_BYTES: Final = 1 << 20
-"""How much of a file is in memory at once where its rows make no difference."""
 EXCEL: Final = ".xlsx"
 
 _WORKBOOKS: Final = (b"PK", b"\xd0\xcf\x11\xe0")
@@ -80,14 +78,6 @@ def sniffed(header: str) -> str:
 def lines(path: Path, form: Form) -> Iterator[Line]:
     """The rows of a table, one in memory at a time if it is CSV. Raises SetupError."""
     return _sheet(path, form.datetime_format) if _is_excel(path) else _csv(path, form)
-
-
-def line_count(path: Path) -> int:
-    """About how many lines a table has: cells can have line breaks in them."""
-    if _is_excel(path):
-        return sum(1 for _ in _sheet(path, None))
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(READ_BYTES), b""))
 
 
 def _is_excel(path: Path) -> bool:

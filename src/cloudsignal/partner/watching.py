@@ -7,13 +7,14 @@ between, the file is taken again, and the server recognises what it has already.
 
 import os
 from collections.abc import Callable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
 from msgspec import Struct
 
 from cloudsignal.partner.errors import OutboxError, SetupError
+from cloudsignal.partner.importing import vacant
 from cloudsignal.partner.outbox.claim import Claim, claim
 from cloudsignal.partner.reading import signals_in
 from cloudsignal.partner.rows import Layout, Table
@@ -179,8 +180,4 @@ def _signals(path: Path, layout: Layout) -> Iterator[tuple[Signal | None, list[s
 
 def _moved(path: Path, folder: Path) -> Path:
     """Move a file into a folder, under another name if there is one of its name already."""
-    for name in chain([path.name], (f"{path.stem}.{n}{path.suffix}" for n in range(2, 1_000_000))):
-        target = folder / name
-        if not target.exists():
-            return path.rename(target)
-    raise SetupError(f"the folder {folder} is full of files called {path.name}")
+    return path.rename(vacant(folder / path.name))
