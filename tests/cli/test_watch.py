@@ -52,3 +52,32 @@ def test_what_is_there_is_sent_once(cloudsignal_server: FakeServer, tmp_path: Pa
     assert "1 files are in" in err
     assert [each.item for each in cloudsignal_server.received()] == ["good"]
     assert len(out.splitlines()) == 2
+
+
+def test_who_looks_once_does_not_wait_for_what_cannot_be_taken(
+    cloudsignal_server: FakeServer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "hot"
+    folder.mkdir()
+    (folder / "good.csv").write_text(TABLE.format("good"))
+    ran = command(cloudsignal_server, folder, "--once")
+    done = folder / "done"
+    eventually(done.is_dir)
+    done.rmdir()
+    done.symlink_to("nowhere")
+    out, err = ran.communicate(timeout=60)
+    assert (ran.returncode, out) == (4, "")
+    assert "not everything can be taken just now: " in err.splitlines()[-1]
+    assert (folder / "good.csv").exists()
+
+
+def test_programs_are_told_of_names_that_are_no_text(
+    cloudsignal_server: FakeServer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "hot"
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xff.csv")).touch()
+    ran = command(cloudsignal_server, folder, "--once")
+    out, _ = ran.communicate(timeout=60)
+    assert ran.returncode == 3
+    assert json.loads(out)["file"] == f"{folder}/failed/\\udcff.csv"

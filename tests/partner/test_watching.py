@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +17,15 @@ LINE = {"type": "ItemPacked", "order": "7", "datetime": "2026-01-01T00:00:00Z"}
 class Outbox:
     def __init__(self) -> None:
         self.items: list[str] = []
-        self.is_full = False
+        self.left = 1_000_000
+        self.on_put: Callable[[], None] = lambda: None
 
     def put(self, *signals: Signal) -> None:
-        if self.is_full:
+        if not self.left:
             raise OutboxFull("it is full")
+        self.left -= 1
         self.items += [each.item for each in signals]
+        self.on_put()
 
 
 class Clock:
@@ -165,11 +168,11 @@ def test_a_full_outbox_leaves_the_file_where_it_is(
     folder: Folder, outbox: Outbox, clock: Clock
 ) -> None:
     (folder.path / "a.jsonl").write_text(lines("1"))
-    outbox.is_full = True
+    outbox.left = 0
     with pytest.raises(OutboxFull):
         settled(folder, clock)
     assert (folder.path / "a.jsonl").exists()
-    outbox.is_full = False
+    outbox.left = 1
     assert [taken.signals for taken in folder.look()] == [1]
 
 
@@ -185,3 +188,74 @@ def test_one_program_at_a_time_watches_a_folder(
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path, outbox: Outbox, clock: Clock) -> None:
     with pytest.raises(SetupError, match=r"cannot be watched: .*No such file"):
         Folder(tmp_path / "nowhere", outbox, Layout(), clock=clock)
+
+
+def test_done_may_be_cleared_away(folder: Folder, outbox: Outbox, clock: Clock) -> None:
+    for name in ("done", "failed"):
+        (folder.path / name).rmdir()
+    (folder.path / "good.jsonl").write_text(lines("1"))
+    (folder.path / "bad.jsonl").write_text("")
+    assert {taken.path.parent.name for taken in settled(folder, clock)} == {"done", "failed"}
+
+
+def test_a_file_that_cannot_be_moved_is_put_once_and_holds_up_nobody(
+    folder: Folder, outbox: Outbox, clock: Clock
+) -> None:
+    (folder.path / "done").rmdir()
+    (folder.path / "done").symlink_to("nowhere")
+    (folder.path / "a.jsonl").write_text(lines("1"))
+    (folder.path / "b.jsonl").write_text("what?")
+    os.utime(folder.path / "a.jsonl", (0, 0))
+    list(folder.look())
+    clock.now += SETTLE_S
+    looked = folder.look()
+    assert next(looked).path.name == "b.jsonl"
+    with pytest.raises(FileExistsError):
+        next(looked)
+    with pytest.raises(FileExistsError):
+        list(folder.look())
+    assert outbox.items == ["1"]
+    (folder.path / "done").unlink()
+    assert [taken.signals for taken in folder.look()] == [1]
+    assert outbox.items == ["1"]
+
+
+def test_what_an_outbox_took_of_a_file_before_it_was_full_is_not_put_again(
+    folder: Folder, outbox: Outbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudsignal.partner.watching.PUT_AT_ONCE", 2)
+    (folder.path / "a.jsonl").write_text(lines(*"12345"))
+    outbox.left = 2
+    with pytest.raises(OutboxFull):
+        settled(folder, clock)
+    assert outbox.items == ["1", "2", "3", "4"]
+    outbox.left = 9
+    assert [taken.signals for taken in folder.look()] == [5]
+    assert outbox.items == ["1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("more", [lines("2"), "half a"])
+def test_a_file_that_grows_while_it_is_taken_is_taken_whole(
+    folder: Folder, outbox: Outbox, clock: Clock, more: str
+) -> None:
+    path = folder.path / "a.jsonl"
+    path.write_text(lines("1"))
+
+    def write_on() -> None:
+        outbox.on_put = lambda: None
+        with path.open("a") as file:
+            file.write(more)
+
+    outbox.on_put = write_on
+    assert settled(folder, clock) == []
+    assert path.exists()
+    [taken] = settled(folder, clock)
+    assert taken.path.parent.name == ("done" if more.startswith("{") else "failed")
+
+
+def test_a_name_that_is_no_text_fails_as_others_do(folder: Folder, clock: Clock) -> None:
+    name = os.fsdecode(b"\xff.csv")
+    (folder.path / name).touch()
+    [taken] = settled(folder, clock)
+    assert taken.path == folder.path / "failed" / name
+    assert "\\udcff.csv is empty" in taken.path.with_name(f"{name}.reason.txt").read_text()

@@ -85,25 +85,28 @@ def _watch(folder: "Folder", *, once: bool, json: bool) -> int:
 
     ending = told_to_end()
     failed = 0
+    trouble = ""
     while True:
+        before, trouble = trouble, ""
         try:
             for taken in folder.look():
                 _tell(taken, json=json)
                 failed += bool(taken.problems)
-        except OutboxError as error:
-            note(str(error))
-        except OSError as error:
-            note(f"the folder cannot be read just now: {error}")
+        except (OutboxError, OSError) as error:
+            trouble = plain(f"not everything can be taken just now: {error}")
+        if trouble and once:
+            raise Failed(trouble, Exit.NOT_SENT)
+        if trouble and trouble != before:
+            note(trouble)
         if (once and not folder.is_unsettled) or ending.wait(LOOK_S):
             return failed
 
 
 def _tell(taken: "Taken", *, json: bool) -> None:
+    file, problems = plain(str(taken.path)), [plain(each) for each in taken.problems]
     if json:
-        print_json_line(
-            {"file": str(taken.path), "signals": taken.signals, "problems": taken.problems}
-        )
-    elif taken.problems:
-        print(f"{plain(str(taken.path))}: {plain(taken.problems[0])}", flush=True)
+        print_json_line({"file": file, "signals": taken.signals, "problems": problems})
+    elif problems:
+        print(f"{file}: {problems[0]}", flush=True)
     else:
-        print(f"{plain(str(taken.path))}: {taken.signals} signals", flush=True)
+        print(f"{file}: {taken.signals} signals", flush=True)

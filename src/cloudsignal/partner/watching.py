@@ -2,11 +2,11 @@
 
 A file is taken once it has stopped growing. All of its signals are put, then it is moved to ``done/``; when anything in
 it is wrong, none is, and it is moved to ``failed/`` beside a text that says what. If the machine stops in
-between, the file is taken again, and the server recognises what it has already.
+between, the file is taken again, and the server recognises what it has already. Links and folders are left alone.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
@@ -48,10 +48,16 @@ class Taken(Struct, frozen=True):
     problems: tuple[str, ...]
 
 
-class _Seen(Struct, frozen=True):
+class _Seen(Struct):
+    """A file as it was seen, since when it is so, and how many of its signals were put already."""
+
     size: int
     changed_ns: int
     since: float
+    put: int = 0
+
+    def is_like(self, stat: os.stat_result) -> bool:
+        return (self.size, self.changed_ns) == (stat.st_size, stat.st_mtime_ns)
 
 
 class Folder:
@@ -85,42 +91,58 @@ class Folder:
     def look(self) -> Iterator[Taken]:
         """Take every file that has not changed since some time, the oldest first.
 
-        Raises OutboxError when the outbox takes nothing; the file stays where it is then.
+        Raises OutboxError when the outbox takes nothing, OSError when a file cannot be read or moved: it stays where it
+        is then, and what was put of it is not put again.
         """
         now = self._clock()
         there = {entry.name: entry.stat() for entry in os.scandir(self.path) if _is_meant(entry)}
-        self._seen = {
-            name: self._still(name, stat.st_size, stat.st_mtime_ns, now)
-            for name, stat in there.items()
-        }
+        self._seen = {name: self._still(name, stat, now) for name, stat in there.items()}
         settled = [name for name, seen in self._seen.items() if now - seen.since >= self._settle_s]
+        trouble = None
         for name in sorted(settled, key=lambda name: (self._seen[name].changed_ns, name)):
-            yield self._take(self.path / name)
+            try:
+                taken = self._take(self.path / name)
+            except OSError as error:
+                trouble = error  # Of this file: others are not to wait for it.
+                continue
+            if taken is not None:
+                yield taken
+        if trouble is not None:
+            raise trouble
 
     @property
     def is_unsettled(self) -> bool:
         """Whether there are files that were seen, and not taken yet."""
         return bool(self._seen)
 
-    def _still(self, name: str, size: int, changed_ns: int, now: float) -> _Seen:
+    def _still(self, name: str, stat: os.stat_result, now: float) -> _Seen:
         known = self._seen.get(name)
-        if known is not None and (known.size, known.changed_ns) == (size, changed_ns):
+        if known is not None and known.is_like(stat):
             return known
-        return _Seen(size, changed_ns, now)
+        return _Seen(stat.st_size, stat.st_mtime_ns, now)
 
-    def _take(self, path: Path) -> Taken:
+    def _take(self, path: Path) -> Taken | None:
+        """Put a file's signals and move it; None when it changes meanwhile, and is to be looked at again."""
+        seen = self._seen[path.name]
         count, problems = _looked_through(path, self._layout)
+        if not problems:
+            self._put(path, seen)
+        if not seen.is_like(path.stat()):
+            return None
+        target = _vacant_in(self.path / (FAILED if problems else DONE), path.name)
         if problems:
-            reason = "".join(f"{each}\n" for each in problems)
-            moved = _moved(path, self.path / FAILED)
-            moved.with_name(f"{moved.name}.reason.txt").write_text(reason, encoding="utf-8")
-        else:
-            signals = (signal for signal, _ in _signals(path, self._layout) if signal is not None)
-            while some := tuple(islice(signals, PUT_AT_ONCE)):
-                self._outbox.put(*some)
-            moved = _moved(path, self.path / DONE)
+            _write_reason(target, problems)
+        path.rename(target)
         del self._seen[path.name]
-        return Taken(moved, 0 if problems else count, problems)
+        return Taken(target, 0 if problems else count, problems)
+
+    def _put(self, path: Path, seen: _Seen) -> None:
+        """Put those signals of a file that were not put before."""
+        signals = (signal for signal, _ in _signals(path, self._layout) if signal is not None)
+        rest = islice(signals, seen.put, None)
+        while some := tuple(islice(rest, PUT_AT_ONCE)):
+            self._outbox.put(*some)
+            seen.put += len(some)
 
 
 def _claimed(path: Path) -> Claim:
@@ -178,6 +200,15 @@ def _signals(path: Path, layout: Layout) -> Iterator[tuple[Signal | None, list[s
         )
 
 
-def _moved(path: Path, folder: Path) -> Path:
-    """Move a file into a folder, under another name if there is one of its name already."""
-    return path.rename(vacant(folder / path.name))
+def _vacant_in(folder: Path, name: str) -> Path:
+    """Where a file of this name can be put in a folder, which somebody may have cleared away."""
+    folder.mkdir(exist_ok=True)
+    return vacant(folder / name)
+
+
+def _write_reason(target: Path, problems: Sequence[str]) -> None:
+    """Say beside a file what is wrong with it. Before it is there, so that none is there without."""
+    reason = "".join(f"{each}\n" for each in problems)
+    beside = target.with_name(f"{target.name}.reason.txt")
+    # Names need not be text.
+    beside.write_text(reason, encoding="utf-8", errors="backslashreplace")
