@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudsignal import SetupError
+from cloudsignal.partner.keys import read_apikey
 from cloudsignal.partner.profiles import VARIABLES, Profile, base_url_of, describe, in_force
 
 PROFILES = """
@@ -176,3 +177,14 @@ def test_every_key_is_described() -> None:
 
 def test_the_variables_are_those_of_the_command_line() -> None:
     assert {each.partition("_")[0] for each in VARIABLES} == {"CLOUDSIGNAL"}
+
+
+def test_an_editor_may_put_a_mark_in_front(path: Path) -> None:
+    path.write_text('[default]\napikey_file = "marked.key"\n', encoding="utf-8-sig")
+    key = path.with_name("marked.key")
+    key.write_text("k" * 32 + "\r\n", encoding="utf-8-sig")
+    told = chosen(path)
+    assert read_apikey(file=told.apikey_file).reveal() == "k" * 32
+    key.write_text("k" * 32, encoding="utf-16")
+    with pytest.raises(SetupError, match="it is not UTF-8: save it as such"):
+        read_apikey(file=told.apikey_file)

@@ -62,7 +62,7 @@ def read_apikey(
             f"there is no apikey: set {APIKEY}, or name a file that holds it in {APIKEY_FILE}"
         )
     try:
-        return ApiKey(Path(path).read_text(encoding="utf-8"))
+        return ApiKey(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8: save it as such"
         raise SetupError(f"the apikey cannot be read from {path}: {why}") from None

@@ -132,7 +132,7 @@ def _read(name: str | None, path: Path) -> Profile:
 
 def _tables(path: Path, name: str | None) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         advice = f"make it, with a table [{name or DEFAULT}], or set {PROFILES} to where it is"
         raise SetupError(f"there is no file {path} with profiles: {advice}") from None
