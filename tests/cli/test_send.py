@@ -355,3 +355,19 @@ def test_the_installed_command_sends_from_a_pipe() -> None:
             env=quiet() | {"CLOUDSIGNAL_APIKEY": APIKEY},
         )  # fmt: skip
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, "stored: 1 new, position 1\n", "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_the_letters_is_no_reason_to_break_off(
+    lines: Path, encoding: str
+) -> None:
+    table = lines.with_suffix(".csv")
+    table.write_text(f"type,order,item,datetime\nItemPacked,ü→,1,{NOON}\n", encoding="utf-8")
+    environment = quiet() | {"PYTHONIOENCODING": encoding}
+    for flag, shown in (("--json", "ü→".encode()), ("--dry-run", b"\\u2192")):
+        ran = subprocess.run(
+            [COMMAND, "import", str(table), "--dry-run", flag],
+            capture_output=True, check=False, timeout=60, env=environment,
+        )  # fmt: skip
+        assert (ran.returncode, ran.stderr) == (0, b"")
+        assert shown in ran.stdout

@@ -1,5 +1,6 @@
 """The command line: ``cloudsignal``."""
 
+import io
 import sys
 
 import typer
@@ -56,6 +57,9 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line. What goes wrong is said in a sentence, and in the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What a terminal has no letters for is no reason to break off.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         for word in sys.argv[1:]:
             _check_encoding(word)

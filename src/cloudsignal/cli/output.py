@@ -77,13 +77,13 @@ def note(sentence: str) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2)
-    print(text.decode())
+    # As bytes: JSON is UTF-8, whatever the terminal takes.
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
 def print_json_line(value: Any) -> None:
     """One JSON document in one line, at once."""
-    print(msgspec.json.encode(value).decode(), flush=True)
+    typer.echo(msgspec.json.encode(value))
 
 
 def print_table(
