@@ -78,12 +78,14 @@ def test_what_is_not_sent_in_time_is_said(outbox: Callable[..., Any], server: Fa
 def test_a_refused_key_pauses_until_it_is_mended(
     outbox: Callable[..., Any], server: FakeServer
 ) -> None:
-    server.fail(answering(403, {"error": {"type": "key_disabled", "info": "it is disabled"}}))
+    disabled = answering(403, {"error": {"type": "key_disabled", "info": "it is disabled"}})
+    server.fail_always(disabled)
     ran = outbox("flush")
     assert ran.code == 5
     assert "2 signals wait, and the outbox is PAUSED: it is disabled" in ran.err
     assert "PAUSED   it is disabled" in outbox("status").out
     assert "PAUSED: it is disabled" in outbox("list").err
+    server.recover()
     assert outbox("resume").out == "sent again\n"
     assert outbox("resume").out == "it was not paused\n"
     assert outbox("flush").code == 0
@@ -93,7 +95,9 @@ def test_refused_signals_are_tried_again_or_given_up(
     outbox: Callable[..., Any], server: FakeServer
 ) -> None:
     server.body_bytes_max = 10
-    assert outbox("flush").out == "everything is sent; 2 are refused\n"
+    ran = outbox("flush")
+    assert (ran.code, ran.out) == (3, "everything else is sent\n")
+    assert ran.err.startswith("cloudsignal: 2 signals were refused: see cloudsignal outbox list")
     assert "refused  2: cloudsignal outbox list --state refused" in outbox("status").out
     assert "larger than 10 bytes" in " ".join(outbox("list").out.split())
     assert outbox("discard", "1").out == "1 discarded\n"
@@ -116,7 +120,10 @@ def test_what_is_missing_is_said(run: Run, tmp_path: Path) -> None:
     ran = run("outbox", "list", "--outbox", "nowhere.db")
     assert (ran.code, ran.err) == (6, "cloudsignal: there is no outbox nowhere.db\n")
     (tmp_path / "text.db").write_text("text " * 1000)
-    assert "is no outbox" in run("outbox", "list", "--outbox", "text.db").err
+    assert "is no outbox" in run("outbox", "list", "--outbox", "text.db").failed(6)
+    words = ["--base-url", "http://127.0.0.1:1", "--apikey-file", "text.db"]
+    (tmp_path / "text.db").write_text("text")
+    assert "cannot be opened" in run("outbox", "flush", "--outbox", "no/where", *words).failed(6)
 
 
 def test_a_profile_names_the_outbox(

@@ -95,7 +95,8 @@ def flush_outbox(
     if json:
         print_json(health)
     else:
-        print("everything is sent" + (f"; {health.refused} are refused" if health.refused else ""))
+        print("everything else is sent" if health.refused else "everything is sent")
+    fail_if_refused(health)
 
 
 @outbox.command("status")
@@ -278,6 +279,13 @@ def drain(sender: "Outbox", within_s: float) -> None:
             if not left or sender.health().paused is not None:
                 break
     _fail_unless_empty(sender.health())
+
+
+def fail_if_refused(health: "Health") -> None:
+    """Raises Failed when there are signals that need a person."""
+    if health.refused:
+        advice = "see cloudsignal outbox list --state refused, then outbox retry or discard"
+        raise Failed(f"{health.refused} signals were refused: {advice}", Exit.REFUSED)
 
 
 # ---- details -------------------------------------------------------------------------------------

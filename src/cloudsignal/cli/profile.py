@@ -142,6 +142,8 @@ def code_of(error: "CloudSignalError") -> Exit:
         InvalidSignals,
         KeyRefused,
         NotSent,
+        OutboxFull,
+        OutboxUnusable,
         SetupError,
         WrongAddress,
     )
@@ -151,9 +153,9 @@ def code_of(error: "CloudSignalError") -> Exit:
             return Exit.REFUSED
         case KeyRefused():
             return Exit.KEY_REFUSED
-        case NotSent():
+        case NotSent() | OutboxFull():
             return Exit.NOT_SENT
-        case SetupError() | WrongAddress():
+        case SetupError() | WrongAddress() | OutboxUnusable():
             return Exit.SETUP
         case _:
             return Exit.FAILED

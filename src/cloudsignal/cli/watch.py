@@ -15,7 +15,15 @@ from cloudsignal.cli.importing import (
     Timezone,
     layout_of,
 )
-from cloudsignal.cli.outbox import FLUSH_S, OutboxFile, drain, log_to_stderr, sending, told_to_end
+from cloudsignal.cli.outbox import (
+    FLUSH_S,
+    OutboxFile,
+    drain,
+    fail_if_refused,
+    log_to_stderr,
+    sending,
+    told_to_end,
+)
 from cloudsignal.cli.output import Exit, Failed, Json, note, plain, print_json_line
 from cloudsignal.cli.profile import (
     ApikeyFile,
@@ -73,10 +81,11 @@ def watch_folder(
             watched.close()
         if once:
             drain(sender, FLUSH_S)
-    if failed and once:
-        raise Failed(
-            f"{failed} files are in {folder / 'failed'}, beside what is wrong", Exit.REFUSED
-        )
+            if failed:
+                raise Failed(
+                    f"{failed} files are in {folder / 'failed'}, beside what is wrong", Exit.REFUSED
+                )
+            fail_if_refused(sender.health())
 
 
 def _watch(folder: "Folder", *, once: bool, json: bool) -> int:
