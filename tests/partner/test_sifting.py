@@ -1,6 +1,6 @@
 """Of many signals, a server gets all that it takes, however it refuses the others."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from cloudsignal import InvalidSignals, ItemPacked, NotNow, Receipt, SendError, Signal
 from cloudsignal.partner.sifting import send_sifted
+from cloudsignal.protocol.refusals import Problem
 
 
 class Line(Struct, frozen=True):
@@ -27,18 +28,28 @@ def packed(number: int) -> ItemPacked:
 class Taking:
     """A server that refuses some items, and breaks after some posts."""
 
-    def __init__(self, refused: frozenset[int] = frozenset(), breaks_after: int = 10**9) -> None:
+    def __init__(
+        self,
+        refused: frozenset[int] = frozenset(),
+        breaks_after: int = 10**9,
+        names: Callable[[list[int]], list[int]] = lambda bad: [],
+    ) -> None:
+        """``names`` is which places of a bundle it names when these are bad."""
         self.refused = {str(number) for number in refused}
         self.left = breaks_after
+        self.names = names
+        self.posts = 0
         self.stored: list[str] = []
 
     def send(self, *signals: Signal) -> Receipt:
+        self.posts += 1
         self.left -= 1
         if self.left < 0:
             raise NotNow("not now")
         items = [signal.item for signal in signals]
-        if self.refused & set(items):
-            raise InvalidSignals(f"{items} are refused")
+        if bad := [place for place, item in enumerate(items) if item in self.refused]:
+            named = [Problem(f"items[{place}].item", "t", "bad") for place in self.names(bad)]
+            raise InvalidSignals(f"{items} are refused", problems=named)
         self.stored += items
         return Receipt(len(items), len(items), 0, len(self.stored))
 
@@ -46,11 +57,25 @@ class Taking:
 numbers = st.frozensets(st.integers(0, 29), max_size=6)
 
 
-@given(st.integers(0, 30), st.integers(1, 12), numbers, numbers)
+NAMING: dict[str, Callable[[list[int]], list[int]]] = {
+    "none": lambda bad: [],
+    "the first": lambda bad: bad[:1],
+    "all": lambda bad: bad,
+    "others": lambda bad: [bad[0] + 1, 10**8],
+}
+
+
+@given(
+    st.integers(0, 30), st.integers(1, 12), numbers, numbers, st.sampled_from(list(NAMING.values()))
+)
 def test_all_but_the_refused_are_stored_once_in_their_order(
-    count: int, most: int, refused: frozenset[int], blank: frozenset[int]
+    count: int,
+    most: int,
+    refused: frozenset[int],
+    blank: frozenset[int],
+    names: Callable[[list[int]], list[int]],
 ) -> None:
-    server = Taking(refused)
+    server = Taking(refused, names=names)
     found = lines(count, blank=blank)
 
     bundles = list(send_sifted(server.send, found, most=most))
@@ -62,6 +87,14 @@ def test_all_but_the_refused_are_stored_once_in_their_order(
     bad = [line.number for bundle in bundles for line, _ in bundle.refused]
     assert bad == [n for n in range(count) if n in refused - blank]
     assert sum(bundle.receipt.signals for bundle in bundles) == len(taken)
+
+
+@pytest.mark.parametrize(("naming", "posts"), [("all", 10), ("the first", 13), ("none", 67)])
+def test_a_server_that_names_the_bad_ones_is_asked_less_often(naming: str, posts: int) -> None:
+    server = Taking(frozenset({1, 500, 700, 998}), names=NAMING[naming])
+    [bundle] = send_sifted(server.send, lines(1000), most=1000)
+    assert [line.number for line, _ in bundle.refused] == [1, 500, 700, 998]
+    assert server.posts == posts
 
 
 @given(st.integers(0, 8), numbers)

@@ -1,8 +1,10 @@
 """Sending many signals of which a server refuses some: all the others are stored all the same."""
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, Protocol, TypeVar
+from itertools import pairwise
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -24,6 +26,10 @@ class Found(Protocol):
 
 
 Place = TypeVar("Place", bound=Found)
+Thing = TypeVar("Thing")
+
+_PLACE: Final = re.compile(r"items\[(\d{1,9})\]")
+"""How a server says which signal of a bundle it means (contract, section 1)."""
 
 
 class Sifted(Struct, Generic[Place], frozen=True):
@@ -41,7 +47,8 @@ class Sifted(Struct, Generic[Place], frozen=True):
 def send_sifted(send: Send, found: Iterable[Place], *, most: int) -> Iterator[Sifted[Place]]:
     """Send the signals in what was found, in bundles of at most so many.
 
-    A bundle that is refused is split until each bad signal stands alone. Raises SendError when it cannot go on;
+    A bundle that is refused is split until each bad signal stands alone: where the server says which these are, right
+    there, else in halves. Raises SendError when it cannot go on;
     its ``stored`` tells what was stored before.
     """
     stored = Receipt(0, 0, 0)
@@ -72,12 +79,19 @@ def _sift(send: Send, found: list[Place]) -> Sifted[Place]:
             if len(bundle) == 1:
                 refused.append((bundle[0][0], error))
             else:
-                middle = len(bundle) // 2
-                waiting.extendleft((bundle[middle:], bundle[:middle]))
+                waiting.extendleft(reversed(_split(bundle, error)))
         except SendError as error:
             error.stored = stored if error.stored is None else stored + error.stored
             raise
     return Sifted(found, stored, refused)
+
+
+def _split(bundle: list[Thing], error: InvalidSignals) -> list[list[Thing]]:
+    """A bundle in parts, in which those signals stand alone that the error names."""
+    named = [int(found[1]) for each in error.problems if (found := _PLACE.match(each.at))]
+    cuts = {cut for place in named for cut in (place, place + 1) if 0 < cut < len(bundle)}
+    ends = [0, *sorted(cuts or {len(bundle) // 2}), len(bundle)]
+    return [bundle[begin:end] for begin, end in pairwise(ends)]
 
 
 def _size(found: Found) -> int:
