@@ -5,30 +5,25 @@ from typing import TYPE_CHECKING
 from cloudsignal.cli.outbox import OutboxFile
 from cloudsignal.cli.output import Failed, Json, plain, print_json
 from cloudsignal.cli.profile import (
-    ApikeyFile,
-    BaseUrl,
-    ProfileName,
     Reach,
-    TimeoutS,
     client_of,
     failing,
     in_force,
+    reaching,
 )
 
 if TYPE_CHECKING:
     from cloudsignal.partner.doctor import Finding
 
 
+@reaching
 def examine_setup(
     json: Json = False,
     outbox: OutboxFile = None,
-    base_url: BaseUrl = None,
-    apikey_file: ApikeyFile = None,
-    profile: ProfileName = None,
-    timeout: TimeoutS = None,
+    *,
+    reach: Reach,
 ) -> None:
     """Look whether signals will get through: address, server, key, clock, outbox. Nothing is sent."""
-    reach = Reach(base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout)
     found: list[Finding] = []
     with failing():
         from pathlib import Path

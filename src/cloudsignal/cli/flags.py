@@ -6,13 +6,16 @@ from typing import Any
 
 
 def with_flags(
-    command: Callable[..., None], into: str, flags: Sequence[inspect.Parameter]
+    command: Callable[..., None],
+    into: str,
+    flags: Sequence[inspect.Parameter],
+    kind: Callable[..., Any] = dict,
 ) -> Callable[..., None]:
-    """The command with these flags in the place of its parameter ``into``, which gets them as a dict."""
+    """The command with these flags in the place of its parameter ``into``, which gets them as one thing of this kind."""
     names = [flag.name for flag in flags]
 
     def called(**values: Any) -> None:
-        command(**{into: {name: values.pop(name) for name in names}}, **values)
+        command(**{into: kind(**{name: values.pop(name) for name in names})}, **values)
 
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(command).parameters.values():

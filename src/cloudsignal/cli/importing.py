@@ -19,14 +19,11 @@ from cloudsignal.cli.output import (
     progress_bars,
 )
 from cloudsignal.cli.profile import (
-    ApikeyFile,
-    BaseUrl,
-    ProfileName,
     Reach,
-    TimeoutS,
     client_of,
     failing,
     in_force,
+    reaching,
 )
 from cloudsignal.cli.send import print_receipt
 
@@ -79,6 +76,7 @@ Timezone = Annotated[
 ]
 
 
+@reaching
 def import_table(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A table, CSV or .xlsx.")],
     type: RowType = None,
@@ -94,10 +92,8 @@ def import_table(
         ),
     ] = False,
     json: Json = False,
-    base_url: BaseUrl = None,
-    apikey_file: ApikeyFile = None,
-    profile: ProfileName = None,
-    timeout: TimeoutS = None,
+    *,
+    reach: Reach,
 ) -> None:
     """Send the rows of a table as signals.
 
@@ -112,9 +108,6 @@ def import_table(
         if dry_run:
             _show(Table(file, layout), json=json)
             return
-        reach = Reach(
-            base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout
-        )
         in_use = in_force(reach)
         with (
             client_of(in_use) as client,

@@ -25,14 +25,12 @@ from cloudsignal.cli.output import (
     shown,
 )
 from cloudsignal.cli.profile import (
-    ApikeyFile,
-    BaseUrl,
     ProfileName,
     Reach,
-    TimeoutS,
     failing,
     in_force,
     options_of,
+    reaching,
 )
 
 if TYPE_CHECKING:
@@ -57,16 +55,14 @@ TOLD_S: Final = 0.2
 
 
 @outbox.command("run")
+@reaching
 def run_outbox(
     outbox: OutboxFile = None,
-    base_url: BaseUrl = None,
-    apikey_file: ApikeyFile = None,
-    profile: ProfileName = None,
-    timeout: TimeoutS = None,
+    *,
+    reach: Reach,
 ) -> None:
     """Send what waits and what comes, until it is told to end (SIGTERM, Ctrl-C)."""
     log_to_stderr()
-    reach = Reach(base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout)
     with failing(), sending(in_force(reach), outbox) as sender:
         ending = told_to_end()
         note(f"sending from {sender.path}")
@@ -75,19 +71,17 @@ def run_outbox(
 
 
 @outbox.command("flush")
+@reaching
 def flush_outbox(
     within: Annotated[
         float, typer.Option("--within", metavar="SECONDS", min=0.0, help="How long to wait.")
     ] = FLUSH_S,
     outbox: OutboxFile = None,
-    base_url: BaseUrl = None,
-    apikey_file: ApikeyFile = None,
-    profile: ProfileName = None,
-    timeout: TimeoutS = None,
+    *,
+    reach: Reach,
     json: Json = False,
 ) -> None:
     """Try everything that waits at once, and wait until it is sent. Good for cron."""
-    reach = Reach(base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout)
     with failing(), sending(in_force(reach), outbox) as sender:
         sender.hurry()
         drain(sender, within)

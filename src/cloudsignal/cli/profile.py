@@ -1,7 +1,8 @@
 """How commands of a print partner reach the server: the flags for it, and what went wrong as exit codes."""
 
+import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from msgspec import Struct
 
+from cloudsignal.cli.flags import with_flags
 from cloudsignal.cli.output import Exit, Failed, plain
 
 if TYPE_CHECKING:
@@ -71,6 +73,22 @@ class Reach(Struct, frozen=True, kw_only=True):
         names = self.__struct_fields__
         own = {name: getattr(self, name) for name in names}
         return Reach(**{n: getattr(other, n) if own[n] is None else own[n] for n in names})
+
+
+_REACH: Final = [
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    for name, annotation in {
+        "base_url": BaseUrl,
+        "apikey_file": ApikeyFile,
+        "profile": ProfileName,
+        "timeout_s": TimeoutS,
+    }.items()
+]
+
+
+def reaching(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with flags that say how to reach the server, in the place of its parameter ``reach``."""
+    return with_flags(command, "reach", _REACH, Reach)
 
 
 def profiles_path() -> Path:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 from msgspec import Struct
 
+from cloudsignal.cli.flags import with_flags
 from cloudsignal.cli.output import (
     Exit,
     Failed,
@@ -22,14 +23,11 @@ from cloudsignal.cli.output import (
     progress_bars,
 )
 from cloudsignal.cli.profile import (
-    ApikeyFile,
-    BaseUrl,
-    ProfileName,
     Reach,
-    TimeoutS,
     client_of,
     failing,
     in_force,
+    reaching,
 )
 from cloudsignal.protocol.signals import SIGNAL_TYPES, Field, Signal, fields
 
@@ -62,6 +60,7 @@ class Wish(Struct, frozen=True):
 
 
 @send.callback()
+@reaching
 def send_signals(
     context: typer.Context,
     file: Annotated[
@@ -79,13 +78,10 @@ def send_signals(
     ] = False,
     dry_run: DryRun = False,
     json: Json = False,
-    base_url: BaseUrl = None,
-    apikey_file: ApikeyFile = None,
-    profile: ProfileName = None,
-    timeout: TimeoutS = None,
+    *,
+    reach: Reach,
 ) -> None:
     """Send signals: one of a type with its flags, or those of a file. To send the same again is always safe."""
-    reach = Reach(base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout)
     wish = Wish(reach, dry_run, json)
     if context.invoked_subcommand is None:
         if file is None:
@@ -102,31 +98,20 @@ def send_signals(
 
 def _command_for(signal: type[Signal]) -> Callable[..., None]:
     """The command that sends a signal of this type, with a flag for each of its fields."""
-    declared = fields(signal)
 
     def command(
         context: typer.Context,
+        values: dict[str, str | None],
         *,
         dry_run: DryRun = False,
         json: Json = False,
-        base_url: BaseUrl = None,
-        apikey_file: ApikeyFile = None,
-        profile: ProfileName = None,
-        timeout: TimeoutS = None,
-        **values: str | None,
+        reach: Reach,
     ) -> None:
-        reach = Reach(
-            base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout
-        )
         wish = Wish(reach, dry_run, json)
         _send_one(_signal(signal, values), wish.over(context.obj))
 
-    own = [each for each in inspect.signature(command).parameters.values() if each.name != "values"]
-    parameters = [own[0], *map(_parameter, declared), *own[1:]]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
     command.__doc__ = inspect.cleandoc(signal.__doc__ or "")
-    return command
+    return reaching(with_flags(command, "values", [_parameter(each) for each in fields(signal)]))
 
 
 def _parameter(field: Field) -> inspect.Parameter:

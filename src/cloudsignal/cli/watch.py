@@ -26,13 +26,10 @@ from cloudsignal.cli.outbox import (
 )
 from cloudsignal.cli.output import Exit, Failed, Json, note, plain, print_json_line
 from cloudsignal.cli.profile import (
-    ApikeyFile,
-    BaseUrl,
-    ProfileName,
     Reach,
-    TimeoutS,
     failing,
     in_force,
+    reaching,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +39,7 @@ LOOK_S: Final = 0.5
 """How often the folder is looked at."""
 
 
+@reaching
 def watch_folder(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where files are put.")],
     once: Annotated[
@@ -56,10 +54,8 @@ def watch_folder(
     timezone: Timezone = None,
     json: Json = False,
     outbox: OutboxFile = None,
-    base_url: BaseUrl = None,
-    apikey_file: ApikeyFile = None,
-    profile: ProfileName = None,
-    timeout: TimeoutS = None,
+    *,
+    reach: Reach,
 ) -> None:
     """Send the signals in files that are put into a folder: .json, .jsonl, .csv, .tsv or .xlsx.
 
@@ -68,7 +64,6 @@ def watch_folder(
     or ends in .tmp or .part, until they are complete.
     """
     log_to_stderr()
-    reach = Reach(base_url=base_url, apikey_file=apikey_file, profile=profile, timeout_s=timeout)
     with failing(), sending(in_force(reach), outbox) as sender:
         from cloudsignal.partner.watching import Folder
 
