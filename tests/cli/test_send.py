@@ -314,6 +314,41 @@ def test_what_was_stored_before_it_failed_is_told(
     assert run("send", "--file", file).out == "stored: 25 new, position 25\n"
 
 
+# ---- an outbox ----
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_a_signal_is_put_into_an_outbox_without_server_or_key(run: Run, place: str) -> None:
+    flag = ["--outbox", "signals.outbox"]
+    words = [*flag, *PACKED] if place == "before" else [*PACKED, *flag]
+    assert run("send", *words) == Ran(0, "put: 1 signal, id 1\n", "")
+    assert run("send", *words, "--json").json == {"signals": 1, "first_id": 2, "last_id": 2}
+    first, _ = run("outbox", "list", *flag, "--json").json
+    assert (first["type"], first["order"], first["item"]) == ("ItemPacked", "7", "1")
+    assert first["signal"]["datetime"] == NOON
+
+
+def test_a_file_is_put_into_an_outbox_from_which_it_is_sent(
+    run: Run, server: FakeServer, lines: Path
+) -> None:
+    file = written(lines, *(body(str(n)) for n in range(2500)), "no signal")
+    words = ["--file", file, "--outbox", "signals.outbox"]
+    assert run("send", *words).code == 3
+    assert not lines.with_name("signals.outbox").exists()
+    assert run("send", *words, "--skip-invalid").out == "put: 2500 signals\n"
+    assert server.posts == 0
+    assert run("outbox", "flush", "--outbox", "signals.outbox").code == 0
+    assert [each.item for each in server.received()] == [str(n) for n in range(2500)]
+
+
+def test_what_is_put_says_nothing_of_the_server(run: Run) -> None:
+    ran = run("send", *PACKED, "--outbox", "a", "--base-url", "http://127.0.0.1:1")
+    assert ran.code == 2
+    assert "with --outbox nothing is sent" in " ".join(ran.err.replace("│", " ").split())
+    assert "cannot be opened" in run("send", *PACKED, "--outbox", "no/where").failed(6)
+    assert run("send", "ItemPacked", "--order", "", "--item", "1", "--outbox", "a").code == 3
+
+
 # ---- the installed command ----
 
 

@@ -3,10 +3,11 @@
 import inspect
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import typer
 from msgspec import Struct
@@ -40,8 +41,20 @@ send = typer.Typer(
     invoke_without_command=True, no_args_is_help=True, subcommand_metavar="[TYPE [FLAGS]...]"
 )
 
+PUT_AT_ONCE: Final = 1000
+
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only check, and print the JSON without the key.")
+]
+
+
+OutboxFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--outbox",
+        metavar="FILE",
+        help="Put into this outbox instead, and be done once it is on disk. Whoever sends from it does the rest.",
+    ),
 ]
 
 
@@ -49,14 +62,26 @@ class Wish(Struct, frozen=True):
     """How to send, as the flags say it: before the type or behind it."""
 
     reach: Reach
+    outbox: Path | None
     dry_run: bool
     json: bool
 
     def over(self, other: "Wish") -> "Wish":
         """This one, and where it says nothing the other."""
         return Wish(
-            self.reach.over(other.reach), self.dry_run or other.dry_run, self.json or other.json
+            self.reach.over(other.reach),
+            self.outbox or other.outbox,
+            self.dry_run or other.dry_run,
+            self.json or other.json,
         )
+
+    def check(self) -> None:
+        """Raises BadParameter when it makes no sense."""
+        if self.outbox is not None and self.reach != Reach():
+            raise typer.BadParameter(
+                "with --outbox nothing is sent from here: say where the server is to what sends from it, such as"
+                " cloudsignal outbox run"
+            )
 
 
 @send.callback()
@@ -76,13 +101,14 @@ def send_signals(
         bool,
         typer.Option("--skip-invalid", help="Send the others if some of the file are invalid."),
     ] = False,
+    outbox: OutboxFile = None,
     dry_run: DryRun = False,
     json: Json = False,
     *,
     reach: Reach,
 ) -> None:
     """Send signals: one of a type with its flags, or those of a file. To send the same again is always safe."""
-    wish = Wish(reach, dry_run, json)
+    wish = Wish(reach, outbox, dry_run, json)
     if context.invoked_subcommand is None:
         if file is None:
             raise typer.BadParameter("say which type to send, or which --file")
@@ -103,11 +129,12 @@ def _command_for(signal: type[Signal]) -> Callable[..., None]:
         context: typer.Context,
         values: dict[str, str | None],
         *,
+        outbox: OutboxFile = None,
         dry_run: DryRun = False,
         json: Json = False,
         reach: Reach,
     ) -> None:
-        wish = Wish(reach, dry_run, json)
+        wish = Wish(reach, outbox, dry_run, json)
         _send_one(_signal(signal, values), wish.over(context.obj))
 
     command.__doc__ = inspect.cleandoc(signal.__doc__ or "")
@@ -142,12 +169,16 @@ def _signal(signal: type[Signal], values: dict[str, str | None]) -> Signal:
 
 
 def _send_one(signal: Signal, wish: Wish) -> None:
+    wish.check()
     with failing():
         if wish.dry_run:
             from cloudsignal.partner.posts import checked
 
             checked([signal])
             print_json(signal)
+            return
+        if wish.outbox is not None:
+            _put([signal], wish.outbox, json=wish.json)
             return
         with client_of(in_force(wish.reach)) as client:
             print_receipt(client.send(signal), json=wish.json)
@@ -157,10 +188,16 @@ def _send_one(signal: Signal, wish: Wish) -> None:
 
 
 def _send_file(file: str, wish: Wish, *, skip_invalid: bool) -> None:
+    wish.check()
     with failing(), _opened(file) as content:
         if wish.dry_run:
             count = _look_through(content, show=True)
             _refuse_invalid(count, skip=skip_invalid)
+            return
+        if wish.outbox is not None:
+            _refuse_invalid(_look_through(content), skip=skip_invalid)
+            signals = (found.signal for found in _valid(content) if found.signal is not None)
+            _put(signals, wish.outbox, json=wish.json)
             return
         profile = in_force(wish.reach)
         with client_of(profile) as client:
@@ -258,6 +295,25 @@ def _read(file: str) -> BinaryIO:
         return Path(file).open("rb")
     except OSError as error:
         raise Failed(f"{file} cannot be read: {error.strerror}", Exit.SETUP) from None
+
+
+# ---- an outbox -----------------------------------------------------------------------------------
+
+
+def _put(signals: Iterable[Signal], path: Path, *, json: bool) -> None:
+    """Put signals into an outbox, from which others send, and say which ids they have there."""
+    from cloudsignal.partner.outbox.outbox import Outbox
+
+    count, first, last = 0, None, None
+    waiting = iter(signals)
+    with Outbox(path) as outbox:
+        while some := tuple(islice(waiting, PUT_AT_ONCE)):
+            ids = outbox.put(*some)
+            count, first, last = count + len(ids), first or ids[0], ids[-1]
+    if json:
+        print_json({"signals": count, "first_id": first, "last_id": last})
+    else:
+        print(f"put: {count} signals" if count != 1 else f"put: 1 signal, id {last}")
 
 
 # ---- shared --------------------------------------------------------------------------------------
