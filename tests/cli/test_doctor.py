@@ -1,5 +1,7 @@
 """``cloudsignal doctor``, at a real server."""
 
+import json
+
 import pytest
 
 from tests.acceptance.conftest import Server
@@ -30,3 +32,15 @@ def test_it_tells_people_and_programs(
     assert '"what": "key"' in ran.out
     with server.store() as store:
         assert store.reading.last_position() == 0
+
+
+def test_without_a_key_the_rest_is_looked_at(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLOUDSIGNAL_APIKEY", raising=False)
+    monkeypatch.delenv("CLOUDSIGNAL_APIKEY_FILE", raising=False)
+    words = ["doctor", "--base-url", "http://127.0.0.1:1", "--outbox", "new.outbox"]
+    ran = run(*words)
+    assert (ran.code, ran.err) == (1, "cloudsignal: not as it should be: setup\n")
+    setup, outbox = ran.out.splitlines()
+    assert setup.startswith("FAIL  setup    there is no apikey: set CLOUDSIGNAL_APIKEY")
+    assert outbox.startswith("ok    outbox ")
+    assert [each["what"] for each in json.loads(run(*words, "--json").out)] == ["setup", "outbox"]

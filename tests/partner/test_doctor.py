@@ -133,3 +133,26 @@ def test_how_the_outbox_is_doing_is_said(
     path.write_text("no outbox" * 1000)
     path.with_name("outbox.db-wal").unlink(missing_ok=True)
     assert not found(outbox=path)["outbox"].ok
+
+
+def test_an_outbox_that_cannot_be_made_is_said(
+    found: Callable[..., dict[str, Finding]], tmp_path: Path
+) -> None:
+    assert found(outbox=tmp_path / "new.outbox")["outbox"].ok
+    nowhere = found(outbox=tmp_path / "no" / "new.outbox")["outbox"]
+    assert not nowhere.ok
+    assert nowhere.info.endswith(f"cannot be made: make the folder {tmp_path / 'no'} first")
+
+
+def test_slow_answers_are_no_difference_of_clocks() -> None:
+    moment = NOW
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        nonlocal moment
+        moment += timedelta(seconds=50)
+        date = moment.strftime("%a, %d %b %Y %H:%M:%S GMT")
+        return httpx2.Response(200 if request.method == "GET" else 401, headers={"Date": date})
+
+    with Client(BASE, apikey=APIKEY, transport=httpx2.MockTransport(answer)) as client:
+        findings = {each.what: each for each in examine(client, None, now=lambda: moment)}
+    assert findings["clock"].info == "0 s behind the server's"

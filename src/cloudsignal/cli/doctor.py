@@ -1,5 +1,7 @@
 """``cloudsignal doctor``: whether signals will get through."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudsignal.cli.outbox import OutboxFile
@@ -26,22 +28,34 @@ def examine_setup(
     """Look whether signals will get through: address, server, key, clock, outbox. Nothing is sent."""
     found: list[Finding] = []
     with failing():
-        from pathlib import Path
-
-        from cloudsignal.partner.doctor import examine
-
-        chosen = in_force(reach)
-        path = outbox or (Path(chosen.outbox) if chosen.outbox else None)
-        with client_of(chosen) as client:
-            for finding in examine(client, path):
-                found.append(finding)
-                if not json:
-                    _print(finding)
+        for finding in _examined(reach, outbox):
+            found.append(finding)
+            if not json:
+                _print(finding)
     if json:
         print_json(found)
     wrong = [finding.what for finding in found if not finding.ok]
     if wrong:
         raise Failed(f"not as it should be: {', '.join(wrong)}")
+
+
+def _examined(reach: Reach, outbox: Path | None) -> Iterator["Finding"]:
+    """What there is to find, also when it is not known where to or with which key."""
+    from cloudsignal.partner.doctor import Finding, examine, examine_outbox
+    from cloudsignal.partner.errors import SetupError
+
+    try:
+        chosen = in_force(reach)
+        if outbox is None and chosen.outbox is not None:
+            outbox = Path(chosen.outbox)
+        client = client_of(chosen)
+    except SetupError as error:
+        yield Finding("setup", False, str(error))
+        if outbox is not None:
+            yield from examine_outbox(outbox)
+        return
+    with client:
+        yield from examine(client, outbox)
 
 
 def _print(finding: "Finding") -> None:

@@ -1,8 +1,10 @@
 """Whether signals will get through: each thing that has to be right, looked at without leaving a signal anywhere."""
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -44,9 +46,9 @@ def examine(
     yield _server(answer, time.monotonic() - began)
     if isinstance(answer, Answer) and answer.status in (401, 403):
         yield _key(client.ask(client.empty_post()))
-        yield _clock(answer, client, now())
+        yield _clock(client, now)
     if outbox is not None:
-        yield from _outbox(outbox)
+        yield from examine_outbox(outbox)
 
 
 def _post(apikey: str) -> bytes:
@@ -95,13 +97,12 @@ def _key(answer: Answer | NoAnswer) -> Finding:
     return Finding("key", False, told)
 
 
-def _clock(answer: Answer, client: Client, now: datetime) -> Finding:
-    told = answer.date
-    if not told:
-        health = client.look(HEALTH)
-        told = health.date if isinstance(health, Answer) else ""
+def _clock(client: Client, now: Callable[[], datetime]) -> Finding:
+    health = client.look(HEALTH)
+    moment = now()
+    told = health.date if isinstance(health, Answer) else ""
     try:
-        ahead_s = (now - parsedate_to_datetime(told)).total_seconds()
+        ahead_s = (moment - parsedate_to_datetime(told)).total_seconds()
     except (ValueError, TypeError):
         return Finding("clock", True, "the server does not tell its time")
     difference = f"{abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the server's"
@@ -110,19 +111,17 @@ def _clock(answer: Answer, client: Client, now: datetime) -> Finding:
     return Finding("clock", False, f"{difference}: set this machine's clock, best by NTP")
 
 
-def _outbox(path: Path) -> Iterator[Finding]:
+def examine_outbox(path: Path) -> Iterator[Finding]:
+    """Look at an outbox, whether or not anything else can be looked at."""
     if not path.exists():
-        yield Finding("outbox", True, f"{path} is not there yet: the first signal makes it")
+        yield _future_outbox(path)
         return
     try:
-        file = File(path)
+        with closing(File(path)) as file:
+            health = file.health()
     except OutboxError as error:
         yield Finding("outbox", False, str(error))
         return
-    try:
-        health = file.health()
-    finally:
-        file.close()
     if health.paused is not None:
         advice = "mend that, then: cloudsignal outbox resume"
         yield Finding("outbox", False, f"PAUSED: {health.paused}; {advice}")
@@ -146,3 +145,13 @@ def _sender(path: Path) -> Iterator[Finding]:
     if found is not None:
         found.close()
         yield Finding("sender", False, "nobody sends what waits: cloudsignal outbox run")
+
+
+def _future_outbox(path: Path) -> Finding:
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return Finding("outbox", False, f"{path} cannot be made: make the folder {folder} first")
+    if not os.access(folder, os.W_OK):
+        info = f"{path} cannot be made: let this user write into {folder}"
+        return Finding("outbox", False, info)
+    return Finding("outbox", True, f"{path} is not there yet: the first signal makes it")

@@ -341,7 +341,7 @@ def _create(path: Path) -> None:
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except OSError as error:
-        raise OutboxUnusable(f"the outbox {path} cannot be made: {error.strerror}") from None
+        raise OutboxUnusable(f"the outbox {path} cannot be opened: {error.strerror}") from None
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
