@@ -63,6 +63,24 @@ def test_a_webhook_is_shown_without_its_key() -> None:
         assert "no JSON" in line()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": [{"apikey": KEY}]},
+        f'{{"apikey": "{KEY}", "type"',
+        f"type=ItemPacked&apikey={KEY}&order=7",
+    ],
+    ids=["within", "torn", "form"],
+)
+def test_a_key_is_shown_nowhere(body: Any) -> None:
+    with listening("--json") as (address, line):
+        content = body if isinstance(body, str) else json.dumps(body)
+        httpx2.post(f"{address}/elsewhere", content=content)
+        heard = line()
+    assert KEY not in heard
+    assert "…" in heard
+
+
 @pytest.mark.parametrize(("status", "kind"), [("403", KeyRefused), ("503", SendError)])
 def test_it_answers_what_it_is_told_to(status: str, kind: type[SendError]) -> None:
     with (

@@ -3,6 +3,7 @@
 For trying things out. It keeps nothing, and takes every key.
 """
 
+import re
 from collections.abc import Callable
 from datetime import UTC
 from typing import Any, Final
@@ -20,6 +21,11 @@ HIDDEN: Final = "…"
 """What stands where a key stood."""
 WEBHOOK_HEADERS: Final = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
+TEXT_MAX: Final = 1000
+"""How much is shown of what is not JSON."""
+
+_KEY: Final = re.compile(r"""(apikey[\s"'=:]{1,9})[^\s"'&,}]+""", re.IGNORECASE)
+"""A key in what was meant to be JSON, or is a form."""
 _any: Final = msgspec.json.Decoder()
 
 
@@ -82,9 +88,15 @@ class Listener:
 
 def _webhook(body: bytes) -> Any:
     try:
-        value = _any.decode(body)
+        return _without_keys(_any.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return body[:1000].decode("utf-8", "replace")
-    if isinstance(value, dict) and "apikey" in value:
-        value["apikey"] = HIDDEN
-    return value
+        return _KEY.sub(rf"\1{HIDDEN}", body.decode("utf-8", "replace"))[:TEXT_MAX]
+
+
+def _without_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: HIDDEN if name == "apikey" else _without_keys(each)
+            for name, each in value.items()
+        }
+    return [_without_keys(each) for each in value] if isinstance(value, list) else value
