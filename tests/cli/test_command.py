@@ -1,5 +1,6 @@
 """What holds for every command: where the store is, exit codes, sentences, what is missing."""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -230,3 +231,29 @@ def test_without_the_server_extra_a_sentence_says_what_to_install(
         assert ran.stderr == (
             f"cloudsignal: {module} is missing: pip install 'cloudsignal[server]' brings it\n"
         )
+
+
+# ---- completion ----
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("cloudsignal out", {"outbox"}),
+        ("cloudsignal send ItemP", {"ItemProduce", "ItemProduced", "ItemPacked"}),
+        ("cloudsignal send ItemPacked --o", {"--order", "--outbox"}),
+        ("cloudsignal outbox list --state re", {"refused"}),
+    ],
+)
+def test_bash_completes_commands_and_flags(words: str, offered: set[str]) -> None:
+    script = (
+        'eval "$(cloudsignal --show-completion bash)"; read -ra COMP_WORDS <<<"$1"\n'
+        "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) _cloudsignal_completion cloudsignal\n"
+        'echo "${COMPREPLY[@]}"\n'
+    )
+    environment = quiet() | {"PATH": f"{Path(COMMAND).parent}:{os.environ['PATH']}"}
+    ran = subprocess.run(
+        ["bash", "-c", script, "bash", words],
+        capture_output=True, text=True, env=environment, check=True, timeout=60,
+    )  # fmt: skip
+    assert set(ran.stdout.split()) == offered
