@@ -156,6 +156,9 @@ def test_a_map_that_makes_no_sense_ends_with_2(run: Run, path: Path) -> None:
     ran = run("import", str(path), "--map", "Auftrag")
     assert ran.code == 2
     assert "write --map 'COLUMN=FIELD'" in " ".join(ran.err.replace("│", " ").split())
+    ran = run("import", str(path), "--map", "Auftrag=order", "--map", "Auftrag=item")
+    assert ran.code == 2
+    assert "--map names a column twice" in " ".join(ran.err.replace("│", " ").split())
 
 
 def test_what_could_not_be_sent_is_sent_by_the_same_command(

@@ -47,7 +47,9 @@ def outbox(run: Run, path: Path) -> Callable[..., Any]:
 
 def test_what_waits_is_listed_and_shown(outbox: Callable[..., Any]) -> None:
     assert [each["item"] for each in outbox("list", "--json").json] == ["1", "2"]
-    assert outbox("list", "--limit", "1").err == "cloudsignal: there may be more: --after 1\n"
+    for words in ([], ["--json"]):
+        told = outbox("list", "--limit", "1", *words).err
+        assert told == "cloudsignal: there may be more: --after 1\n"
     assert [each["id"] for each in outbox("list", "--after", "1", "--json").json] == [2]
     assert outbox("list", "--state", "sent").out.endswith(": none\n")
     listed = outbox("list").out

@@ -188,3 +188,13 @@ def test_an_editor_may_put_a_mark_in_front(path: Path) -> None:
     key.write_text("k" * 32, encoding="utf-16")
     with pytest.raises(SetupError, match="it is not UTF-8: save it as such"):
         read_apikey(file=told.apikey_file)
+
+
+def test_a_variable_that_is_set_to_nothing_says_nothing(path: Path) -> None:
+    told = chosen(path, base_url="", apikey="", apikey_file="", profile="", profiles="")
+    assert told == chosen(path)
+    path.with_name("one.key").write_text("k" * 32)
+    environ = {"CLOUDSIGNAL_APIKEY": "", "CLOUDSIGNAL_APIKEY_FILE": str(path.with_name("one.key"))}
+    assert read_apikey(environ=environ).reveal() == "k" * 32
+    with pytest.raises(SetupError, match="there is no apikey"):
+        read_apikey(environ={"CLOUDSIGNAL_APIKEY": ""})

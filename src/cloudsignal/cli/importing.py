@@ -128,9 +128,12 @@ def layout_of(
     from cloudsignal.partner.rows import Layout
     from cloudsignal.partner.tables import ENCODING
 
+    columns = [map_of(each) for each in map or []]
+    if len(dict(columns)) < len(columns):
+        raise typer.BadParameter("--map names a column twice: one column is one field")
     return Layout(
         type=type,
-        columns=dict(map_of(each) for each in map or []),
+        columns=dict(columns),
         delimiter=delimiter,
         encoding=encoding or ENCODING,
         datetime_format=datetime_format,

@@ -133,17 +133,17 @@ def list_signals(
     with failing(), opened(outbox, profile) as file:
         found = file.entries(states=[state] if state else OPEN, after=after, limit=limit)
         paused = file.paused()
-    if json:
-        print_json(found)
-        return
     if paused is not None:
         note(f"the outbox is PAUSED: {plain(paused)}")
-    print_table(
-        f"Outbox {outbox or ''}".rstrip(),
-        ["id", "type", "order", "item", "put, UTC", "state", "why"],
-        [[str(e.id), e.type, e.order, e.item, shown(e.put), e.state, e.info] for e in found],
-        wrapping=("order", "item", "why"),
-    )
+    if json:
+        print_json(found)
+    else:
+        print_table(
+            f"Outbox {outbox or ''}".rstrip(),
+            ["id", "type", "order", "item", "put, UTC", "state", "why"],
+            [[str(e.id), e.type, e.order, e.item, shown(e.put), e.state, e.info] for e in found],
+            wrapping=("order", "item", "why"),
+        )
     if len(found) == limit:
         note(f"there may be more: --after {found[-1].id}")
 

@@ -54,7 +54,7 @@ def read_apikey(
         return given
     if given is not None:
         return ApiKey(given)
-    if file is None and APIKEY in environ:
+    if file is None and environ.get(APIKEY):
         return ApiKey(environ[APIKEY])
     path = file or environ.get(APIKEY_FILE)
     if path is None:

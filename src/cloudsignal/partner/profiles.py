@@ -82,7 +82,10 @@ def in_force(
     """
     name = name or environ.get(PROFILE)
     chosen = Profile() if _is_nothing(name, path, environ) else _read(name, path)
-    told = Profile(base_url=environ.get(BASE_URL), apikey_file=environ.get(APIKEY_FILE))
+    # What is set to nothing says nothing.
+    told = Profile(
+        base_url=environ.get(BASE_URL) or None, apikey_file=environ.get(APIKEY_FILE) or None
+    )
     if name:
         # Who names one does not want its server to get another one's key.
         below = chosen.over(told)
@@ -90,7 +93,7 @@ def in_force(
     else:
         below = told.over(chosen)
         is_named = False
-    if APIKEY in environ and not is_named:
+    if environ.get(APIKEY) and not is_named:
         # The key itself is there, and counts before a file that nobody names.
         below = msgspec.structs.replace(below, apikey_file=None)
     return flags.over(below)
