@@ -253,6 +253,25 @@ def test_a_file_that_grows_while_it_is_taken_is_taken_whole(
     assert taken.path.parent.name == ("done" if more.startswith("{") else "failed")
 
 
+def test_a_file_that_is_put_in_the_place_of_another_is_taken_too(
+    folder: Folder, outbox: Outbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder.path / "a.jsonl"
+    path.write_text(lines("1"))
+    moved = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self == path and outbox.items == ["1"]:
+            (folder.path / ".new").write_text(lines("22"))
+            moved(folder.path / ".new", path)
+        return moved(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    assert settled(folder, clock) == []
+    assert [taken.path.name for taken in settled(folder, clock)] == ["a.jsonl"]
+    assert outbox.items == ["1", "22"]
+
+
 def test_a_name_that_is_no_text_fails_as_others_do(folder: Folder, clock: Clock) -> None:
     name = os.fsdecode(b"\xff.csv")
     (folder.path / name).touch()

@@ -127,12 +127,14 @@ class Folder:
         count, problems = _looked_through(path, self._layout)
         if not problems:
             self._put(path, seen)
-        if not seen.is_like(path.stat()):
-            return None
         target = _vacant_in(self.path / (FAILED if problems else DONE), path.name)
+        path.rename(target)
+        if not seen.is_like(target.stat()):
+            # Only now nobody can put another one there. That one is to be looked at too.
+            target.rename(vacant(path))
+            return None
         if problems:
             _write_reason(target, problems)
-        path.rename(target)
         del self._seen[path.name]
         return Taken(target, 0 if problems else count, problems)
 
@@ -207,7 +209,7 @@ def _vacant_in(folder: Path, name: str) -> Path:
 
 
 def _write_reason(target: Path, problems: Sequence[str]) -> None:
-    """Say beside a file what is wrong with it. Before it is there, so that none is there without."""
+    """Say beside a file what is wrong with it."""
     reason = "".join(f"{each}\n" for each in problems)
     beside = target.with_name(f"{target.name}.reason.txt")
     # Names need not be text.
