@@ -1,5 +1,6 @@
 """``cloudsignal outbox`` and ``relay``, in this process and as the installed command."""
 
+import json
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -102,8 +103,12 @@ def test_refused_signals_are_tried_again_or_given_up(
     assert ran.err.startswith("cloudsignal: 2 signals were refused: see cloudsignal outbox list")
     assert "refused  2: cloudsignal outbox list --state refused" in outbox("status").out
     assert "larger than 10 bytes" in " ".join(outbox("list").out.split())
-    assert outbox("discard", "1").out == "1 discarded\n"
+    ran = outbox("discard", "1", "9")
+    assert (ran.code, ran.out) == (0, "1 discarded\n")
+    assert "1 of these signals are not there to do that with" in ran.err
     assert "none of these signals" in outbox("retry", "1").sentence
+    ran = outbox("retry", "1", "--json")
+    assert (ran.code, json.loads(ran.out)) == (1, {"count": 0})
     assert outbox("retry", "--all", "--json").json == {"count": 1}
     server.recover()
     server.body_bytes_max = 1000

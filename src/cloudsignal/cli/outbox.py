@@ -183,7 +183,7 @@ def retry_signals(
 ) -> None:
     """Let refused signals wait again, behind those that do, once what they were refused for is mended."""
     with failing(), opened(outbox, profile) as file:
-        _told(file.retry(_chosen(ids, all), _now()), "waiting again", json)
+        _told(file.retry(_chosen(ids, all), _now()), ids, "waiting again", json)
 
 
 @outbox.command("discard")
@@ -196,7 +196,7 @@ def discard_signals(
 ) -> None:
     """Give up signals that are refused, or wait. They can be looked up for some days yet."""
     with failing(), opened(outbox, profile) as file:
-        _told(file.discard(_chosen(ids, all), _now()), "discarded", json)
+        _told(file.discard(_chosen(ids, all), _now()), ids, "discarded", json)
 
 
 @outbox.command("resume")
@@ -300,13 +300,16 @@ def _chosen(ids: list[int] | None, all: bool) -> list[int] | None:
     return ids or None
 
 
-def _told(count: int, became: str, json: bool) -> None:
+def _told(count: int, ids: list[int] | None, became: str, json: bool) -> None:
     if json:
         print_json({"count": count})
     elif count:
         print(f"{count} {became}")
-    else:
+    if not count:
         raise Failed("none of these signals is there to do that with: cloudsignal outbox list")
+    missing = len(set(ids or [])) - count
+    if missing > 0:
+        note(f"{missing} of these signals are not there to do that with: cloudsignal outbox list")
 
 
 def _since(health: "Health") -> str:
