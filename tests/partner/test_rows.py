@@ -179,6 +179,14 @@ def test_the_delimiter_is_the_one_that_makes_most_columns(header: str, delimiter
     assert tables.sniffed(header) == delimiter
 
 
+@pytest.mark.parametrize("layout", [{}, {"delimiter": ";"}, {"delimiter": "^"}])
+def test_a_line_for_excel_is_no_row(path: Path, layout: dict[str, Any]) -> None:
+    delimiter = layout.get("delimiter", "^")
+    table = f"sep={delimiter}\r\n{HEADER}ItemPacked,7,1,{NOON}\r\n".replace(",", delimiter)
+    [row] = rows(path, table, **layout)
+    assert (row.line, row.signal is not None) == (3, True)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
 def test_a_file_is_in_any_encoding(path: Path, encoding: str) -> None:
     content = f"type\torder\titem\tdatetime\tcause\nItemDelay\t7\t1\t{NOON}\tFalzmaschine gestört\n"

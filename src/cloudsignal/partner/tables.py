@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import re
 from collections.abc import Iterator
 from datetime import date, datetime, time
 from pathlib import Path
@@ -21,6 +22,9 @@ EXCEL: Final = ".xlsx"
 _WORKBOOKS: Final = (b"PK", b"\xd0\xcf\x11\xe0")
 """How files of spreadsheets begin, new and old ones."""
 _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+_HINT: Final = re.compile(r"sep=(.)", re.IGNORECASE)
+"""The line by which programs tell Excel what stands between cells. It is no row."""
 
 _SPELLED: Final = {"tab": "\t", "\\t": "\t"}
 """How people write what they cannot type."""
@@ -71,7 +75,9 @@ def form_of(
 
 
 def sniffed(header: str) -> str:
-    """The delimiter that makes most columns of a header; a comma if none makes any."""
+    """The delimiter that a first line names, or makes most columns with; a comma if none makes any."""
+    if hint := _HINT.fullmatch(header.rstrip("\r\n")):
+        return hint[1]
     return max(DELIMITERS, key=lambda each: len(next(csv.reader([header], delimiter=each), [])))
 
 
@@ -110,7 +116,8 @@ def _csv(path: Path, form: Form) -> Iterator[Line]:
             # Strict, or a quote that is never closed would swallow rows without a word.
             reader = csv.reader(file, delimiter=form.delimiter, strict=True)
             for cells in reader:
-                yield Line(number, cells)
+                if number > 1 or not _HINT.fullmatch(form.delimiter.join(cells)):
+                    yield Line(number, cells)
                 number = reader.line_num + 1
     except UnicodeError as error:
         raise _undecodable(path, form.encoding, error) from None
