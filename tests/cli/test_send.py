@@ -302,6 +302,22 @@ def test_what_the_server_refuses_is_listed_and_the_others_are_stored(run: Run, l
         assert len(strict.signals) == 1999
 
 
+def test_what_is_appended_while_a_file_is_sent_is_left_for_another_time(
+    run: Run, server: FakeServer, lines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(lines, *(body(str(n)) for n in range(2500)))
+    answer = server.answer
+
+    def appending(*request: Any) -> Any:
+        if not server.posts:
+            with lines.open("a") as log:
+                log.write("half a line\n" + json.dumps(body("new")) + "\n")
+        return answer(*request)
+
+    monkeypatch.setattr(server, "answer", appending)
+    assert run("send", "--file", file) == Ran(0, "stored: 2500 new, position 2500\n", "")
+
+
 @pytest.mark.usefixtures("once")
 def test_what_was_stored_before_it_failed_is_told(
     run: Run, server: FakeServer, lines: Path

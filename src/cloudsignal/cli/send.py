@@ -195,15 +195,16 @@ def _send_file(file: str, wish: Wish, *, skip_invalid: bool) -> None:
             _refuse_invalid(count, skip=skip_invalid)
             return
         if wish.outbox is not None:
-            _refuse_invalid(_look_through(content), skip=skip_invalid)
-            signals = (found.signal for found in _valid(content) if found.signal is not None)
+            count = _look_through(content)
+            _refuse_invalid(count, skip=skip_invalid)
+            signals = (each.signal for each in _valid(content, count) if each.signal is not None)
             _put(signals, wish.outbox, json=wish.json)
             return
         profile = in_force(wish.reach)
         with client_of(profile) as client:
             count = _look_through(content)
             _refuse_invalid(count, skip=skip_invalid)
-            _send_all(content, client, count.valid, wish, most=profile.bundle_max)
+            _send_all(content, client, count, wish, most=profile.bundle_max)
 
 
 class Count(Struct):
@@ -246,7 +247,7 @@ def _refuse_invalid(count: Count, *, skip: bool) -> None:
 
 
 def _send_all(
-    content: BinaryIO, client: "Client", count: int, wish: Wish, *, most: int | None
+    content: BinaryIO, client: "Client", count: Count, wish: Wish, *, most: int | None
 ) -> None:
     from cloudsignal.partner.receipts import Receipt
     from cloudsignal.partner.sifting import send_sifted
@@ -255,24 +256,26 @@ def _send_all(
     most = most or BUNDLE_MAX
     stored, refused, sent = Receipt(0, 0, 0), 0, 0
     with progress_bars() as progress:
-        for sifted in send_sifted(client.send, _valid(content), most=most):
+        for sifted in send_sifted(client.send, _valid(content, count), most=most):
             for found, error in sifted.refused:
                 _list(found.place, error.sentences)
             stored = stored + sifted.receipt
             refused += len(sifted.refused)
             sent += len(sifted.found)
-            if count > most:
-                progress("signals sent", sent, count)
+            if count.valid > most:
+                progress("signals sent", sent, count.valid)
     print_receipt(stored, json=wish.json)
     if refused:
-        raise Failed(f"the server refused {refused} of {count} signals", Exit.REFUSED)
+        raise Failed(f"the server refused {refused} of {count.valid} signals", Exit.REFUSED)
 
 
-def _valid(content: BinaryIO) -> Iterator["FoundSignal"]:
+def _valid(content: BinaryIO, count: Count) -> Iterator["FoundSignal"]:
+    """The signals that were looked through, and not what was appended to the file since then."""
     from cloudsignal.partner.reading import signals_in
 
     content.seek(0)
-    return (found for found in signals_in(content) if found.signal is not None)
+    looked_through = islice(signals_in(content), count.valid + count.invalid)
+    return (found for found in looked_through if found.signal is not None)
 
 
 @contextmanager
