@@ -75,18 +75,18 @@ class Outbox:
             if options.get("apikey") is not None:
                 options["apikey"] = read_apikey(options["apikey"])
             self._new_client = partial(AsyncClient, base_url, **options)
-        self._open()
-        if self._sending is not None:
-            # Who starts it has perhaps mended what it was paused for: one post will show.
-            self._file.resume()
+        self._open(starts=True)
 
-    def _open(self) -> None:
+    def _open(self, *, starts: bool = False) -> None:
         self._commit = GroupCommit(self._write)
         self._progress = threading.Event()
         client = None if self._new_client is None else self._new_client()
         self._file = File(self.path, bytes_max=self._bytes_max)
         self._sending: _Background | None = None
         if client is not None:
+            if starts:
+                # Who starts it has perhaps mended what it was paused for: one post will show.
+                self._file.resume()
             file = File(self.path, durable=False)
             self._sending = _Background(file, client, self._keep_us, self._progress)
         self._process = os.getpid()  # Last: from now on, other threads take it for open.
