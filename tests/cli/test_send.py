@@ -110,7 +110,11 @@ def test_a_dry_run_needs_neither_server_nor_key(run: Run) -> None:
         (["--apikey-file", "none"], 6, "the apikey cannot be read from none: No such file"),
         (["--base-url", "example.com"], 6, "base_url has to begin with https:// or http://"),
         (["--profile", "plant2"], 6, "there is no file "),
-        (["--base-url", "{url}/elsewhere"], 6, "there is no /elsewhere/cloudsignal/2.0/status/"),
+        (
+            ["--base-url", "{url}/elsewhere"],
+            6,
+            'there is nothing at "/elsewhere/cloudsignal/2.0/status/"',
+        ),
     ],
 )
 def test_what_goes_wrong_has_an_exit_code(

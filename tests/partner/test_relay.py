@@ -147,7 +147,16 @@ def test_a_full_outbox_is_said_to_be_full(relay: httpx2.Client, upstream: FakeSe
     assert relay.post(ENDPOINT, json=body()).status_code == 200
 
 
-def test_elsewhere_there_is_nothing(relay: httpx2.Client) -> None:
-    answer = relay.get("/admin")
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/admin"])
+def test_what_is_sent_elsewhere_is_not_answered_as_if_it_were_taken(
+    relay: httpx2.Client, method: str, path: str
+) -> None:
+    answer = relay.request(method, path, json=body())
     assert answer.status_code == 404
-    assert "/cloudsignal/2.0/status/" in answer.json()["error"]["info"]
+    assert "signals are posted to /cloudsignal/2.0/status/" in answer.json()["error"]["info"]
+
+
+def test_elsewhere_there_is_nothing(relay: httpx2.Client) -> None:
+    assert relay.get("/admin").status_code == 404
+    assert relay.head("/").status_code == relay.head("/healthz").status_code == 200

@@ -66,16 +66,18 @@ class Relay:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path = scope["path"]
+        # Only to who looks: software that posts to the bare address must not take the page's 200 for a receipt.
+        is_looking = scope["method"] in ("GET", "HEAD")
         if path in http.PATHS:
             await self._take(scope, receive, send)
         elif path in http.REMOVED_PATHS:
             await serving.answer(send, http.refused(http.removed_version()))
-        elif path == HEALTH:
+        elif path == HEALTH and is_looking:
             await serving.answer(send, _json(200, await self._figures()))
-        elif path == PAGE:
+        elif path == PAGE and is_looking:
             await serving.answer(send, _page(await self._figures()))
         else:
-            await serving.answer(send, _json(404, _NOT_FOUND))
+            await serving.answer(send, http.nothing_here(path))
 
     async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -128,14 +130,6 @@ class Relay:
             self._signals,
             health,
         )
-
-
-_NOT_FOUND: Final = {
-    "error": {
-        "type": "not_found",
-        "info": f"there is nothing here: signals are posted to {http.ENDPOINT}",
-    }
-}
 
 
 def _json(status: int, value: object) -> http.Answer:

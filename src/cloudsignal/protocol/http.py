@@ -7,6 +7,8 @@ Whoever takes posts in, the server or what stands in for it, says the same to th
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from cloudsignal.protocol import wire
 from cloudsignal.protocol.refusals import Refusal, not_now, refuse
 from cloudsignal.protocol.wire import Receipt
@@ -112,6 +114,13 @@ def refused(refusal: Refusal) -> Answer:
     if refusal.type == "method_not_allowed":
         headers.append((b"allow", b"POST"))
     return refusal.status, headers, body
+
+
+def nothing_here(path: str) -> Answer:
+    """What is answered at an address that is nobody's, by those who have no API beside the endpoint."""
+    info = f"there is nothing at {wire.echo(path)}: signals are posted to {ENDPOINT}"
+    body = msgspec.json.encode({"error": {"type": "not_found", "info": info}})
+    return 404, [JSON, length(body)], body
 
 
 def length(body: bytes) -> Header:

@@ -8,7 +8,6 @@ from datetime import UTC
 from typing import Any, Final, Self
 
 import httpx2
-import msgspec
 from msgspec import Struct
 
 from cloudsignal.partner import serving
@@ -157,7 +156,7 @@ class FakeServer:
         if path in http.REMOVED_PATHS:
             return http.refused(http.removed_version())
         if path not in http.PATHS:
-            return _nothing_there(path)
+            return http.nothing_here(path)
         with self._arrived:
             self.posts += 1
             fault = self._faults.popleft() if self._faults else self._lasting
@@ -266,8 +265,3 @@ def _matches(signal: AnySignal, name: str | None, fields: dict[str, str]) -> boo
     return (name is None or type(signal).__name__ == name) and all(
         getattr(signal, field, None) == value for field, value in fields.items()
     )
-
-
-def _nothing_there(path: str) -> http.Answer:
-    body = msgspec.json.encode({"error": {"type": "not_found", "info": f"there is no {path} here"}})
-    return 404, [http.JSON, http.length(body)], body
