@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import multiprocessing
+import os
 import pickle
 import traceback
 from collections.abc import Callable, Iterator
@@ -33,6 +35,8 @@ from cloudsignal import (
 from cloudsignal.partner import errors
 from cloudsignal.partner.answers import Proof
 from cloudsignal.partner.keys import ApiKey
+from cloudsignal.partner.serving import Receive, Scope
+from cloudsignal.partner.serving import Send as AsgiSend
 from cloudsignal.testing import (
     FakeServer,
     Fault,
@@ -430,6 +434,39 @@ def test_a_server_that_hangs_up_is_asked_again(listening: FakeServer) -> None:
     with Client(listening.url, apikey=APIKEY, sleep=waits.append) as client:
         assert client.send(packed()) == Receipt(1, 0, 1, 1)
     assert len(waits) == 2
+
+
+class Counting(FakeServer):
+    """Knows the other ends of the connections that posts came on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.callers: list[Any] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+        self.callers.append(scope["client"])
+        await super().__call__(scope, receive, send)
+
+
+def test_a_forked_child_has_connections_of_its_own() -> None:
+    # On one they would share, each could read what the other was answered.
+    with Counting() as server, Client(server.url, apikey=APIKEY) as client:
+        client.send(packed("parent"))
+
+        def child() -> None:
+            with client:
+                stored = client.send(packed("child"))
+                client.send(packed("child again"))
+            os._exit(stored.signals)
+
+        process = multiprocessing.get_context("fork").Process(target=child)
+        process.start()
+        process.join(60)
+        assert process.exitcode == 1
+        client.send(packed("after"))
+    parent, childs, again, after = server.callers
+    assert parent == after
+    assert childs == again != parent
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, Self, TypedDict, Unpack, cast
 
 import httpx2
@@ -34,6 +35,9 @@ TIMEOUT_S: Final = 10.0
 """How long an answer may take."""
 TRIES: Final = 5
 """How often a post is tried: waiting 4 to 8 seconds in all, beside the time that each try takes."""
+
+# What a fork has brought along: the parent's connections, which must be used here no more.
+_left: Final[list[httpx2.Client]] = []
 
 HIDDEN: Final = "…".encode()
 """What stands where a server repeats the key."""
@@ -151,7 +155,9 @@ class Client(Sending):
     ) -> None:
         super().__init__(base_url, **options)
         self._sleep = sleep
-        self._http = httpx2.Client(**self._options(transport))
+        self._connect = partial(httpx2.Client, **self._options(transport))
+        self._http = self._connect()
+        self._process = os.getpid()
 
     def send(self, *signals: Signal) -> Receipt:
         """Send signals, several as bundles, and return once all of them are stored.
@@ -191,6 +197,7 @@ class Client(Sending):
         return self._fetch(self._request(post))
 
     def _fetch(self, request: dict[str, Any]) -> Outcome:
+        self._notice_a_fork()
         end = time.monotonic() + self._timeout_s
         try:
             with self._http.stream(**request) as response:
@@ -207,9 +214,18 @@ class Client(Sending):
         # Out here what is raised has no context, in which the post could be seen.
         return self._failed(failed)
 
+    def _notice_a_fork(self) -> None:
+        if os.getpid() != self._process:
+            # On the parent's connections each would read the other's answers. They are left to the parent: closing
+            # them here could wait for a lock that one of its threads held.
+            _left.append(self._http)
+            self._http = self._connect()
+            self._process = os.getpid()
+
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        if os.getpid() == self._process:
+            self._http.close()
 
     def __enter__(self) -> Self:
         return self
