@@ -322,6 +322,27 @@ def test_the_key_is_in_nothing_that_is_shown(
     client.close()
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_the_key_is_not_seen_where_a_call_is_interrupted(server: FakeServer, kind: str) -> None:
+    def interrupt(_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    transport = httpx2.MockTransport(interrupt)
+
+    def send_now() -> None:
+        with Client(BASE, apikey=APIKEY, transport=transport) as client:
+            client.send(packed())
+
+    async def send_async() -> None:
+        async with AsyncClient(BASE, apikey=APIKEY, transport=transport) as client:
+            await client.send(packed())
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        send_now() if kind == "sync" else asyncio.run(send_async())
+    lines = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert not [line for line in lines.format() if APIKEY in line]
+
+
 def test_a_key_is_not_stored() -> None:
     assert repr(ApiKey(APIKEY)) == "ApiKey(…)"
     with pytest.raises(TypeError):

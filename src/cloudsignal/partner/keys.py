@@ -40,6 +40,13 @@ class ApiKey:
         raise TypeError("a key is not to be stored")
 
 
+class Sealed(bytes):
+    """What bears a key: it is shown nowhere either, not even among the variables of an interrupted call."""
+
+    def __repr__(self) -> str:
+        return f"Sealed({len(self)} bytes)"
+
+
 def read_apikey(
     given: str | ApiKey | None = None,
     *,

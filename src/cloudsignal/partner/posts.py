@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from cloudsignal.partner.errors import InvalidSignals
-from cloudsignal.partner.keys import ApiKey
+from cloudsignal.partner.keys import ApiKey, Sealed
 from cloudsignal.protocol import http, wire
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.signals import Signal
@@ -27,11 +27,12 @@ class Post(Struct, frozen=True):
 
     bodies: tuple[bytes, ...]
 
-    def sealed(self, apikey: ApiKey) -> bytes:
+    def sealed(self, apikey: ApiKey) -> Sealed:
         """The request body, with the key in it."""
         if len(self.bodies) == 1:
-            return _encode({"apikey": apikey.reveal(), **_members.decode(self.bodies[0])})
-        return _encode({"apikey": apikey.reveal(), "items": [Raw(body) for body in self.bodies]})
+            return Sealed(_encode({"apikey": apikey.reveal(), **_members.decode(self.bodies[0])}))
+        items = [Raw(body) for body in self.bodies]
+        return Sealed(_encode({"apikey": apikey.reveal(), "items": items}))
 
     def halves(self) -> "tuple[Post, Post]":
         """The same signals in two posts."""
