@@ -32,7 +32,7 @@ from cloudsignal import (
     StrangeAnswer,
     WrongAddress,
 )
-from cloudsignal.partner import errors
+from cloudsignal.partner import client, errors
 from cloudsignal.partner.answers import Proof
 from cloudsignal.partner.keys import ApiKey
 from cloudsignal.partner.serving import Receive, Scope
@@ -240,6 +240,48 @@ def test_what_no_server_would_take_is_not_sent(send: Send, server: FakeServer) -
     assert server.posts == 0
 
 
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (b"7", "must be a string, not bytes"),
+        (datetime(2026, 1, 1), r"must be a string, not a datetime: cloudsignal\.text_of makes"),
+        ("caf\udce9", "is no text: it holds bytes that were read in the wrong encoding"),
+        (object(), "must be a string, not object"),
+        (7, "must be a string, not a number: put it in quotes"),
+    ],
+)
+def test_what_would_be_sent_as_something_else_is_not_sent(
+    send: Send, server: FakeServer, value: Any, sentence: str
+) -> None:
+    with pytest.raises(InvalidSignals, match=f"^item {sentence}"):
+        send(packed(value))
+    with pytest.raises(InvalidSignals, match=rf"^items\[1\](\.|: )item {sentence}") as caught:
+        send(packed(), packed(value))
+    assert [problem.at for problem in caught.value.problems] == ["items[1].item"]
+    assert server.posts == 0
+
+
+@pytest.mark.parametrize("value", [[packed()], (packed() for _ in "ab"), None, {}, ItemPacked])
+def test_what_is_no_signal_is_a_mistake(send: Send, server: FakeServer, value: Any) -> None:
+    with pytest.raises(TypeError, match=r"this is no signal but a .*send\(\*signals\)"):
+        send(value)
+    assert server.posts == 0
+
+
+def test_a_client_that_is_closed_says_so(server: FakeServer, waits: list[float]) -> None:
+    async def run() -> None:
+        client = AsyncClient(BASE, apikey=APIKEY, transport=server.transport)
+        await client.close()
+        await client.send(packed())
+
+    with pytest.raises(RuntimeError, match="this client is closed"):
+        asyncio.run(run())
+    with Client(BASE, apikey=APIKEY, transport=server.transport) as client:
+        pass
+    with pytest.raises(RuntimeError, match="this client is closed"):
+        client.send(packed())
+
+
 def test_the_error_tells_what_was_stored_before_it(send: Send, server: FakeServer) -> None:
     signals = [packed(str(n)) for n in range(6)]
     server.fail(
@@ -387,6 +429,36 @@ def test_what_cannot_be_used_is_said(options: Any, sentence: str) -> None:
         Client(BASE, **options)
 
 
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTPS_PROXY", "nonsense:::"),
+        ("ALL_PROXY", "foo://127.0.0.1"),
+        ("SSL_CERT_FILE", "/nowhere/authorities.pem"),
+        ("SSL_CERT_FILE", __file__),
+    ],
+)
+def test_an_environment_that_cannot_be_used_is_said(
+    client: Any, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SetupError, match=f"{variable}"):
+        client(BASE, apikey=APIKEY)
+
+
+def test_authorities_are_read_once_and_only_for_https(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    make = httpx2.create_ssl_context
+    monkeypatch.setattr(httpx2, "create_ssl_context", lambda: read.append("") or make())
+    client._authorities.cache_clear()
+    for base_url in ("http://127.0.0.1:1", BASE, BASE):
+        Client(base_url, apikey=APIKEY).close()
+        AsyncClient(base_url, apikey=APIKEY)
+        assert len(read) == (base_url == BASE)
+    client._authorities.cache_clear()
+
+
 # ---- the address ---------------------------------------------------------------------------------
 
 
@@ -410,7 +482,18 @@ def test_a_base_url_is_written_as_people_write_it(base_url: str, endpoint: str) 
 
 @pytest.mark.parametrize(
     "base_url",
-    ["", "signals.example.com", "ftp://example.com", "https://", "https://[::1", f"{BASE}?a=b"],
+    [
+        "",
+        "signals.example.com",
+        "ftp://example.com",
+        "https://",
+        "https://[::1",
+        f"{BASE}?a=b",
+        "https://signals..example.com",
+        f"https://{'a' * 64}.example.com",
+        f"{BASE}:65536",
+        f"{BASE}:0",
+    ],
 )
 def test_what_is_no_base_url_is_said(base_url: str) -> None:
     with pytest.raises(SetupError, match=r"https://signals\.example\.com"):

@@ -8,6 +8,8 @@ from msgspec import Struct
 from cloudsignal.partner.errors import SetupError
 from cloudsignal.protocol.http import ENDPOINT
 
+PORT_MAX: Final = 65_535
+
 _EXAMPLE: Final = "write it like https://signals.example.com"
 _NEAR: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -43,10 +45,13 @@ def address_of(base_url: str) -> Address:
     """
     try:
         url = httpx2.URL(base_url.strip())
+        url.raw_host.decode().encode("idna")  # As it will be looked up.
     except (httpx2.InvalidURL, UnicodeError) as error:
         raise SetupError(f"base_url cannot be read: {error}; {_EXAMPLE}") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise SetupError(f"base_url has to begin with https:// or http://: {_EXAMPLE}")
+    if url.port is not None and not 0 < url.port <= PORT_MAX:
+        raise SetupError(f"base_url has the port {url.port}, which cannot be: {_EXAMPLE}")
     if url.query or url.fragment:
         raise SetupError(f"base_url has something behind its path: {_EXAMPLE}")
     login = (url.username, url.password) if url.userinfo else None

@@ -9,12 +9,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, Final, Self, TypedDict, Unpack, cast
+from functools import lru_cache, partial
+from typing import Any, Final, Self, TypedDict, TypeVar, Unpack, cast
+from urllib.request import getproxies
 
 import httpx2
 
-from cloudsignal.partner.address import address_of
+from cloudsignal.partner.address import Address, address_of
 from cloudsignal.partner.answers import (
     ANSWER_BYTES_MAX,
     PROOFS,
@@ -48,6 +49,9 @@ _HEADERS: Final = {
 }
 
 
+Connections = TypeVar("Connections", httpx2.Client, httpx2.AsyncClient)
+
+
 class Options(TypedDict, total=False):
     """How a client sends.
 
@@ -67,6 +71,8 @@ class Options(TypedDict, total=False):
 
 class Sending:
     """What both clients do alike: everything but fetching answers and waiting."""
+
+    _http: httpx2.Client | httpx2.AsyncClient
 
     def __init__(
         self,
@@ -102,6 +108,8 @@ class Sending:
                 self._apikey = read_apikey(file=self._apikey_file)
 
     def _steps(self, signals: Sequence[Signal]) -> Exchange:
+        if self._http.is_closed:
+            raise RuntimeError("this client is closed: make another one")
         if not signals:
             raise ValueError("there is no signal to send")
         try:
@@ -111,13 +119,21 @@ class Sending:
             error.unsent = tuple(signals[error.stored.signals if error.stored else 0 :])
             raise
 
-    def _options(self, transport: Any) -> dict[str, Any]:
-        return {
-            "headers": _HEADERS,
-            "auth": self.address.login,
-            "timeout": self._timeout_s,
-            "transport": transport,
-        }
+    def _connections(self, kind: Callable[..., Connections], transport: Any) -> Connections:
+        """No connections yet, but all that is needed to have some. Raises SetupError."""
+        try:
+            return kind(
+                headers=_HEADERS,
+                auth=self.address.login,
+                timeout=self._timeout_s,
+                transport=transport,
+                verify=_trusted(self.address),
+            )
+        except (httpx2.InvalidURL, ImportError, OSError, ValueError) as error:
+            raise SetupError(
+                f"no connection can be made with what the environment says: {error}; see to HTTP_PROXY,"
+                " HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+            ) from None
 
     def _request(self, post: Post) -> dict[str, Any]:
         url = self.address.endpoint
@@ -145,6 +161,8 @@ class Client(Sending):
     does not bound a head that comes byte by byte; AsyncClient's does. ``transport`` and ``sleep`` are for tests. Raises SetupError when one of them cannot be used.
     """
 
+    _http: httpx2.Client
+
     def __init__(
         self,
         base_url: str,
@@ -155,7 +173,7 @@ class Client(Sending):
     ) -> None:
         super().__init__(base_url, **options)
         self._sleep = sleep
-        self._connect = partial(httpx2.Client, **self._options(transport))
+        self._connect = partial(self._connections, httpx2.Client, transport)
         self._http = self._connect()
         self._process = os.getpid()
 
@@ -237,6 +255,8 @@ class Client(Sending):
 class AsyncClient(Sending):
     """The same as Client, for asyncio: ``send`` is awaited."""
 
+    _http: httpx2.AsyncClient
+
     def __init__(
         self,
         base_url: str,
@@ -247,7 +267,7 @@ class AsyncClient(Sending):
     ) -> None:
         super().__init__(base_url, **options)
         self._sleep = sleep
-        self._http = httpx2.AsyncClient(**self._options(transport))
+        self._http = self._connections(httpx2.AsyncClient, transport)
 
     async def send(self, *signals: Signal) -> Receipt:
         """Send signals and return once all of them are stored. Raises as ``Client.send`` does."""
@@ -293,6 +313,26 @@ class AsyncClient(Sending):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def _trusted(address: Address) -> ssl.SSLContext:
+    """Who may say that a server is the one it claims to be."""
+    over_tls = [address.endpoint, *getproxies().values()]
+    if not any(url.startswith("https:") for url in over_tls):
+        return _NOBODY  # Nobody is asked.
+    return _authorities(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+_NOBODY: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+@lru_cache(maxsize=1)
+def _authorities(*named: str | None) -> ssl.SSLContext:
+    """Those that the system trusts, or others that are named in the environment.
+
+    The same for all clients: reading them takes longer than anything else that makes one.
+    """
+    return httpx2.create_ssl_context()
 
 
 def _why(error: Exception, timeout_s: float) -> str:

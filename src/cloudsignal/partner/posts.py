@@ -1,7 +1,7 @@
 """Signals as posts: checked before they are sent, and in bundles of the size that servers take."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 import msgspec
@@ -10,11 +10,13 @@ from msgspec import Raw, Struct
 from cloudsignal.partner.errors import InvalidSignals
 from cloudsignal.partner.keys import ApiKey, Sealed
 from cloudsignal.protocol import http, wire
-from cloudsignal.protocol.refusals import Refusal
+from cloudsignal.protocol.refusals import Problem, Refusal
 from cloudsignal.protocol.signals import Signal
 
 POST_BYTES_MAX: Final = http.BODY_BYTES_MAX - 1024
 """How large the signals of a bundle may be together, so that there is room for the key."""
+
+_EACH_BY_ITSELF: Final = "give each by itself, those of a list as send(*signals)"
 
 Thing = TypeVar("Thing")
 
@@ -43,8 +45,13 @@ class Post(Struct, frozen=True):
 def checked(signals: Sequence[Signal]) -> list[bytes]:
     """The signals as they are sent, if a server would take them (contract, section 3).
 
-    Raises InvalidSignals with every problem of every signal.
+    Raises InvalidSignals with every problem of every signal, TypeError for what is none.
     """
+    for each in signals:
+        if not isinstance(each, Signal):
+            raise TypeError(f"this is no signal but a {type(each).__name__}: {_EACH_BY_ITSELF}")
+    if flaws := [*_flaws(signals)]:
+        raise invalid(Refusal(flaws))
     if len(signals) == 1:
         members = _members.decode(_encode(signals[0]))
     else:
@@ -54,6 +61,32 @@ def checked(signals: Sequence[Signal]) -> list[bytes]:
     except Refusal as refusal:
         raise invalid(refusal) from None
     return [report.body for report in reports]
+
+
+def _flaws(signals: Sequence[Signal]) -> Iterator[Problem]:
+    """What JSON cannot show, or would show as something else, such as bytes as base64."""
+    for index, signal in enumerate(signals):
+        place = f"items[{index}]." if len(signals) > 1 else ""
+        for name in signal.__struct_fields__:
+            flaw = _flaw(getattr(signal, name))
+            if flaw is not None:
+                yield Problem(place + name, "invalid_parameter", f"{place}{name} {flaw}")
+
+
+def _flaw(value: object) -> str | None:
+    match value:
+        case str():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                return "is no text: it holds bytes that were read in the wrong encoding"
+        case datetime():
+            return "must be a string, not a datetime: cloudsignal.text_of makes one of it"
+        case None | int() | float() | list() | dict():
+            return None  # What is wrong with these is said as a server says it.
+        case _:
+            return f"must be a string, not {type(value).__name__}"
+    return None
 
 
 def invalid(refusal: Refusal) -> InvalidSignals:
