@@ -144,10 +144,24 @@ def test_the_same_again_is_all_repeats_and_still_as_it_must_be(world: World) -> 
     assert world.ledger.duplicates == world.ledger.signals
 
 
+def test_a_run_that_goes_on_where_another_was_ended_is_all_right(world: World) -> None:
+    def stop_after_5() -> None:
+        if world.server.posts == 5:
+            assert world.stop is not None
+            world.stop.set()
+
+    world.run(items=100, connections=1, during=stop_after_5)
+    assert world.ledger.accepted == len(world.server.signals) > 0
+    world.ledger = Ledger()
+
+    assert differences(world.run(items=100)) == []
+    assert 0 < world.ledger.accepted < world.ledger.distinct
+
+
 def test_items_are_read_in_pages(world: World) -> None:
     world.api.page = 50
     world.run(items=100)
-    assert len(world.api.requests) == 3
+    assert len([each for each in world.api.requests if "since" in each.url.params]) == 2
 
 
 def test_lost_answers_are_tried_again_and_each_signal_is_stored_once(world: World) -> None:
@@ -156,6 +170,16 @@ def test_lost_answers_are_tried_again_and_each_signal_is_stored_once(world: Worl
     assert differences(world.run()) == []
     assert world.ledger.retries >= 20
     assert world.ledger.accepted < world.ledger.distinct == len(world.server.signals)
+
+
+def test_what_is_refused_after_its_answer_was_lost_is_left_out(world: World) -> None:
+    world.server.fail(hanging_up(stores=True), answering(400))
+
+    result = world.run(items=1, connections=1, rates=NO_FAULTS)
+
+    assert differences(result) == []
+    assert result.comparison is not None
+    assert result.comparison.uncertain == 1
 
 
 def test_what_gets_no_answer_is_left_out(world: World) -> None:

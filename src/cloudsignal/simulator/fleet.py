@@ -105,7 +105,7 @@ class Fleet:
         try:
             receipt = await self._clients[post.partner].send(*post.signals)
         except SendError as error:
-            self._ledger.failed(post, error)
+            self._ledger.failed(post, error, retried=task in self._retrying)
             if isinstance(error, KeyRefused | WrongAddress):
                 self._stop.set()
         except asyncio.CancelledError:

@@ -95,12 +95,13 @@ class Ledger:
             self.accepted += receipt.accepted
             self.duplicates += receipt.duplicates
 
-    def failed(self, post: PlannedPost, error: SendError) -> None:
-        """Take down that a post is not known to be stored."""
+    def failed(self, post: PlannedPost, error: SendError, *, retried: bool) -> None:
+        """Take down that a post is not known to be stored: after a refusal it is, if another try came before."""
         name = error.type or type(error).__name__
         trouble = self.troubles.setdefault(name, Trouble(0, error.info))
         trouble.posts += 1
-        if isinstance(error, NotSent):
+        is_stored_in_part = error.stored is not None and error.stored.signals > 0
+        if isinstance(error, NotSent) or retried or is_stored_in_part:
             self.unanswered(post)
 
     def unanswered(self, post: PlannedPost) -> None:
