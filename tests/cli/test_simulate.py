@@ -37,6 +37,12 @@ def test_the_same_seed_prints_the_same_posts(run: Run) -> None:
     assert all(signal["type"].startswith("Item") for post in posts for signal in post["items"])
 
 
+def test_a_plan_without_an_end_is_not_printed(run: Run) -> None:
+    done = run("simulate", "--dry-run", "--duration", "1s")
+    assert (done.code, done.out) == (1, "")
+    assert "has no end with --duration" in done.err
+
+
 def test_it_sends_with_the_keys_of_a_file_and_says_how_it_went(
     run: Run, server: FakeServer, keys: str
 ) -> None:

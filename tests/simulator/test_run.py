@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from cloudsignal import AsyncClient
-from cloudsignal.simulator.comparison import item_differences
+from cloudsignal.simulator.comparison import item_differences, receipt_differences
 from cloudsignal.simulator.defaults import CONNECTIONS, START
 from cloudsignal.simulator.ledger import Ledger
 from cloudsignal.simulator.pace import (
@@ -185,13 +185,46 @@ def test_what_is_refused_after_its_answer_was_lost_is_left_out(world: World) -> 
 def test_what_gets_no_answer_is_left_out(world: World) -> None:
     world.server.fail_always(unavailable())
 
-    result = world.run(items=5, connections=1)
+    result = world.run(items=5)
 
     assert differences(result) == []
     assert result.comparison is not None
     assert result.comparison.items == 0
     assert result.comparison.uncertain == 5
     assert world.ledger.troubles["unavailable"].posts == world.ledger.errors > 5
+
+
+def test_a_server_that_is_away_for_good_ends_it(world: World) -> None:
+    world.server.fail_always(hanging_up())
+    assert world.run(items=1000).was_stopped
+    assert world.ledger.errors <= CONNECTIONS
+
+
+def test_posts_that_never_get_through_do_not_end_it(world: World) -> None:
+    planned = Plan(seed=1, partners=3, items=40, start=instant(START), rates=FAULTS)
+    lost = next(planned.orders())
+    answer = world.server.answer
+
+    def deaf_to_one_order(method: str, path: str, headers: Any, body: bytes) -> Any:
+        is_lost = lost.lives[0].order.encode() in body
+        return hanging_up() if is_lost else answer(method, path, headers, body)
+
+    world.server.answer = deaf_to_one_order  # type: ignore[method-assign]
+
+    assert differences(world.run(items=40)) == []
+    assert world.ledger.errors > 0
+    assert len(world.server.items) == 40 - len(lost.lives)
+
+
+def test_what_was_sent_is_told_even_where_nothing_can_be_compared(world: World) -> None:
+    def go_away() -> None:
+        world.api.answers = [httpx2.Response(503)] * 5
+
+    result = world.run(items=3, during=go_away)
+
+    assert result.comparison is None
+    assert "it answers 503" in result.unread
+    assert world.ledger.accepted == len(world.server.signals) > 0
 
 
 # ---- what is wrong is found ----
@@ -366,6 +399,10 @@ def test_items_beyond_the_limit_are_sent_and_not_compared(world: World) -> None:
     assert result.comparison.items == 10
     assert differences(result) == []
     assert world.ledger.beyond > 0
+    world.ledger.accepted += 1
+    assert [each.what for each in receipt_differences(world.ledger, is_new=True)] == [
+        "accepted and duplicates"
+    ]
     assert len(world.server.items) == 40
 
 

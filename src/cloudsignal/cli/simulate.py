@@ -172,6 +172,10 @@ def simulate(
         rates=_rates(rates, faults),
     )
     if dry_run:
+        if duration:
+            raise Failed(
+                "--dry-run prints a whole plan, which has no end with --duration: say --items"
+            )
         _print_posts(plan)
         return
     driving = _driving(speed, rate, connections, duration)

@@ -85,11 +85,18 @@ def tell(plan: "Plan", ledger: "Ledger", result: "Result", *, json: bool) -> Non
         print_json(_view(plan, ledger, result))
     else:
         _print_summary(ledger, result)
+    if wrong := [*_wrong(ledger, result)]:
+        raise Failed("; ".join(wrong))
+
+
+def _wrong(ledger: "Ledger", result: "Result") -> Iterator[str]:
     if ledger.troubles:
         name, trouble = next(iter(ledger.troubles.items()))
-        raise Failed(f"{ledger.errors} posts failed; the first: {name}: {plain(trouble.info)}")
+        yield f"{ledger.errors} posts failed, the first: {name}: {plain(trouble.info)}"
+    if result.unread:
+        yield plain(result.unread)
     if result.comparison and result.comparison.differences:
-        raise Failed(f"{len(result.comparison.differences)} differences: see above")
+        yield f"{len(result.comparison.differences)} differences: see above"
 
 
 def _view(plan: "Plan", ledger: "Ledger", result: "Result") -> dict[str, Any]:
@@ -106,6 +113,7 @@ def _view(plan: "Plan", ledger: "Ledger", result: "Result") -> dict[str, Any]:
         "retries": ledger.retries,
         "failed": ledger.troubles,
         "states": ledger.states,
+        "signals_beyond": ledger.beyond,
         "comparison": result.comparison,
     }
 
@@ -134,7 +142,9 @@ def _print_comparison(comparison: "Comparison", ledger: "Ledger") -> None:
     if comparison.uncertain:
         print(f"{comparison.uncertain} items left out: something of theirs got no answer.")
     if ledger.beyond:
-        print(f"{ledger.beyond} signals were of more items than are kept to be compared.")
+        print(
+            f"{ledger.beyond} signals were of items beyond the first {len(ledger.items)}: those were not compared."
+        )
     found = comparison.differences
     if not found:
         print("Zero differences.")

@@ -80,12 +80,14 @@ async def _held(
 
 
 def receipt_differences(ledger: Ledger, *, is_new: bool) -> Iterator[Difference]:
-    """Whether each signal was accepted once."""
-    if not ledger.has_receipts or ledger.beyond:
+    """Whether each signal was accepted once, as far as that is known of all of them."""
+    if not ledger.has_receipts:
         return
     answered = ledger.accepted + ledger.duplicates
     if answered != ledger.signals:
         yield _summed("accepted and duplicates", f"{ledger.signals} in all", answered)
+    if ledger.beyond:
+        return
     unsure = ledger.retried_signals + ledger.unsure_signals if is_new else ledger.distinct
     fewest = max(0, ledger.distinct - unsure)
     if not fewest <= ledger.accepted <= ledger.distinct:

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 
 from cloudsignal.partner.client import AsyncClient
-from cloudsignal.partner.errors import KeyRefused, SendError, WrongAddress
+from cloudsignal.partner.errors import KeyRefused, NotSent, SendError, WrongAddress
 from cloudsignal.simulator.disturbances import PlannedPost
 from cloudsignal.simulator.ledger import Ledger
 from cloudsignal.simulator.pace import Driving, Sleep
@@ -51,7 +51,8 @@ class Fleet:
     async def send(self, posts: Iterable[PlannedPost]) -> None:
         """Send these posts, each when it is due, and take down in the ledger what became of them.
 
-        A key or an address that cannot be used ends it: nothing else would come of the next post.
+        A key or an address that cannot be used ends it: nothing else would come of the next post. So does a server
+        that took nothing from anybody for as long as a post is tried.
         """
         self._began = self._driving.now()
         taken = iter(posts)
@@ -102,11 +103,13 @@ class Fleet:
     async def _send(self, post: PlannedPost) -> None:
         task = asyncio.current_task()
         self._retrying.discard(task)
+        before = self._ledger.posts
         try:
             receipt = await self._clients[post.partner].send(*post.signals)
         except SendError as error:
             self._ledger.failed(post, error, retried=task in self._retrying)
-            if isinstance(error, KeyRefused | WrongAddress):
+            is_away = isinstance(error, NotSent) and self._ledger.posts == before
+            if is_away or isinstance(error, KeyRefused | WrongAddress):
                 self._stop.set()
         except asyncio.CancelledError:
             self._ledger.unanswered(post)

@@ -12,7 +12,7 @@ from cloudsignal.simulator.fleet import Fleet, MakeClient
 from cloudsignal.simulator.ledger import Ledger
 from cloudsignal.simulator.pace import Driving
 from cloudsignal.simulator.plan import Plan
-from cloudsignal.simulator.reader import Reader
+from cloudsignal.simulator.reader import Reader, ReadFailed
 
 CLOCK_SLACK: Final = timedelta(hours=1)
 """By how much the server's clock may be behind ours before items have to be asked for one by one."""
@@ -22,11 +22,12 @@ FIRST_POSTS: Final = 20
 
 
 class Result(Struct, frozen=True):
-    """How it went; ``comparison`` is None where nothing was compared."""
+    """How it went; ``comparison`` is None where nothing was compared, because of ``unread`` if that was wanted."""
 
     seconds: float
     was_stopped: bool
     comparison: Comparison | None
+    unread: str = ""
 
 
 async def run(
@@ -53,7 +54,11 @@ async def run(
     was_stopped = stop.is_set()
     if reader is None:
         return Result(seconds, was_stopped, None)
-    return Result(seconds, was_stopped, await compare(ledger, reader, since=since, is_new=is_new))
+    try:
+        comparison = await compare(ledger, reader, since=since, is_new=is_new)
+    except ReadFailed as error:
+        return Result(seconds, was_stopped, None, str(error))
+    return Result(seconds, was_stopped, comparison)
 
 
 async def _is_known(plan: Plan, reader: Reader) -> bool:
