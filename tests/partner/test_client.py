@@ -32,11 +32,11 @@ from cloudsignal import (
     StrangeAnswer,
     WrongAddress,
 )
+from cloudsignal.asgi import Receive, Scope
+from cloudsignal.asgi import Send as AsgiSend
 from cloudsignal.partner import client, errors
 from cloudsignal.partner.answers import Proof
 from cloudsignal.partner.keys import ApiKey
-from cloudsignal.partner.serving import Receive, Scope
-from cloudsignal.partner.serving import Send as AsgiSend
 from cloudsignal.testing import (
     FakeServer,
     Fault,

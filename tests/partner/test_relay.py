@@ -1,5 +1,6 @@
 """A relay answers as the server does, and what it takes arrives there."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,23 @@ def test_it_refuses_with_the_sentences_of_the_server(
     for header in ("content-type", "retry-after", "allow"):
         assert mine.headers.get(header) == theirs.headers.get(header)
     assert upstream.signals == []
+
+
+def head(*lines: str) -> bytes:
+    given = f"POST {ENDPOINT} HTTP/1.1", "Host: x", "Content-Type: application/json", *lines
+    return "".join(f"{line}\r\n" for line in given).encode() + b"\r\n"
+
+
+def first_bytes(relay: httpx2.Client, sent: bytes) -> bytes:
+    """What is answered at first, empty when the relay hangs up."""
+    with socket.create_connection((relay.base_url.host, relay.base_url.port or 80), 60) as client:
+        client.sendall(sent)
+        return client.recv(1 << 16)
+
+
+def test_a_body_that_is_announced_as_too_large_is_not_asked_for(relay: httpx2.Client) -> None:
+    sent = head("Expect: 100-continue", f"Content-Length: {1 << 30}")
+    assert first_bytes(relay, sent).startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_full_outbox_is_said_to_be_full(relay: httpx2.Client, upstream: FakeServer) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from cloudsignal.asgi import Receive, Scope, Send
 from cloudsignal.server import clock
 from cloudsignal.server.app import App
-from cloudsignal.server.asgi import Receive, Scope, Send
 from cloudsignal.server.keys import Keyring
 from cloudsignal.server.logs import Logger
 from cloudsignal.server.settings import Settings

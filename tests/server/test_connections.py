@@ -11,8 +11,9 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from cloudsignal.asgi import Receive, Scope, Send
 from cloudsignal.protocol.http import length
-from cloudsignal.server.asgi import Answer, Receive, Scope, Send, answer
+from cloudsignal.server.asgi import Answer, answer
 from cloudsignal.server.connections import (
     PIPELINED_MAX,
     CannotListen,

@@ -11,8 +11,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from cloudsignal import asgi
+from cloudsignal.asgi import HungUp, Receive, Scope, Send
 from cloudsignal.partner import serving
-from cloudsignal.partner.serving import HungUp, Receive, Scope, Send
 from cloudsignal.protocol import http, wire
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
@@ -58,7 +59,7 @@ class Listener:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            body = await serving.read(receive)
+            body = await serving.read(scope, receive)
             given, bodies, problems = self._heard(scope, body)
         except HungUp:
             return
@@ -72,7 +73,7 @@ class Listener:
         }
         headers = {name: named[name] for name in WEBHOOK_HEADERS if name in named}
         self._show(Heard(scope["method"], scope["path"], given[0], bodies, problems, headers))
-        await serving.answer(send, given)
+        await asgi.answer(send, given)
 
     def _heard(self, scope: Scope, body: bytes) -> tuple[http.Answer, list[Any], list[str]]:
         if scope["path"] in http.REMOVED_PATHS:

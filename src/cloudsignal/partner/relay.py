@@ -12,12 +12,13 @@ from typing import Final
 
 import msgspec
 
+from cloudsignal import asgi
+from cloudsignal.asgi import HungUp, Receive, Scope, Send
 from cloudsignal.partner import serving
 from cloudsignal.partner.errors import OutboxError, OutboxFull
 from cloudsignal.partner.keys import ApiKey
 from cloudsignal.partner.outbox.file import Given, Health
 from cloudsignal.partner.outbox.outbox import Outbox
-from cloudsignal.partner.serving import HungUp, Receive, Scope, Send
 from cloudsignal.protocol import datetimes, http, wire
 from cloudsignal.protocol.refusals import Refusal, not_now
 from cloudsignal.protocol.wire import Receipt, Report
@@ -71,28 +72,28 @@ class Relay:
         if path in http.PATHS:
             await self._take(scope, receive, send)
         elif path in http.REMOVED_PATHS:
-            await serving.answer(send, http.refused(http.removed_version()))
+            await asgi.answer(send, http.refused(http.removed_version()))
         elif path == HEALTH and is_looking:
-            await serving.answer(send, _json(200, await self._figures()))
+            await asgi.answer(send, _json(200, await self._figures()))
         elif path == PAGE and is_looking:
-            await serving.answer(send, _page(await self._figures()))
+            await asgi.answer(send, _page(await self._figures()))
         else:
-            await serving.answer(send, http.nothing_here(path))
+            await asgi.answer(send, http.nothing_here(path))
 
     async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             http.check(scope["method"], scope["headers"])
-            body = await serving.read(receive, self._body_bytes_max)
+            body = await serving.read(scope, receive, self._body_bytes_max)
             receipt = await self._put(self._reports(body))
         except HungUp:
             return
         except Refusal as refusal:
             self._refused += 1
-            await serving.answer(send, http.refused(refusal))
+            await asgi.answer(send, http.refused(refusal))
             return
         self._accepted += 1
         self._signals += receipt.accepted
-        await serving.answer(send, http.accepted(receipt))
+        await asgi.answer(send, http.accepted(receipt))
 
     def _reports(self, body: bytes) -> list[Report]:
         post = wire.decode(body)

@@ -3,18 +3,13 @@
 import os
 import socket
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, Self
 
 from uvicorn import Config, Server
 
+from cloudsignal.asgi import Application, HungUp, Receive, Scope, content_length
 from cloudsignal.partner.errors import SetupError
 from cloudsignal.protocol import http
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 STOP_S: Final = 5
 """How long requests that are under way may take when the server ends."""
@@ -24,15 +19,13 @@ REQUESTS_MAX: Final = 1000
 """How many requests are answered at once. One more is answered 503."""
 
 
-class HungUp(Exception):
-    """The client went away before its request was complete."""
-
-
-async def read(receive: Receive, body_bytes_max: int = http.BODY_BYTES_MAX) -> bytes:
+async def read(scope: Scope, receive: Receive, body_bytes_max: int = http.BODY_BYTES_MAX) -> bytes:
     """The whole body of a request.
 
-    Raises Refusal (``body_too_large``) as soon as it is larger than it may be, and HungUp.
+    Raises Refusal (``body_too_large``) as soon as it is known to be larger than it may be, and HungUp.
     """
+    if content_length(scope) > body_bytes_max:
+        raise http.too_large(body_bytes_max)
     body = bytearray()
     more = True
     while more:
@@ -44,13 +37,6 @@ async def read(receive: Receive, body_bytes_max: int = http.BODY_BYTES_MAX) -> b
             raise http.too_large(body_bytes_max)
         more = message.get("more_body", False)
     return bytes(body)
-
-
-async def answer(send: Send, given: http.Answer) -> None:
-    """Send a whole answer."""
-    status, headers, body = given
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 class Serving:

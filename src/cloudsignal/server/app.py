@@ -11,12 +11,13 @@ from typing import Any, Final
 
 from uvicorn import Config, Server
 
+from cloudsignal.asgi import Receive, Scope, Send
 from cloudsignal.protocol import http
 from cloudsignal.protocol.http import PATHS, REMOVED_PATHS
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import addresses, growth
-from cloudsignal.server.asgi import Answer, Receive, Scope, Send, address, answer
+from cloudsignal.server.asgi import Answer, address, answer
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.connections import BACKLOG, Connection, allow_many, close_stalled
 from cloudsignal.server.events import Followers

@@ -1,13 +1,11 @@
-"""ASGI, as far as the parts that answer without a framework need it."""
+"""A whole ASGI answer in one call, where the connection lends us a function for that."""
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from cloudsignal import asgi
+from cloudsignal.asgi import Scope, Send
 from cloudsignal.protocol.http import Header
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _NONE: Final[dict[str, Any]] = {}
 
@@ -32,5 +30,4 @@ async def answer(
     if at_once is not None:
         at_once(status, headers, body)
         return
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await asgi.answer(send, (status, list(headers), body))

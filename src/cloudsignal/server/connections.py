@@ -15,10 +15,11 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from cloudsignal.asgi import Scope
 from cloudsignal.protocol import http
 from cloudsignal.protocol.http import Header
 from cloudsignal.protocol.refusals import Refusal, refuse
-from cloudsignal.server.asgi import ANSWER, Answer, Scope
+from cloudsignal.server.asgi import ANSWER, Answer
 from cloudsignal.server.settings import SettingsError
 
 HTTP_2: Final = b"pgrade: h2c\r\n"

@@ -7,9 +7,10 @@ from typing import Final
 
 import msgspec
 
+from cloudsignal.asgi import Receive, Scope, Send
 from cloudsignal.protocol import http
 from cloudsignal.server import addresses
-from cloudsignal.server.asgi import Receive, Scope, Send, address, answer
+from cloudsignal.server.asgi import address, answer
 from cloudsignal.server.metrics import Figures
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.errors import StoreUnavailable

@@ -7,10 +7,11 @@ order in which the contract checks.
 import asyncio
 from typing import Any, Protocol
 
+from cloudsignal.asgi import HungUp, Receive, Scope, Send, content_length
 from cloudsignal.protocol import http, wire
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
-from cloudsignal.server.asgi import Answer, Receive, Scope, Send, address, answer
+from cloudsignal.server.asgi import Answer, address, answer
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.group_commit import GroupCommit, Outcome
 from cloudsignal.server.interfaces import Caller, Interfaces
@@ -22,10 +23,6 @@ class Watcher(Protocol):
     """Who is told of every refused post: the refusal, from where, and by whom if that is known."""
 
     def __call__(self, refusal: Refusal, address: str, caller: Caller | None) -> None: ...
-
-
-class HungUp(Exception):
-    """The client went away before its post was complete."""
 
 
 class Ingest:
@@ -85,9 +82,8 @@ class Ingest:
 
     async def _outcome(self, scope: Scope, receive: Receive, asked: "_Asked") -> Outcome:
         try:
-            headers = scope["headers"]
-            http.check(scope["method"], headers)
-            envelope = wire.decode(await self._read(headers, receive))
+            http.check(scope["method"], scope["headers"])
+            envelope = wire.decode(await self._read(scope, receive))
             caller = self._interfaces.known(envelope.apikey)
             if caller is None:
                 caller = await self._interfaces.find(envelope.apikey, asked.address)
@@ -113,9 +109,9 @@ class Ingest:
         self._refused(outcome, asked.address, asked.caller)
         return http.refused(outcome)
 
-    async def _read(self, headers: Any, receive: Receive) -> bytes:
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body, but never more of it in memory than may be accepted."""
-        if _content_length(headers) > self._body_bytes_max:
+        if content_length(scope) > self._body_bytes_max:
             raise http.too_large(self._body_bytes_max)
         message = await receive()
         body: bytes = message.get("body", b"")
@@ -160,10 +156,3 @@ class _Asked:
     def __init__(self, address: str) -> None:
         self.address = address
         self.caller: Caller | None = None
-
-
-def _content_length(headers: Any) -> int:
-    for name, value in headers:
-        if name == b"content-length":
-            return int(value)
-    return 0

@@ -10,8 +10,10 @@ from typing import Any, Final, Self
 import httpx2
 from msgspec import Struct
 
+from cloudsignal import asgi
+from cloudsignal.asgi import HungUp, Receive, Scope, Send
 from cloudsignal.partner import serving
-from cloudsignal.partner.serving import HungUp, Receive, Scope, Send, Serving
+from cloudsignal.partner.serving import Serving
 from cloudsignal.protocol import http, wire
 from cloudsignal.protocol.items import Item
 from cloudsignal.protocol.refusals import Refusal, refuse
@@ -218,7 +220,7 @@ class FakeServer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as an ASGI application."""
         try:
-            body = await serving.read(receive, self.body_bytes_max)
+            body = await serving.read(scope, receive, self.body_bytes_max)
             given = self.answer(scope["method"], scope["path"], scope["headers"], body)
         except Refusal as refusal:
             given = http.refused(refusal)
@@ -233,7 +235,7 @@ class FakeServer:
                 await receive()  # Until the connection is gone: who returns before has a defect.
                 return
             given = given.answer
-        await serving.answer(send, given)
+        await asgi.answer(send, given)
 
     def _closing(self) -> asyncio.Event:
         if self._released is None:

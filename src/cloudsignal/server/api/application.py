@@ -9,8 +9,8 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
 from cloudsignal import __version__
+from cloudsignal.asgi import Receive, Scope, Send
 from cloudsignal.server.api import openapi, problems, routes
-from cloudsignal.server.asgi import Receive, Scope, Send
 from cloudsignal.server.events import Followers
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import Tokens

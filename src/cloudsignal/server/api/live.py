@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from cloudsignal.server.asgi import Receive, Scope, Send
+from cloudsignal.asgi import Receive, Scope, Send
 from cloudsignal.server.events import Followers
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.reading import LoggedSignal
