@@ -1,5 +1,6 @@
 """A relay answers as the server does, and what it takes arrives there."""
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,6 +155,25 @@ def first_bytes(relay: httpx2.Client, sent: bytes) -> bytes:
 def test_a_body_that_is_announced_as_too_large_is_not_asked_for(relay: httpx2.Client) -> None:
     sent = head("Expect: 100-continue", f"Content-Length: {1 << 30}")
     assert first_bytes(relay, sent).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(
+    "sent", [b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\r\n", head("Content-Length: -1")]
+)
+def test_what_is_no_http_is_refused_in_the_same_shape(relay: httpx2.Client, sent: bytes) -> None:
+    first, _, told = first_bytes(relay, sent).partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json")
+    assert json.loads(told)["error"]["type"] == "invalid_http"
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HT", head("Content-Length: 9") + b"{"])
+def test_who_stalls_is_hung_up_on(outbox: Outbox, sent: bytes) -> None:
+    relay = Relay(outbox, ApiKey(LOCAL), upstream="")
+    with (
+        Serving(relay, read_timeout_s=0.05) as serving,
+        httpx2.Client(base_url=serving.url) as client,
+    ):
+        assert first_bytes(client, sent) == b""
 
 
 def test_a_full_outbox_is_said_to_be_full(relay: httpx2.Client, upstream: FakeServer) -> None:

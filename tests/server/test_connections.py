@@ -19,8 +19,8 @@ from cloudsignal.server.connections import (
     CannotListen,
     Connection,
     bind,
-    close_stalled,
 )
+from cloudsignal.stalled import close_stalled
 
 pytestmark = pytest.mark.anyio
 

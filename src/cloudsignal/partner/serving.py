@@ -1,22 +1,27 @@
 """An ASGI application on a port, for what listens at the print partner."""
 
+import asyncio
 import os
 import socket
 import threading
 from typing import Any, Final, Self
 
 from uvicorn import Config, Server
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cloudsignal.asgi import Application, HungUp, Receive, Scope, content_length
 from cloudsignal.partner.errors import SetupError
 from cloudsignal.protocol import http
+from cloudsignal.stalled import close_stalled
 
 STOP_S: Final = 5
 """How long requests that are under way may take when the server ends."""
 KEEP_ALIVE_S: Final = 75
 BACKLOG: Final = 128
 REQUESTS_MAX: Final = 1000
-"""How many requests are answered at once. One more is answered 503."""
+"""How many connections there may be. What comes on one more is answered 503."""
+READ_TIMEOUT_S: Final = 30.0
+"""How long a client may take to go on with a request that it began."""
 
 
 async def read(scope: Scope, receive: Receive, body_bytes_max: int = http.BODY_BYTES_MAX) -> bytes:
@@ -42,13 +47,20 @@ async def read(scope: Scope, receive: Receive, body_bytes_max: int = http.BODY_B
 class Serving:
     """Serves an application, in a thread of its own while it is entered, or with ``run`` in this one."""
 
-    def __init__(self, application: Application, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        application: Application,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> None:
         """Listen, on a free port if it is 0. Raises SetupError when there is no listening there."""
         self._socket = _listening(host, port)
         self._server = _Server(
             Config(
                 application,
-                http="h11",
+                http=_Connection,
                 loop="asyncio",
                 ws="none",
                 lifespan="off",
@@ -61,7 +73,8 @@ class Serving:
                 limit_concurrency=REQUESTS_MAX,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=STOP_S,
-            )
+            ),
+            read_timeout_s,
         )
         self._thread = threading.Thread(target=self.run, daemon=True)
 
@@ -99,10 +112,33 @@ class Serving:
 
 
 class _Server(Server):
-    """uvicorn's server, after which a program ends as it wants to."""
+    """uvicorn's server, which hangs up on clients that stall, and after which a program ends as it wants to."""
+
+    def __init__(self, config: Config, read_timeout_s: float) -> None:
+        super().__init__(config)
+        self._read_timeout_s = read_timeout_s
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        connections: set[Any] = self.server_state.connections
+        self._closing = asyncio.create_task(close_stalled(connections, self._read_timeout_s))
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        self._closing.cancel()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self.should_exit = True
+
+
+class _Connection(H11Protocol):
+    """uvicorn's connection, with errors in the shape of all the others."""
+
+    def send_400_response(self, msg: str) -> None:
+        _, headers, body = http.refused(http.invalid_http())
+        lines = (b"%b: %b\r\n" % header for header in [*headers, (b"connection", b"close")])
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%b\r\n%b" % (b"".join(lines), body))
+        self.transport.close()
 
 
 def _listening(host: str, port: int) -> socket.socket:

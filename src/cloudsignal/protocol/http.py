@@ -80,6 +80,11 @@ def unknown_key() -> Refusal:
     )
 
 
+def invalid_http(info: str = "this is not HTTP, or not valid HTTP") -> Refusal:
+    """What is answered where no request can be made out, or none that may be."""
+    return refuse("invalid_http", info)
+
+
 def overloaded() -> Refusal:
     """What a post is answered when too many others wait."""
     return not_now("overloaded", "too much is waiting to be written: send this again in a moment")

@@ -19,7 +19,7 @@ from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import addresses, growth
 from cloudsignal.server.asgi import Answer, address, answer
 from cloudsignal.server.clock import Clock
-from cloudsignal.server.connections import BACKLOG, Connection, allow_many, close_stalled
+from cloudsignal.server.connections import BACKLOG, Connection, allow_many
 from cloudsignal.server.events import Followers
 from cloudsignal.server.group_commit import GroupCommit
 from cloudsignal.server.health import Health
@@ -34,6 +34,7 @@ from cloudsignal.server.store.log import Arrival
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import Tokens
 from cloudsignal.server.writer import GC_ALLOCATIONS, Started
+from cloudsignal.stalled import close_stalled
 
 API: Final = "cloudsignal.server.api"
 

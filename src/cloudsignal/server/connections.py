@@ -1,6 +1,5 @@
 """Connections: what HTTP itself answers, and how long a client may take to say what it wants."""
 
-import asyncio
 import errno
 import resource
 import socket
@@ -18,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from cloudsignal.asgi import Scope
 from cloudsignal.protocol import http
 from cloudsignal.protocol.http import Header
-from cloudsignal.protocol.refusals import Refusal, refuse
+from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.server.asgi import ANSWER, Answer
 from cloudsignal.server.settings import SettingsError
 
@@ -97,7 +96,9 @@ class Connection(HttpToolsProtocol):
             body_bytes = len(before.body) - in_body
             self._head_bytes += max(0, len(data) - body_bytes * CHUNK_OVERHEAD)
         if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
-            self._refuse(f"the head of the request is larger than {HEAD_BYTES_MAX} bytes")
+            self._refuse(
+                http.invalid_http(f"the head of the request is larger than {HEAD_BYTES_MAX} bytes")
+            )
 
     def _parse(self, data: bytes) -> None:
         self._is_parsing = True
@@ -107,7 +108,9 @@ class Connection(HttpToolsProtocol):
                 break
             if len(self.pipeline) > PIPELINED_MAX:
                 self._refuse(
-                    f"more than {PIPELINED_MAX} requests were sent without waiting for an answer"
+                    http.invalid_http(
+                        f"more than {PIPELINED_MAX} requests were sent without waiting for an answer"
+                    )
                 )
                 break
         self._is_parsing = False
@@ -175,10 +178,9 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, and hang up."""
-        self._refuse("this is not HTTP, or not valid HTTP")
+        self._refuse(http.invalid_http())
 
-    def _refuse(self, info: str) -> None:
-        refusal = refuse("invalid_http", info)
+    def _refuse(self, refusal: Refusal) -> None:
         self._refused(refusal, self.client[0] if self.client else "")
         under_way = self._answered
         if under_way and not (under_way.response_complete or under_way.more_body):
@@ -283,27 +285,3 @@ def allow_many() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):  # Some systems say "infinity" and don't mean it.
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-async def close_stalled(connections: set[Any], timeout_s: float) -> None:
-    """Hang up on clients that began a request and don't go on, for as long as the server runs.
-
-    Looks at all connections once in ``timeout_s``, and closes those found in the middle of the same
-    request twice: nothing has to be counted for each request.
-    """
-    before: dict[Any, Any] = {}
-    while True:
-        await asyncio.sleep(timeout_s)
-        sending = {each: each.cycle for each in connections if _is_sending(each)}
-        for connection, cycle in sending.items():
-            if connection in before and before[connection] is cycle:
-                connection.transport.close()
-        before = sending
-
-
-def _is_sending(connection: Any) -> bool:
-    """Whether the client has a request to finish (or to begin, on a new connection)."""
-    if connection.timeout_keep_alive_task is not None:
-        return False
-    cycle = connection.cycle
-    return cycle is None or cycle.response_complete or bool(cycle.more_body)
