@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from cloudsignal import Client, ItemPacked, Outbox
+from cloudsignal.partner import serving
 from cloudsignal.partner.keys import ApiKey
 from cloudsignal.partner.relay import Relay
 from cloudsignal.partner.serving import Serving
@@ -174,6 +175,45 @@ def test_who_stalls_is_hung_up_on(outbox: Outbox, sent: bytes) -> None:
         httpx2.Client(base_url=serving.url) as client,
     ):
         assert first_bytes(client, sent) == b""
+
+
+def test_an_outbox_that_cannot_be_read_is_told(relay: httpx2.Client, outbox: Outbox) -> None:
+    relay.post(ENDPOINT, json=body())
+    assert outbox.drain(30) == 0
+    outbox.path.rename(outbox.path.with_name("gone"))
+    answer = relay.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.json()["status"] == "unusable"
+    assert answer.json()["signals_accepted"] == 1
+    assert "outbox.db" in answer.json()["unusable"]
+    assert "the outbox cannot be read" in relay.get("/").text
+
+
+def test_a_defect_is_answered_in_the_same_shape(
+    relay: httpx2.Client, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(outbox, "take", break_down)
+    answer = relay.post(ENDPOINT, json=body())
+    assert (answer.status_code, answer.json()["error"]["type"]) == (500, "defect")
+
+
+def test_a_post_that_is_not_complete_when_the_relay_stops_is_told_to_come_again(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "STOP_S", 0)
+    with (
+        Serving(Relay(outbox, ApiKey(LOCAL), upstream="")) as listening,
+        httpx2.Client(base_url=listening.url) as client,
+    ):
+        host, port = client.base_url.host, client.base_url.port or 80
+        with socket.create_connection((host, port), 60) as sender:
+            sender.sendall(head("Expect: 100-continue", "Content-Length: 9"))
+            assert sender.recv(1 << 16).startswith(b"HTTP/1.1 100 ")
+            listening.stop()
+            assert sender.recv(1 << 16).startswith(b"HTTP/1.1 503 ")
 
 
 def test_a_full_outbox_is_said_to_be_full(relay: httpx2.Client, upstream: FakeServer) -> None:

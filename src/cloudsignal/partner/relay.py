@@ -6,6 +6,7 @@ answers 200 is in the outbox. Software that does not try again gains that by cha
 
 import asyncio
 import hmac
+import logging
 from datetime import UTC
 from html import escape
 from typing import Final
@@ -28,11 +29,14 @@ PAGE: Final = "/"
 RELOAD_S: Final = 5
 """How often the status page loads itself again."""
 
+_log: Final = logging.getLogger("cloudsignal.relay")
+
 
 class Figures(msgspec.Struct, frozen=True):
     """What ``/healthz`` tells: counters since the relay was started, and how the outbox is doing.
 
-    ``status`` is ``ok``, ``trouble`` when signals do not get through, or ``paused`` when somebody has to do something.
+    ``status`` is ``ok``, ``trouble`` when signals do not get through, ``paused`` when somebody has to do something, or
+    ``unusable`` when the outbox cannot be read: then it is None, and ``unusable`` says why.
     """
 
     status: str
@@ -40,7 +44,8 @@ class Figures(msgspec.Struct, frozen=True):
     posts_accepted: int
     posts_refused: int
     signals_accepted: int
-    outbox: Health
+    outbox: Health | None
+    unusable: str | None = None
 
 
 class Relay:
@@ -66,6 +71,16 @@ class Relay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        try:
+            await self._respond(scope, receive, send)
+        except asyncio.CancelledError:
+            # The relay is stopping and cannot wait any longer.
+            await asgi.answer(send, http.refused(http.stopping()))
+        except Exception:
+            _log.exception("a request could not be answered")
+            await asgi.answer(send, http.refused(http.defect()))
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         # Only to who looks: software that posts to the bare address must not take the page's 200 for a receipt.
         is_looking = scope["method"] in ("GET", "HEAD")
@@ -74,7 +89,8 @@ class Relay:
         elif path in http.REMOVED_PATHS:
             await asgi.answer(send, http.refused(http.removed_version()))
         elif path == HEALTH and is_looking:
-            await asgi.answer(send, _json(200, await self._figures()))
+            figures = await self._figures()
+            await asgi.answer(send, _json(503 if figures.unusable else 200, figures))
         elif path == PAGE and is_looking:
             await asgi.answer(send, _page(await self._figures()))
         else:
@@ -122,15 +138,13 @@ class Relay:
         return Receipt(len(ids), 0, ids[-1])
 
     async def _figures(self) -> Figures:
-        health = await asyncio.to_thread(self._outbox.health)
-        return Figures(
-            "paused" if health.paused else "trouble" if health.trouble else "ok",
-            self._upstream,
-            self._accepted,
-            self._refused,
-            self._signals,
-            health,
-        )
+        counted = self._upstream, self._accepted, self._refused, self._signals
+        try:
+            health = await asyncio.to_thread(self._outbox.health)
+        except (OutboxError, OSError) as error:
+            return Figures("unusable", *counted, None, str(error))
+        status = "paused" if health.paused else "trouble" if health.trouble else "ok"
+        return Figures(status, *counted, health)
 
 
 def _json(status: int, value: object) -> http.Answer:
@@ -140,21 +154,12 @@ def _json(status: int, value: object) -> http.Answer:
 
 def _page(figures: Figures) -> http.Answer:
     """The figures for people. No ids and no signals: whoever reaches the relay may see it."""
-    health = figures.outbox
     rows = {
+        **_outbox_rows(figures),
         "upstream": figures.upstream,
-        "waiting": f"{health.waiting:,}"
-        + (f", the oldest since {_moment(health.oldest)}" if health.oldest else ""),
-        "refused by the server": f"{health.refused:,}",
         "taken since the start": f"{figures.signals_accepted:,} signals in {figures.posts_accepted:,} posts",
         "posts refused here": f"{figures.posts_refused:,}",
-        "size of the outbox": f"{health.file_bytes / 1e6:.1f} MB",
     }
-    if health.paused:
-        rows = {"PAUSED": f"{health.paused}. Mend that, then: cloudsignal outbox resume"} | rows
-    elif health.trouble:
-        told = health.trouble
-        rows = {"trouble": f"{told.info} (since {_moment(told.since)}, {told.tries} tries)"} | rows
     lines = "".join(
         f"<tr><th scope=row>{escape(name)}</th><td>{escape(value)}</td></tr>"
         for name, value in rows.items()
@@ -166,6 +171,24 @@ def _page(figures: Figures) -> http.Answer:
         http.length(body),
     ]
     return 200, headers, body
+
+
+def _outbox_rows(figures: Figures) -> dict[str, str]:
+    health = figures.outbox
+    if health is None:
+        return {"UNUSABLE": f"the outbox cannot be read: {figures.unusable}"}
+    rows = {}
+    if health.paused:
+        rows["PAUSED"] = f"{health.paused}. Mend that, then: cloudsignal outbox resume"
+    elif health.trouble:
+        told = health.trouble
+        rows["trouble"] = f"{told.info} (since {_moment(told.since)}, {told.tries} tries)"
+    since = f", the oldest since {_moment(health.oldest)}" if health.oldest else ""
+    return rows | {
+        "waiting": f"{health.waiting:,}{since}",
+        "refused by the server": f"{health.refused:,}",
+        "size of the outbox": f"{health.file_bytes / 1e6:.1f} MB",
+    }
 
 
 def _moment(instant: int | None) -> str:
@@ -181,7 +204,7 @@ body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 44re
 h1 {{ font-size: 1.3rem }}
 th {{ text-align: left; font-weight: 500; padding-right: 2rem; vertical-align: top; white-space: nowrap }}
 td, th {{ padding-block: .25rem }}
-.ok {{ color: #15803d }} .trouble {{ color: #b45309 }} .paused {{ color: #dc2626 }}
+.ok {{ color: #15803d }} .trouble {{ color: #b45309 }} .paused, .unusable {{ color: #dc2626 }}
 </style></head>
 <body><h1>Relay: <span class="{status}">{status}</span></h1><table>{rows}</table></body></html>
 """
