@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from cloudsignal import Client, ItemPacked, ItemShipped, NotNow
+from cloudsignal import Client, ItemPacked, ItemShipped, NotNow, Signal
 from cloudsignal.protocol.http import ENDPOINT
 from cloudsignal.testing import FakeServer, answering, hanging_up
 from cloudsignal.testing.fakes import APIKEY
@@ -89,6 +89,37 @@ def test_faults_befall_posts_in_turn_until_it_recovers(listening: FakeServer) ->
 def test_without_being_entered_it_has_no_address() -> None:
     with pytest.raises(RuntimeError, match="with FakeServer"):
         _ = FakeServer().url
+
+
+def test_it_listens_once(listening: FakeServer) -> None:
+    with pytest.raises(RuntimeError, match=f"it listens already, at {listening.url}"):
+        listening.__enter__()
+    assert post(listening, {"apikey": APIKEY})[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        ({"type": "ItemPackt"}, "there is no signal ItemPackt: the types are ItemRegistered"),
+        ({"type": Signal}, "there is no signal Signal"),
+        ({"type": ItemPacked, "tracking": "1A"}, "ItemPacked has no field tracking"),
+        ({"ordr": "7"}, "no signal has a field ordr"),
+        ({"order": 7}, "order is a string in every signal, never 7"),
+    ],
+)
+def test_what_can_never_be_received_is_not_looked_for(wanted: Any, sentence: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=sentence):
+        FakeServer().received(**wanted)
+
+
+def test_what_is_given_in_the_wrong_way_is_said_at_once() -> None:
+    uncalled: Any = hanging_up
+    with pytest.raises(TypeError, match=r"write it like hanging_up\(\)"):
+        FakeServer().fail(uncalled)
+    with pytest.raises(TypeError, match=r"write it like hanging_up\(\)"):
+        FakeServer().fail_always(uncalled)
+    with pytest.raises(TypeError, match="as a list"):
+        FakeServer(apikeys=APIKEY)
 
 
 def test_the_fixture_is_there_for_every_project(pytester: pytest.Pytester) -> None:

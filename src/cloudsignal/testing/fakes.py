@@ -17,7 +17,7 @@ from cloudsignal.partner.serving import Serving
 from cloudsignal.protocol import http, wire
 from cloudsignal.protocol.items import Item
 from cloudsignal.protocol.refusals import Refusal, refuse
-from cloudsignal.protocol.signals import AnySignal
+from cloudsignal.protocol.signals import BY_NAME, AnySignal
 from cloudsignal.protocol.wire import Receipt, Report
 from cloudsignal.testing.faults import Fault
 
@@ -51,8 +51,8 @@ class FakeServer:
     server:``) it listens at ``server.url``; without a port, a client made with
     ``transport=server.transport`` reaches it.
 
-    ``apikeys`` are the keys it knows, ``disabled`` those that it knows but does not let in. ``bundle_max`` and
-    ``body_bytes_max`` are its limits.
+    ``apikeys`` are the keys it knows, all of the same print partner, ``disabled`` those that it knows but does not let
+    in. ``bundle_max`` and ``body_bytes_max`` are its limits.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class FakeServer:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        self.apikeys = set(apikeys)
-        self.disabled = set(disabled)
+        self.apikeys = _keys(apikeys)
+        self.disabled = _keys(disabled)
         self.bundle_max = bundle_max
         self.body_bytes_max = body_bytes_max
         self.now = START_S
@@ -103,8 +103,12 @@ class FakeServer:
             return dict(self._items)
 
     def received(self, type: str | type[AnySignal] | None = None, **fields: str) -> list[AnySignal]:
-        """The signals that were stored of this type and with these fields: all without arguments."""
+        """The signals that were stored of this type and with these fields: all without arguments.
+
+        Raises ValueError or TypeError for what no signal can be: nothing would ever match it.
+        """
         name = type if type is None or isinstance(type, str) else type.__name__
+        _check_wanted(name, fields)
         return [each.signal for each in self.signals if _matches(each.signal, name, fields)]
 
     def assert_received(
@@ -135,11 +139,13 @@ class FakeServer:
 
     def fail(self, *faults: Fault) -> None:
         """Let these befall the next posts, one each. What comes after them is answered again."""
+        _check_faults(*faults)
         with self._lock:
             self._faults.extend(faults)
 
     def fail_always(self, fault: Fault) -> None:
         """Let this befall every post until ``recover``, once those of ``fail`` are used up."""
+        _check_faults(fault)
         with self._lock:
             self._lasting = fault
 
@@ -251,6 +257,8 @@ class FakeServer:
         return self._serving.url
 
     def __enter__(self) -> Self:
+        if self._serving is not None:
+            raise RuntimeError(f"it listens already, at {self.url}")
         host, port = self._where
         self._serving = Serving(self, host=host, port=port).__enter__()
         return self
@@ -261,6 +269,29 @@ class FakeServer:
             self._loop.call_soon_threadsafe(self._released.set)
         self._serving.__exit__()
         self._serving, self._released = None, None
+
+
+def _keys(given: Iterable[str]) -> set[str]:
+    if isinstance(given, str):
+        raise TypeError("keys are given as a list, even if it is one: its letters would be keys")
+    return set(given)
+
+
+def _check_faults(*faults: Fault) -> None:
+    for each in faults:
+        if not isinstance(each, Fault):
+            raise TypeError(f"this is no fault: {each!r}; write it like hanging_up() or silent()")
+
+
+def _check_wanted(name: str | None, fields: dict[str, str]) -> None:
+    if name is not None and name not in BY_NAME:
+        raise ValueError(f"there is no signal {name}: the types are {', '.join(BY_NAME)}")
+    kinds = BY_NAME.values() if name is None else [BY_NAME[name]]
+    for field, value in fields.items():
+        if not any(field in kind.__struct_fields__ for kind in kinds):
+            raise ValueError(f"{name or 'no signal'} has {'no' if name else 'a'} field {field}")
+        if not isinstance(value, str | None):
+            raise TypeError(f"{field} is a string in every signal, never {value!r}")
 
 
 def _matches(signal: AnySignal, name: str | None, fields: dict[str, str]) -> bool:
