@@ -42,14 +42,21 @@ def run_relay(
     reach = Reach(base_url=upstream, apikey_file=apikey_file, profile=profile, timeout_s=timeout)
     with failing():
         from cloudsignal.partner.address import address_of
+        from cloudsignal.partner.errors import SetupError
         from cloudsignal.partner.keys import read_apikey
         from cloudsignal.partner.relay import Relay
         from cloudsignal.partner.serving import Serving
 
         chosen = in_force(reach)
         with sending(chosen, outbox) as sender:
-            base = address_of(chosen.base_url or "").base
+            address = address_of(chosen.base_url or "")
             key = read_apikey(file=local_apikey_file or chosen.apikey_file)
-            serving = Serving(Relay(sender, key, upstream=base), host=host, port=port)
-            note(f"listening on {serving.url}, forwarding to {base}")
+            serving = Serving(Relay(sender, key, upstream=address.base), host=host, port=port)
+            if serving.is_at(*address.host_and_port):
+                serving.close()
+                raise SetupError(
+                    f"upstream is {address.base}, which is the relay itself: it would send to itself for ever;"
+                    " say where the server is with --upstream"
+                )
+            note(f"listening on {serving.url}, forwarding to {address.base}")
             serving.run()

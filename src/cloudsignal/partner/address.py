@@ -32,6 +32,12 @@ class Address(Struct, frozen=True):
         return self.endpoint.removesuffix(ENDPOINT)
 
     @property
+    def host_and_port(self) -> tuple[str, int]:
+        """Where connections go."""
+        url = httpx2.URL(self.endpoint)
+        return url.host, url.port or (443 if url.scheme == "https" else 80)
+
+    @property
     def is_in_the_open(self) -> bool:
         """Whether whoever stands between can read the key."""
         url = httpx2.URL(self.endpoint)

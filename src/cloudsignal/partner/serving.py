@@ -84,6 +84,18 @@ class Serving:
         host, port = self._socket.getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
+    def is_at(self, host: str, port: int) -> bool:
+        """Whether what is sent to that host and port comes in here."""
+        own = self._socket.getsockname()
+        if port != own[1]:
+            return False
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return False
+        everywhere = own[0] in ("0.0.0.0", "::")
+        return any(to[0] == own[0] or (everywhere and _is_of_here(to[0])) for *_, to in found)
+
     def run(self) -> None:
         """Serve until it is stopped, or the process is asked to end by SIGTERM or SIGINT."""
         with self._socket:
@@ -92,6 +104,10 @@ class Serving:
     def stop(self) -> None:
         """End, once what is under way is answered."""
         self._server.should_exit = True
+
+    def close(self) -> None:
+        """Listen no more, if it was never run."""
+        self._socket.close()
 
     def hang_up(self, scope: Scope) -> None:
         """Cut the connection that a request came on, instead of answering it."""
@@ -139,6 +155,17 @@ class _Connection(H11Protocol):
         lines = (b"%b: %b\r\n" % header for header in [*headers, (b"connection", b"close")])
         self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%b\r\n%b" % (b"".join(lines), body))
         self.transport.close()
+
+
+def _is_of_here(address: str | int) -> bool:
+    """Whether it is one of this machine's own addresses: no others can be bound."""
+    family = socket.AF_INET6 if ":" in str(address) else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _listening(host: str, port: int) -> socket.socket:
