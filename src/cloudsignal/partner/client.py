@@ -36,6 +36,8 @@ TIMEOUT_S: Final = 10.0
 """How long an answer may take."""
 TRIES: Final = 5
 """How often a post is tried: waiting 4 to 8 seconds in all, beside the time that each try takes."""
+WAIT_MAX_S: Final = 120.0
+"""For how long a server may ask to wait. Who is asked for more gives up, and says for how long."""
 
 # What a fork has brought along: the parent's connections, which must be used here no more.
 _left: Final[list[httpx2.Client]] = []
@@ -96,7 +98,9 @@ class Sending:
             raise SetupError("timeout_s, tries and bundle_max must be greater than 0")
         self._timeout_s = timeout_s
         self.bundle_max = bundle_max
-        self._manner = Manner(tries=tries, proof=proof, now=_now, chance=random.random)
+        self._manner = Manner(
+            tries=tries, wait_max_s=WAIT_MAX_S, proof=proof, now=_now, chance=random.random
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.address.base!r})"
@@ -181,7 +185,8 @@ class Client(Sending):
         """Send signals, several as bundles, and return once all of them are stored.
 
         What may help is tried again: no answer, 408, 425, 429 and 500 and above, after a wait that grows,
-        and is no shorter than the server asks for. To send the same again is always safe.
+        and is no shorter than the server asks for; if that is longer than two minutes, it is not waited for: see
+        ``retry_after_s`` of the error. To send the same again is always safe.
 
         Raises SendError: InvalidSignals before anything is sent when a server would not take them,
         NotSent when all tries were in vain; ``unsent`` of the error are the signals that may be missing.

@@ -25,9 +25,10 @@ class Pause(Struct, frozen=True):
 
 
 class Manner(Struct, frozen=True, kw_only=True):
-    """How posts are sent: how often each is tried, and what a 200 has to hold."""
+    """How posts are sent: how often each is tried, for how long one waits at most, and what a 200 has to hold."""
 
     tries: int
+    wait_max_s: float
     proof: Proof
     now: Callable[[], datetime]
     chance: Callable[[], float]
@@ -74,9 +75,9 @@ def _insist(post: Post, manner: Manner) -> Exchange:
         try:
             return judged(outcome, post, manner)
         except NotSent as error:
-            if attempt >= manner.tries:
-                raise
             asked_s = error.retry_after_s
+            if attempt >= manner.tries or asked_s > manner.wait_max_s:
+                raise
         yield Pause(retry.delay_s(attempt, jitter=manner.chance(), retry_after_s=asked_s))
 
 
