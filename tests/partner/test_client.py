@@ -397,6 +397,13 @@ def test_the_key_is_not_seen_where_a_call_is_interrupted(server: FakeServer, kin
     assert not [line for line in lines.format() if APIKEY in line]
 
 
+@pytest.mark.parametrize("key", ["a", "1", "e"])
+def test_a_key_of_a_letter_spoils_no_receipt(key: str) -> None:
+    server = FakeServer(apikeys=[key])
+    with Client(BASE, apikey=key, transport=server.transport, tries=1) as client:
+        assert client.send(packed()) == Receipt(1, 1, 0, 1)
+
+
 def test_a_key_is_not_stored() -> None:
     assert repr(ApiKey(APIKEY)) == "ApiKey(…)"
     with pytest.raises(TypeError):
