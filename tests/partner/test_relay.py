@@ -167,6 +167,21 @@ def test_what_is_no_http_is_refused_in_the_same_shape(relay: httpx2.Client, sent
     assert json.loads(told)["error"]["type"] == "invalid_http"
 
 
+@pytest.mark.parametrize("between", [b"\r\n", b"\n\r\n"])
+def test_a_line_break_behind_a_body_is_no_request(relay: httpx2.Client, between: bytes) -> None:
+    one = json.dumps(body()).encode()
+    post = head(f"Content-Length: {len(one)}") + one
+    last = head(f"Content-Length: {len(one)}", "Connection: close") + one
+    with socket.create_connection((relay.base_url.host, relay.base_url.port or 80), 60) as client:
+        told = b""
+        client.sendall(post + between)
+        while not told.endswith(b"}"):
+            told += client.recv(1 << 16)
+        client.sendall(between + post + between + last + between)
+        told += b"".join(iter(lambda: client.recv(1 << 16), b""))
+    assert told.count(b"HTTP/1.1 ") == told.count(b"HTTP/1.1 200 OK") == 3
+
+
 @pytest.mark.parametrize("sent", [b"", b"POST / HT", head("Content-Length: 9") + b"{"])
 def test_who_stalls_is_hung_up_on(outbox: Outbox, sent: bytes) -> None:
     relay = Relay(outbox, ApiKey(LOCAL), upstream="")

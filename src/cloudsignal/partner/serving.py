@@ -6,6 +6,7 @@ import socket
 import threading
 from typing import Any, Final, Self
 
+import h11
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -20,6 +21,8 @@ KEEP_ALIVE_S: Final = 75
 BACKLOG: Final = 128
 REQUESTS_MAX: Final = 1000
 """How many connections there may be. What comes on one more is answered 503."""
+HEAD_BYTES_MAX: Final = 64 << 10
+"""How large the head of a request may be."""
 READ_TIMEOUT_S: Final = 30.0
 """How long a client may take to go on with a request that it began."""
 
@@ -71,6 +74,7 @@ class Serving:
                 log_config=None,
                 backlog=BACKLOG,
                 limit_concurrency=REQUESTS_MAX,
+                h11_max_incomplete_event_size=HEAD_BYTES_MAX,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=STOP_S,
             ),
@@ -148,7 +152,19 @@ class _Server(Server):
 
 
 class _Connection(H11Protocol):
-    """uvicorn's connection, with errors in the shape of all the others."""
+    """uvicorn's connection, with errors in the shape of all the others, and patience with blank lines."""
+
+    def handle_events(self) -> None:
+        # Old senders end a body with a line break that is not part of it (RFC 9112, section 2.2). The parser takes
+        # that for a request, and the sender the refusal for what its next post is answered.
+        rest, _ = self.conn.trailing_data
+        if self.conn.their_state is h11.IDLE and rest.startswith((b"\r", b"\n")):
+            self.conn = h11.Connection(h11.SERVER, HEAD_BYTES_MAX)
+            if request := rest.lstrip(
+                b"\r\n"
+            ):  # Nothing would stand for the end of the connection.
+                self.conn.receive_data(request)
+        super().handle_events()
 
     def send_400_response(self, msg: str) -> None:
         _, headers, body = http.refused(http.invalid_http())
