@@ -192,6 +192,16 @@ def test_who_stalls_is_hung_up_on(outbox: Outbox, sent: bytes) -> None:
         assert first_bytes(client, sent) == b""
 
 
+def test_one_connection_too_many_is_told_to_come_again(
+    relay: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "CONNECTIONS_MAX", 0)
+    answer = relay.post(ENDPOINT, json=body())
+    assert (answer.status_code, answer.json()["error"]["type"]) == (503, "overloaded")
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["connection"] == "close"
+
+
 def test_an_outbox_that_cannot_be_read_is_told(relay: httpx2.Client, outbox: Outbox) -> None:
     relay.post(ENDPOINT, json=body())
     assert outbox.drain(30) == 0

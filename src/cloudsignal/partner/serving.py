@@ -10,7 +10,8 @@ import h11
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from cloudsignal.asgi import Application, HungUp, Receive, Scope, content_length
+from cloudsignal import asgi
+from cloudsignal.asgi import Application, HungUp, Receive, Scope, Send, content_length
 from cloudsignal.partner.errors import SetupError
 from cloudsignal.protocol import http
 from cloudsignal.stalled import close_stalled
@@ -19,7 +20,7 @@ STOP_S: Final = 5
 """How long requests that are under way may take when the server ends."""
 KEEP_ALIVE_S: Final = 75
 BACKLOG: Final = 128
-REQUESTS_MAX: Final = 1000
+CONNECTIONS_MAX: Final = 1000
 """How many connections there may be. What comes on one more is answered 503."""
 HEAD_BYTES_MAX: Final = 64 << 10
 """How large the head of a request may be."""
@@ -59,10 +60,11 @@ class Serving:
         read_timeout_s: float = READ_TIMEOUT_S,
     ) -> None:
         """Listen, on a free port if it is 0. Raises SetupError when there is no listening there."""
+        self._application = application
         self._socket = _listening(host, port)
         self._server = _Server(
             Config(
-                application,
+                self._answer,
                 http=_Connection,
                 loop="asyncio",
                 ws="none",
@@ -73,7 +75,6 @@ class Serving:
                 access_log=False,
                 log_config=None,
                 backlog=BACKLOG,
-                limit_concurrency=REQUESTS_MAX,
                 h11_max_incomplete_event_size=HEAD_BYTES_MAX,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=STOP_S,
@@ -112,6 +113,13 @@ class Serving:
     def close(self) -> None:
         """Listen no more, if it was never run."""
         self._socket.close()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if len(self._server.server_state.connections) <= CONNECTIONS_MAX:
+            await self._application(scope, receive, send)
+            return
+        status, headers, body = http.refused(http.overloaded())
+        await asgi.answer(send, (status, [*headers, (b"connection", b"close")], body))
 
     def hang_up(self, scope: Scope) -> None:
         """Cut the connection that a request came on, instead of answering it."""
