@@ -1,10 +1,14 @@
 """cloudsignal simulate, as it is called."""
 
+import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from cloudsignal.cli.simulate import _stopping
 from cloudsignal.server.store.store import Store
 from cloudsignal.simulator.partners import print_partners
 from cloudsignal.testing import FakeServer
@@ -124,6 +128,22 @@ def test_what_a_database_was_given_is_revoked_even_if_nothing_was_sent(
     assert [each.name for each in store.access.partners()] == sorted(
         each.name for each in _partners(2)
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_asks_twice_is_not_kept_waiting(number: signal.Signals) -> None:
+    """By an exception, after which what was made for the run is revoked."""
+
+    async def simulate() -> None:
+        stop = asyncio.Event()
+        with _stopping(stop):
+            os.kill(os.getpid(), number)
+            await stop.wait()
+            os.kill(os.getpid(), number)
+            await asyncio.Event().wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(simulate())
 
 
 def _partners(count: int):

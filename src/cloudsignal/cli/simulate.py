@@ -294,16 +294,16 @@ async def _reader(wanted: Wanted) -> "AsyncIterator[Reader | None]":
 
 @contextmanager
 def _stopping(stop: "asyncio.Event") -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM stop the sending, and the next do what it always does."""
+    """Let the first SIGINT or SIGTERM stop the sending, and the next end everything, but for tidying up."""
     import asyncio
 
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM)
 
     def asked() -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
         stop.set()
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
     for number in numbers:
         loop.add_signal_handler(number, asked)
