@@ -18,7 +18,7 @@ from benchmarks.servers import serving
 from benchmarks.stores import Store
 from benchmarks.wrk import Load
 from cloudsignal import Outbox
-from cloudsignal.protocol.signals import BY_NAME, Signal
+from cloudsignal.protocol.signals import BY_NAME, ItemShipped, Signal
 
 THREADS = (1, 16, 64)
 LIMITS = (1, 16)  # rows in a commit
@@ -112,10 +112,14 @@ def put_for(outbox: Outbox, threads: int, seconds: int) -> Measurement:
 
 
 def one(number: int) -> Signal:
-    """A signal of an item of its own: the last of the five steps, which has most to say."""
-    order = workload.order_id(number)
-    last = len(workload.TYPES) - 1
-    return signal_of(workload.step_of(last, order, f"{order}-1", int(time.time())))
+    """A signal of an item of its own, the type that has most to say."""
+    return ItemShipped(
+        order=f"{number:012}",
+        item=f"{number:012}-1",
+        datetime="2016-01-20 13:00:00 GMT",
+        tracking=f"1Z{number:012}",
+        shipping_option="ups_ground",
+    )
 
 
 def orders(size: int) -> Iterator[list[Signal]]:

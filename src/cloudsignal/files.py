@@ -36,17 +36,29 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+IMPATIENT: Final = "busy_timeout=0"
+"""The pragma of a connection that only writes: begin_writing waits for others, and SQLite need not."""
+
+
 def begin(connection: sqlite3.Connection) -> None:
-    """Begin a transaction that writes, alone among writers. Raises OperationalError.
+    """Begin a transaction that writes, alone among writers, on a connection that also reads.
+
+    Raises OperationalError.
+    """
+    connection.execute(f"PRAGMA {IMPATIENT}")
+    try:
+        begin_writing(connection)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={round(BUSY_S * 1000)}")
+
+
+def begin_writing(connection: sqlite3.Connection) -> None:
+    """The same on a connection that is IMPATIENT.
 
     SQLite itself would look less and less often whether the file is free, and hardly ever meet the
     gaps that a busy program leaves between its transactions.
     """
-    connection.execute("PRAGMA busy_timeout=0")
-    try:
-        _insist(connection, "BEGIN IMMEDIATE")
-    finally:
-        connection.execute(f"PRAGMA busy_timeout={round(BUSY_S * 1000)}")
+    _insist(connection, "BEGIN IMMEDIATE")
 
 
 def _insist(connection: sqlite3.Connection, statement: str) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -495,19 +496,41 @@ def test_a_put_within_a_put_says_so(path: Path, monkeypatch: pytest.MonkeyPatch)
         assert outbox.put(packed("outer")) == (1,)
 
 
-def test_an_outbox_that_went_away_does_not_come_back_empty(path: Path) -> None:
+@pytest.mark.parametrize("forks", [False, True])
+def test_an_outbox_that_went_away_takes_nothing_and_does_not_come_back_empty(
+    path: Path, forks: bool
+) -> None:
     with Outbox(path) as outbox:
         outbox.put(packed())
-        if os.fork() == 0:
-            os._exit(0)  # Its connections were closed for that, and are opened anew now.
-        os.wait()
-        for each in path.parent.glob(f"{path.name}*"):
-            each.unlink()
-        with pytest.raises(OutboxUnusable, match="unable to open"):
+        if forks:
+            if os.fork() == 0:
+                os._exit(0)  # Its connections were closed for that, and are opened anew now.
+            os.wait()
+        aside = path.with_name("aside")
+        path.rename(aside)
+        with pytest.raises(OutboxUnusable, match="not there any more"):
             outbox.health()
-        with pytest.raises(OutboxUnusable, match="unable to open"):
+        with pytest.raises(OutboxUnusable, match="not there any more"):
             outbox.put(packed())
-    assert not path.exists()
+        assert not path.exists()
+        aside.rename(path)
+        outbox.put(packed())
+
+
+def test_an_outbox_that_was_replaced_takes_nothing_and_nothing_is_noted_in_the_other(
+    path: Path,
+) -> None:
+    with Outbox(path) as outbox, closing(File(path)) as sending:
+        ids = outbox.put(packed("old"))
+        for end in ("", "-wal", "-shm"):
+            Path(f"{path}{end}").unlink()
+        with Outbox(path) as other:
+            assert other.put(packed("new")) == ids
+            with pytest.raises(OutboxUnusable, match="replaced by another"):
+                outbox.put(packed("lost"))
+            with pytest.raises(OutboxUnusable, match="replaced by another"):
+                sending.settle(ids, "sent", 0)
+            assert other.health().waiting == 1
 
 
 def test_what_is_not_in_the_file_itself_yet_takes_room_too(path: Path) -> None:

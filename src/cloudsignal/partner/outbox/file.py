@@ -18,6 +18,7 @@ from cloudsignal import files
 from cloudsignal.partner.errors import OutboxFull, OutboxUnusable
 from cloudsignal.partner.outbox.line import Line
 
+_encode: Final = msgspec.json.Encoder().encode
 T = TypeVar("T")
 State = Literal["waiting", "sent", "refused", "discarded"]
 STATES: Final[tuple[State, ...]] = get_args(State)
@@ -50,6 +51,12 @@ _TABLES: Final = f"""
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     PRAGMA application_id = {APPLICATION};
     PRAGMA user_version = {VERSION};
+"""
+# One statement for all rows: with one for each, as many times would the interpreter's lock be given up and fought for.
+_INSERT: Final = """
+    INSERT INTO signals ("order", item, type, body, put)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+        CAST(json_extract(value, '$[3]') AS BLOB), ? FROM json_each(?)
 """
 _SHOWN: Final = 'id, "order", item, type, put, state, settled, info, body'
 
@@ -123,7 +130,7 @@ class File:
         """
         self.path = path.resolve()
         limit = [] if bytes_max is None else [f"max_page_count={max(1, bytes_max // PAGE_BYTES)}"]
-        own = [*limit, f"synchronous={'FULL' if durable else 'NORMAL'}"]
+        own = [*limit, files.IMPATIENT, f"synchronous={'FULL' if durable else 'NORMAL'}"]
         _create(self.path)
         self._writer = Line(self.path, _bring_up_to_date, own)
         # Apart from the other: who counts a million signals must not keep those waiting who put one.
@@ -140,22 +147,19 @@ class File:
 
     def put(self, given: Sequence[Given], now: int) -> range:
         """Write signals down, all of them or none: their ids. Raises OutboxError."""
-        rows = [(each.order, each.item, each.type, each.body, now) for each in given]
+        rows = _encode([(each.order, each.item, each.type, each.body.decode()) for each in given])
         while True:
             try:
-                return self._insert(rows)
+                return self._insert(rows.decode(), len(given), now)
             except OutboxFull:
                 # What was sent is kept for people to look up, as long as there is room for it.
                 if not self.prune(before=_ALWAYS):
                     raise
 
-    def _insert(self, rows: Sequence[tuple[Any, ...]]) -> range:
+    def _insert(self, rows: str, count: int, now: int) -> range:
         with self._writing() as connection:
-            connection.executemany(
-                'INSERT INTO signals ("order", item, type, body, put) VALUES (?, ?, ?, ?, ?)', rows
-            )
-            (last,) = connection.execute("SELECT last_insert_rowid()").fetchone()
-        return range(last - len(rows) + 1, last + 1)
+            last = connection.execute(_INSERT, (now, rows)).lastrowid or 0
+        return range(last - count + 1, last + 1)
 
     def waiting(self, *, after: int, limit: int, order: str | None = None) -> list[Waiting]:
         """The next signals to be sent, all or those of one order, in the order in which they were put."""
@@ -320,7 +324,7 @@ class File:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._writer.held() as connection:
-            files.begin(connection)
+            files.begin_writing(connection)
             try:
                 yield connection
                 connection.execute("COMMIT")

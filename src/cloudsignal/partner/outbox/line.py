@@ -27,6 +27,7 @@ class Line:
         self._prepare = prepare
         self._pragmas = pragmas
         self._connection: sqlite3.Connection | None = None
+        self._number: int | None = None
         self._is_closed = False
         self.lock = threading.Lock()
         _lines.add(self)
@@ -38,11 +39,23 @@ class Line:
             if self._is_closed:
                 raise OutboxError(f"the outbox {self._path} is closed")
             try:
+                self._see_that_it_is_there()
                 if self._connection is None:
                     self._connection = self._opened()
                 yield self._connection
             except sqlite3.DatabaseError as error:
                 raise _sentence(error, self._path) from None
+
+    def _see_that_it_is_there(self) -> None:
+        # A file that was moved away could still be written to, and nobody would ever find what was put. And to
+        # one that is in its place, what is known of the other does not apply.
+        number = files.number_of(self._path)
+        if self._number is None:
+            self._number = number
+        elif number != self._number:
+            raise OutboxUnusable(
+                f"the outbox {self._path} was replaced by another file: put it back, or start this program again"
+            )
 
     def _opened(self) -> sqlite3.Connection:
         connection = files.connect(self._path)
@@ -112,5 +125,9 @@ def _sentence(error: sqlite3.DatabaseError, path: Path) -> OutboxError:
             )
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
             return OutboxUnusable(f"the outbox {path} cannot be written to: {error}")
+        case 0:
+            return OutboxUnusable(
+                f"the outbox {path} is not there any more: put it back, or start this program again"
+            )
         case _:
             return OutboxError(f"the outbox {path} cannot be used just now: {error}")
