@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from cloudsignal import SetupError, Signal
 from cloudsignal.partner import tables
 from cloudsignal.partner.rows import FIELDS, Layout, Row, Table, columns_of, moment_of
+from cloudsignal.partner.tables import date_of
 from cloudsignal.protocol.datetimes import parse
 from cloudsignal.protocol.signals import BY_NAME, example
 from tests import strategies
@@ -318,6 +319,7 @@ def test_a_local_date_means_what_the_protocol_says_it_means(moment: datetime) ->
         ("20.07.2016 13:00", ("%d.%m.%Y %H:%M", BERLIN), "2016-07-20T13:00:00+02:00"),
         ("20.01.2016 13:00", ("%d.%m.%Y %H:%M", None), "2016-01-20T13:00:00"),
         ("20.01.2016", ("%d.%m.%Y", None), "2016-01-20T00:00:00"),
+        ("2016-01-20 13:00:00", ("%d.%m.%Y", BERLIN), "2016-01-20T13:00:00+01:00"),
         ("20.01.2016 +0500", ("%d.%m.%Y %z", BERLIN), "2016-01-20T00:00:00+05:00"),
         ("2016-01-20 13:00:00", (None, BERLIN), "2016-01-20T12:00:00+00:00"),
         ("2016-01-20 13:00:00 GMT", (None, BERLIN), "2016-01-20T13:00:00+00:00"),
@@ -391,6 +393,38 @@ def test_a_workbook_is_a_table(path: Path, datetime_format: str | None) -> None:
     assert (first["order"], first["item"], first["delay"]) == ("007", "123456780001", "1.5")
     assert (second["order"], second["item"]) == ("8", "9")
     assert Table(path, layout).count() == 2
+
+
+@pytest.mark.parametrize(
+    "datetime_format", [None, "%d.%m.%Y", "%Y-%d-%m %H:%M", "%d.%m.%y %I:%M", "%d.%m.%Y %H:%M %z"]
+)
+@pytest.mark.parametrize(
+    ("held", "meant"),
+    [
+        (42371, "2016-01-02T00:00:00"),
+        (42371.625, "2016-01-02T15:00:00"),
+        (42371.5 + 5 / 86400, "2016-01-02T12:00:05"),
+    ],
+)
+def test_a_date_of_a_workbook_is_a_date_and_a_time_whatever_the_format_of_texts(
+    path: Path, datetime_format: str | None, held: float, meant: str
+) -> None:
+    """Also once more, when the row comes from the file of errors, which is text."""
+    workbook = path.with_suffix(".xlsx")
+    write_xlsx(workbook, [["Order", "Item", "Datetime"], ["7", "1", (held,)]])
+    layout = Layout(type="ItemPacked", timezone="Europe/Berlin", datetime_format=datetime_format)
+    (row,) = Table(workbook, layout).rows()
+    path.write_text("Order,Item,Datetime\n" + ",".join(row.cells))
+    (again,) = Table(path, layout).rows()
+    for each in (row, again):
+        assert each.signal is not None, each.problems
+        assert parse(each.signal.datetime, BERLIN) == parse(meant, BERLIN)
+
+
+@given(st.text("0123456789- :.", max_size=26))
+def test_a_text_that_is_no_date_of_a_workbook_is_none(text: str) -> None:
+    found = date_of(text)
+    assert found is None or found.isoformat(" ") == text
 
 
 def test_a_workbook_that_is_none_is_said(path: Path) -> None:

@@ -64,7 +64,8 @@ DatetimeFormat = Annotated[
     str | None,
     typer.Option(
         metavar="FORMAT",
-        help="How dates are written, such as `%d.%m.%Y %H:%M`; else as the protocol has them.",
+        help="How dates are written, such as `%d.%m.%Y %H:%M`; else as the protocol has them. Cells of a workbook"
+        " that are dates need none.",
     ),
 ]
 Timezone = Annotated[

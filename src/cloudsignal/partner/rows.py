@@ -231,15 +231,19 @@ class Table:
 def moment_of(text: str, datetime_format: str | None, zone: tzinfo | None) -> str:
     """A datetime in this format, and in this zone if it has none, as the protocol has it.
 
-    Without a format it is one of the protocol's spellings already. Raises ValueError with a sentence.
+    Without a format it is one of the protocol's spellings already. A format says how texts are written: the dates of a
+    workbook that it cannot say are read all the same. Raises ValueError with a sentence.
     """
     if datetime_format is None:
         return text if zone is None else datetimes.write(datetimes.parse(text, zone))
     try:
         moment = _read(text, datetime_format)
     except ValueError:
-        shown = f"datetime {wire.echo(text)} is not written like {wire.echo(datetime_format)}"
-        raise ValueError(shown) from None
+        held = tables.date_of(text)
+        if held is None:
+            shown = f"datetime {wire.echo(text)} is not written like {wire.echo(datetime_format)}"
+            raise ValueError(shown) from None
+        moment = held
     return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).isoformat()
 
 

@@ -4,6 +4,7 @@ import codecs
 import csv
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,8 @@ _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HINT: Final = re.compile(r"sep=(.)", re.IGNORECASE)
 """The line by which programs tell Excel what stands between cells. It is no row."""
 
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{6})?", re.ASCII)
+
 _SPELLED: Final = {"tab": "\t", "\\t": "\t"}
 """How people write what they cannot type."""
 
@@ -45,7 +48,8 @@ class Line(Struct, frozen=True):
 class Form(Struct, frozen=True, kw_only=True):
     """How the cells of a file are written down.
 
-    ``datetime_format`` is how dates that a spreadsheet holds as dates are turned into text; without it as ISO 8601.
+    ``datetime_format`` is how dates that a spreadsheet holds as dates are turned into text, where it says all of them;
+    else they are ISO 8601.
     """
 
     delimiter: str
@@ -184,5 +188,23 @@ def _text(cell: Any, datetime_format: str | None) -> str:
     if isinstance(cell, date):
         # A time of midnight is not there.
         moment = cell if isinstance(cell, datetime) else datetime.combine(cell, time())
-        return moment.strftime(datetime_format) if datetime_format else moment.isoformat(" ")
+        return _written(moment, datetime_format)
     return str(cell)
+
+
+def _written(moment: datetime, datetime_format: str | None) -> str:
+    """A date as text: in this format if nothing of it gets lost, or as ``date_of`` reads it."""
+    if datetime_format is not None:
+        written = moment.strftime(datetime_format)
+        with suppress(ValueError):  # A zone that it does not have.
+            if datetime.strptime(written, datetime_format) == moment:  # noqa: DTZ007 - it has none
+                return written
+    return moment.isoformat(" ")
+
+
+def date_of(text: str) -> datetime | None:
+    """The date that a cell of a workbook held, by its text as ISO 8601; None if it is no such text."""
+    try:
+        return datetime.fromisoformat(text) if _DATE.fullmatch(text) else None
+    except ValueError:
+        return None
