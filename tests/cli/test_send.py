@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer
 
-from cloudsignal import cli
+from cloudsignal import Outbox, cli
 from cloudsignal.protocol.signals import BY_NAME, SIGNAL_TYPES, example, fields
 from cloudsignal.testing import FakeServer, answering, some_page, unavailable
 from cloudsignal.testing.fakes import APIKEY
@@ -410,6 +410,61 @@ def test_the_installed_command_sends_from_a_pipe() -> None:
             env=quiet() | {"CLOUDSIGNAL_APIKEY": APIKEY},
         )  # fmt: skip
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, "stored: 1 new, position 1\n", "")
+
+
+def in_shell(line: str, *, folder: Path, unbuffered: str = "") -> tuple[int, str]:
+    """Call the command as this line of a shell does: the exit code, and what is said on standard error."""
+    environment = quiet() | {"PYTHONUNBUFFERED": unbuffered, "cloudsignal": str(COMMAND)}
+    ran = subprocess.run(
+        ["sh", "-c", line], cwd=folder, env=environment,
+        stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    return ran.returncode, ran.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="it needs a device that is full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("flag", ["", "--json"])
+def test_output_that_cannot_be_written_is_said_and_the_signal_is_sent_all_the_same(
+    tmp_path: Path, unbuffered: str, flag: str
+) -> None:
+    line = f'"$cloudsignal" send {" ".join(PACKED)} --outbox signals.outbox {flag} >/dev/full'
+    code, told = in_shell(line, folder=tmp_path, unbuffered=unbuffered)
+    assert (code, told) == (
+        6,
+        "cloudsignal: the output cannot be written: No space left on device; what was sent or changed before stays"
+        " so\n",
+    )
+    with Outbox(tmp_path / "signals.outbox") as outbox:
+        assert outbox.health().waiting == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="it needs a device that is full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_where_nothing_can_be_said_there_is_the_exit_code(
+    tmp_path: Path, lines: Path, unbuffered: str
+) -> None:
+    file = written(lines, body("1"), body("2", "Item"))
+    line = f'"$cloudsignal" send --file {file} --outbox o'
+    assert in_shell(f"{line} 2>/dev/full", folder=tmp_path, unbuffered=unbuffered) == (3, "")
+
+
+def test_who_reads_no_more_is_not_told() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = subprocess.run(
+        [COMMAND, "send", *PACKED, "--dry-run"],
+        stdout=writing, stderr=subprocess.PIPE, env=quiet(), check=False, timeout=60,
+    )  # fmt: skip
+    os.close(writing)
+    assert (ran.returncode, ran.stderr) == (1, b"")
+
+
+def test_a_standard_input_that_is_closed_is_said(tmp_path: Path) -> None:
+    assert in_shell('"$cloudsignal" send --file - --outbox o <&-', folder=tmp_path) == (
+        6,
+        "cloudsignal: there is no standard input: it is closed\n",
+    )
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

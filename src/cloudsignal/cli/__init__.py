@@ -1,7 +1,7 @@
 """The command line: ``cloudsignal``."""
 
-import io
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -19,7 +19,7 @@ from cloudsignal.cli import (
     store,
     watch,
 )
-from cloudsignal.cli.output import Failed, fail
+from cloudsignal.cli.output import Exit, Failed, fail, guard_output
 
 app = typer.Typer(
     name="cloudsignal",
@@ -57,20 +57,41 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line. What goes wrong is said in a sentence, and in the exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # What a terminal has no letters for is no reason to break off.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    guard_output()
+    code = _code_of(_call)
+    # Whatever becomes of the output, what went wrong before counts.
+    written = _code_of(_write_out)
+    sys.exit(code or written)
+
+
+def _call() -> None:
+    for word in sys.argv[1:]:
+        _check_encoding(word)
+    app(prog_name="cloudsignal")
+
+
+def _write_out() -> None:
+    """Find out now whether all of the output can be written, and not when nothing can be said any more."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _code_of(step: Callable[[], None]) -> int:
+    """How a step ended, as an exit code."""
     try:
-        for word in sys.argv[1:]:
-            _check_encoding(word)
-        app(prog_name="cloudsignal")
+        step()
     except Failed as error:
-        sys.exit(fail(error))
+        return fail(error)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+    except BrokenPipeError:
+        return Exit.FAILED  # Who reads has seen enough, and need not be told.
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == __name__.partition(".")[0]:
             raise
         needed = f"{error.name} is missing: pip install 'cloudsignal[server]' brings it"
-        sys.exit(fail(Failed(needed)))
+        return fail(Failed(needed))
+    return Exit.DONE
 
 
 def _check_encoding(word: str) -> None:

@@ -1,5 +1,7 @@
 """How commands speak: tables for people, JSON for programs, a sentence when something is wrong."""
 
+import io
+import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -7,7 +9,7 @@ from enum import IntEnum
 from pathlib import Path
 from shlex import quote
 from shutil import which
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TextIO
 
 import msgspec
 import typer
@@ -73,6 +75,59 @@ def fail(error: Failed) -> int:
 def note(sentence: str) -> None:
     """Tell people something that is no result of the command."""
     print(f"cloudsignal: {sentence}", file=sys.stderr)
+
+
+def guard_output() -> None:
+    """See to it that what cannot be written, or has no letters in a terminal, is no traceback."""
+    sys.stdout = _guarded(sys.stdout, _Output)
+    sys.stderr = _guarded(sys.stderr, _Messages)
+
+
+class _Output(io.FileIO):
+    """Where output goes. What is wrong there is said once, and what follows goes nowhere."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self._give_up()
+            return self._lost(data, error)
+
+    def _give_up(self) -> None:
+        # Or what is still in buffers would fail once more, when the process ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+
+    def _lost(self, data: Any, error: OSError) -> int:
+        if isinstance(error, BrokenPipeError):
+            raise error  # Who reads has seen enough.
+        raise Failed(
+            f"the output cannot be written: {error.strerror}; what was sent or changed before stays so",
+            Exit.SETUP,
+        ) from None
+
+
+class _Messages(_Output):
+    """Where sentences for people go. Where none can be said there is the exit code yet."""
+
+    def _lost(self, data: Any, error: OSError) -> int:
+        return len(data)
+
+
+def _guarded(stream: TextIO, kind: type[_Output]) -> TextIO:
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    stream.reconfigure(errors="backslashreplace")
+    raw = getattr(stream.buffer, "raw", stream.buffer)
+    if not isinstance(raw, io.FileIO):
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(kind(raw.fileno(), "w", closefd=False)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering or stream.write_through,
+    )
 
 
 def print_json(value: Any) -> None:

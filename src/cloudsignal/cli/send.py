@@ -284,13 +284,26 @@ def _opened(file: str) -> Iterator[BinaryIO]:
     import tempfile
 
     with ExitStack() as stack:
-        content = sys.stdin.buffer if file == "-" else stack.enter_context(_read(file))
+        content = _standard_input() if file == "-" else stack.enter_context(_read(file))
         if not content.seekable() or file == "-":
             copy = stack.enter_context(tempfile.TemporaryFile())
-            shutil.copyfileobj(content, copy)
-            copy.seek(0)
+            _copy(content, copy, "standard input" if file == "-" else file)
             content = copy
         yield content
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise Failed("there is no standard input: it is closed", Exit.SETUP)
+    return sys.stdin.buffer
+
+
+def _copy(content: BinaryIO, copy: BinaryIO, name: str) -> None:
+    try:
+        shutil.copyfileobj(content, copy)
+        copy.seek(0)
+    except OSError as error:
+        raise Failed(f"{name} cannot be read or kept: {error.strerror}", Exit.SETUP) from None
 
 
 def _read(file: str) -> BinaryIO:
