@@ -103,21 +103,56 @@ def test_wrong_and_refused_rows_are_left_to_be_corrected(run: Run, path: Path) -
 # ---- a dry run ----
 
 
-def test_a_dry_run_shows_every_row_and_sends_nothing(
-    run: Run, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "140")
-    path.write_text(packed([*range(600), " "]))
+
+
+def titles(ran: Ran) -> list[str]:
+    return [line for line in ran.out.splitlines() if line.startswith(("Lines", "What is wrong"))]
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_dry_run_shows_rows_and_sends_nothing(run: Run, path: Path) -> None:
+    path.write_text(packed([*range(499), " "]))
     ran = run("import", str(path), "--dry-run")
-    assert (ran.code, ran.err) == (3, "cloudsignal: 1 of 601 rows are wrong\n")
-    assert [line for line in ran.out.splitlines() if line.startswith("Lines")] == [
-        "Lines 2 to 501",
-        "Lines 502 to 602",
-    ]
+    assert (ran.code, ran.err) == (3, "cloudsignal: 1 of 500 rows are wrong\n")
+    assert titles(ran) == ["Lines 2 to 501"]
     shown = [line.split() for line in ran.out.splitlines()]
     assert ["2", "ItemPacked", "7", "0", NOON] in shown
-    assert [line for line in shown if line[:4] == ["602", "ItemPacked", "needs", "item:"]]
+    assert [line for line in shown if line[:4] == ["501", "ItemPacked", "needs", "item:"]]
     assert beside(path) == ["orders.csv"]
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_dry_run_shows_the_first_rows_and_those_that_are_wrong_later(
+    run: Run, path: Path
+) -> None:
+    path.write_text(packed([*range(700), " ", *range(100)]))
+    ran = run("import", str(path), "--dry-run")
+    assert ran.code == 3
+    assert titles(ran) == ["Lines 2 to 501", "What is wrong after line 501"]
+    rows = [line.split()[0] for line in ran.out.splitlines() if "ItemPacked" in line]
+    assert rows == [*map(str, range(2, 502)), "702"]
+    assert ran.err.splitlines() == [
+        "cloudsignal: 300 more rows are not shown, none of them wrong: with --json all are",
+        "cloudsignal: 1 of 801 rows are wrong",
+    ]
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_dry_run_in_which_everything_is_wrong_can_be_read_all_the_same(
+    run: Run, path: Path
+) -> None:
+    path.write_text(packed([" "] * 2000))
+    ran = run("import", str(path), "--dry-run")
+    assert ran.out.count("ItemPacked needs item") == 1000
+    assert ran.err.splitlines() == [
+        "cloudsignal: 1000 more rows are not shown, 1000 of them wrong: with --json all are",
+        "cloudsignal: 2000 of 2000 rows are wrong",
+    ]
+    ran = run("import", str(path), "--dry-run", "--json")
+    assert (ran.out.count("\n"), ran.err) == (2000, "cloudsignal: 2000 of 2000 rows are wrong\n")
 
 
 def test_a_dry_run_for_programs_is_a_line_for_each_row(run: Run, path: Path) -> None:

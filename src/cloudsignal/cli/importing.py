@@ -1,12 +1,13 @@
 """``cloudsignal import``: signals from the tables of spreadsheets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from msgspec import Struct
 
 from cloudsignal.cli.output import (
     Exit,
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from cloudsignal.partner.rows import Layout, Row, Table
     from cloudsignal.partner.sifting import Send
 
-PAGE_ROWS: Final = 500
-"""How many rows of a dry run are shown in one table."""
+FIRST_ROWS: Final = 500
+"""So many rows a dry run shows to people whatever they are like: more nobody reads, and to draw them takes long."""
+WRONG_MAX: Final = 500
+"""How many of those that come later and are wrong."""
 
 
 RowType = Annotated[
@@ -89,7 +92,9 @@ def import_table(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Only show what would be sent, row by row, and what is wrong."
+            "--dry-run",
+            help=f"Only show what would be sent, and what is wrong: the first {FIRST_ROWS} rows and those that are wrong"
+            " later, or with `--json` every row.",
         ),
     ] = False,
     json: Json = False,
@@ -192,17 +197,49 @@ def _tell_unused(table: "Table") -> None:
 
 def _show(table: "Table", *, json: bool) -> None:
     _tell_unused(table)
-    rows, wrong, count = table.rows(), 0, 0
-    while page := list(islice(rows, PAGE_ROWS)):
-        count += len(page)
-        wrong += sum(row.signal is None for row in page)
-        if json:
-            for row in page:
-                print_json_line(_for_programs(row))
-        else:
-            _print_page(page)
-    if wrong:
-        raise Failed(f"{wrong} of {count} rows are wrong", Exit.REFUSED)
+    count = Count()
+    rows = count.counted(table.rows())
+    if json:
+        for row in rows:
+            print_json_line(_for_programs(row))
+    else:
+        shown = _print_some(rows)
+        _tell_left_out(count.rows - shown.rows, count.wrong - shown.wrong)
+    if count.wrong:
+        raise Failed(f"{count.wrong} of {count.rows} rows are wrong", Exit.REFUSED)
+
+
+class Count(Struct):
+    """How many rows went by, and how many of them were wrong."""
+
+    rows: int = 0
+    wrong: int = 0
+
+    def counted(self, rows: Iterable["Row"]) -> Iterator["Row"]:
+        """The same rows; each is counted as it goes by."""
+        for row in rows:
+            self.rows += 1
+            self.wrong += row.signal is None
+            yield row
+
+
+def _print_some(rows: Iterator["Row"]) -> Count:
+    """Show the first rows, and of all others those that are wrong, as long as they can be read: what was shown."""
+    shown = Count()
+    if first := list(shown.counted(islice(rows, FIRST_ROWS))):
+        _print_rows(f"Lines {first[0].line} to {first[-1].line}", first)
+    wrong = (row for row in rows if row.signal is None)
+    if later := list(shown.counted(islice(wrong, WRONG_MAX))):
+        _print_rows(f"What is wrong after line {first[-1].line}", later)
+    for _ in rows:
+        pass  # They are counted.
+    return shown
+
+
+def _tell_left_out(rows: int, wrong: int) -> None:
+    if rows:
+        told = f"{wrong} of them wrong" if wrong else "none of them wrong"
+        note(f"{rows} more rows are not shown, {told}: with --json all are")
 
 
 def _for_programs(row: "Row") -> dict[str, Any]:
@@ -214,11 +251,11 @@ def _for_programs(row: "Row") -> dict[str, Any]:
 COLUMNS: Final = ["line", "type", "order", "item", "datetime", "more", "what is wrong"]
 
 
-def _print_page(page: list["Row"]) -> None:
+def _print_rows(title: str, rows: list["Row"]) -> None:
     print_table(
-        f"Lines {page[0].line} to {page[-1].line}",
+        title,
         COLUMNS,
-        [[str(row.line), *_shown(row)] for row in page],
+        [[str(row.line), *_shown(row)] for row in rows],
         wrapping=("order", "item", "more", "what is wrong"),
     )
 
