@@ -1,5 +1,6 @@
 """Files of SQLite: what the store's and the outbox's have in common."""
 
+import os
 import sqlite3
 import time
 from contextlib import suppress
@@ -81,6 +82,20 @@ def number_of(path: Path) -> int:
         return path.stat().st_ino
     except OSError:
         raise sqlite3.OperationalError(f"{path} is gone") from None
+
+
+def may_be_opened(path: Path) -> bool:
+    """Whether this user can open a file, and nobody is locked out by that.
+
+    SQLite makes two files beside it. Those of a user who may not write the file itself would stay, and keep away those
+    who may. Where somebody has it open they are there already.
+    """
+    is_open = path.with_name(f"{path.name}-shm").exists()
+    return is_open or (_may_write(path) and _may_write(path.parent))
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def size_bytes(path: Path) -> int:

@@ -3,7 +3,9 @@
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from cloudsignal.testing import FakeServer, answering, unavailable
 from cloudsignal.testing.fakes import APIKEY
 from tests.acceptance.conftest import COMMAND
 from tests.cli.conftest import Run
+from tests.cli.test_look import quiet
+from tests.partner.outbox.test_claim import NO_OVERRIDE
 
 PACKED = ItemPacked(order="7", item="1", datetime="2026-01-01T00:00:00Z")
 SHIPPED = ItemShipped(
@@ -197,3 +201,53 @@ def test_a_relay_forwards_what_it_was_sent_before_it_was_killed(
         assert ended(process, signal.SIGTERM) == 0
     assert server.received() == [PACKED]
     assert (tmp_path / "outbox.db").stat().st_mode & 0o077 == 0
+
+
+# ---- without the right to write ----
+
+
+def looked_at(path: Path, command: str) -> tuple[int, str, str]:
+    """What a user is told of an outbox who has no rights but those that the files give, be it root."""
+    ran = subprocess.run(
+        [sys.executable, "-c", NO_OVERRIDE, COMMAND, "outbox", command, "--outbox", str(path)],
+        capture_output=True, text=True, check=False, timeout=60, env=quiet(),
+    )  # fmt: skip
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+@contextmanager
+def closed_to_writers(path: Path, *, folder: bool) -> Iterator[None]:
+    """Take away the right to write the outbox's files and, if it is told to, their folder."""
+    closed = [*path.parent.glob(f"{path.name}*"), *([path.parent] if folder else [])]
+    modes = [each.stat().st_mode for each in closed]
+    for each, mode in zip(closed, modes, strict=True):
+        each.chmod(mode & ~0o222)
+    yield
+    for each, mode in zip(closed, modes, strict=True):
+        each.chmod(mode)
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_who_may_only_read_sees_what_waits_while_somebody_has_it_open(
+    path: Path, folder: bool
+) -> None:
+    with Outbox(path) as outbox:
+        with closed_to_writers(path, folder=folder):
+            for command in ("list", "status"):
+                code, told, _ = looked_at(path, command)
+                assert (code, "2" in told) == (0, True)
+        outbox.put(PACKED)
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_who_may_only_read_never_locks_out_who_writes(path: Path, folder: bool) -> None:
+    with closed_to_writers(path, folder=folder):
+        code, _, told = looked_at(path, "list")
+        assert list(path.parent.glob(f"{path.name}*")) == [path]
+    assert code == 6
+    assert told.startswith(
+        f"cloudsignal: the outbox {path} cannot be written to by this user, who can look at it only while"
+    )
+    assert told.count("\n") == 1
+    with Outbox(path) as outbox:
+        outbox.put(PACKED)

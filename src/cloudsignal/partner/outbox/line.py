@@ -58,6 +58,11 @@ class Line:
             )
 
     def _opened(self) -> sqlite3.Connection:
+        if not files.may_be_opened(self._path):
+            raise OutboxUnusable(
+                f"the outbox {self._path} cannot be written to by this user, who can look at it only while another has"
+                " it open: call this as the user whose it is, or copy it into a folder of your own and look at the copy"
+            )
         connection = files.connect(self._path)
         try:
             self._prepare(connection, self._path)
