@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from cloudsignal import Client, ItemPacked, Outbox
+from cloudsignal.partner.claim import claim
 from cloudsignal.partner.doctor import Finding, examine
-from cloudsignal.partner.outbox.claim import claim
 from cloudsignal.partner.outbox.file import File, Trouble
 from cloudsignal.testing import FakeServer, answering, hanging_up, some_page
 from cloudsignal.testing.fakes import APIKEY

@@ -14,9 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from cloudsignal.partner.answers import Answer, told_in
+from cloudsignal.partner.claim import claim
 from cloudsignal.partner.client import Client
-from cloudsignal.partner.errors import NoAnswer, OutboxError
-from cloudsignal.partner.outbox.claim import claim
+from cloudsignal.partner.errors import NoAnswer, OutboxError, SetupError
 from cloudsignal.partner.outbox.file import File
 from cloudsignal.partner.outbox.sender import sender_path
 
@@ -139,7 +139,7 @@ def examine_outbox(path: Path) -> Iterator[Finding]:
 def _sender(path: Path) -> Iterator[Finding]:
     try:
         found = claim(sender_path(path), like=path)
-    except OutboxError as error:
+    except SetupError as error:
         yield Finding("sender", False, str(error))
         return
     if found is not None:

@@ -18,8 +18,8 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from cloudsignal.partner.errors import OutboxError, SetupError
-from cloudsignal.partner.outbox.claim import Claim, claim
+from cloudsignal.partner.claim import Claim, claim
+from cloudsignal.partner.errors import SetupError
 from cloudsignal.partner.rows import ERROR, Layout, Row, Table
 from cloudsignal.partner.sifting import Send, Sifted, send_sifted
 
@@ -186,7 +186,7 @@ def _claimed(path: Path) -> Claim:
     while True:
         try:
             found = claim(path)
-        except OutboxError as error:
+        except SetupError as error:
             raise SetupError(f"{error}; {_BESIDE}") from None
         if found is None:
             raise SetupError(f"another import of this table is under way, which has {path}")

@@ -13,9 +13,9 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from cloudsignal.partner.errors import OutboxError, SetupError
+from cloudsignal.partner.claim import Claim, claim
+from cloudsignal.partner.errors import SetupError
 from cloudsignal.partner.importing import vacant
-from cloudsignal.partner.outbox.claim import Claim, claim
 from cloudsignal.partner.reading import signals_in
 from cloudsignal.partner.rows import Layout, Table
 from cloudsignal.protocol.signals import Signal
@@ -152,7 +152,7 @@ def _claimed(path: Path) -> Claim:
         for name in (DONE, FAILED):
             (path / name).mkdir(exist_ok=True)
         found = claim(path / ".cloudsignal-watch")
-    except (OSError, OutboxError) as error:
+    except (OSError, SetupError) as error:
         raise SetupError(f"the folder {path} cannot be watched: {error}") from None
     if found is None:
         raise SetupError(f"another program watches the folder {path} already")

@@ -14,7 +14,7 @@ import pytest
 
 from cloudsignal import ItemPacked, Outbox
 from cloudsignal.cli.output import Exit
-from cloudsignal.partner.outbox import claim as claiming
+from cloudsignal.partner import claim as claiming
 from cloudsignal.partner.outbox import outbox as opened
 from cloudsignal.partner.outbox.file import File
 from cloudsignal.partner.outbox.sender import sender_path

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from cloudsignal.partner.claim import Claim, claim
 from cloudsignal.partner.client import AsyncClient
 from cloudsignal.partner.errors import (
     InvalidSignals,
@@ -16,7 +17,6 @@ from cloudsignal.partner.errors import (
     OutboxError,
     SendError,
 )
-from cloudsignal.partner.outbox.claim import Claim, claim
 from cloudsignal.partner.outbox.file import PRUNED_AT_ONCE, File, Trouble
 from cloudsignal.partner.outbox.pace import Pace, Sent
 from cloudsignal.partner.receipts import Receipt

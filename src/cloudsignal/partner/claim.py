@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from cloudsignal.partner.errors import OutboxUnusable
+from cloudsignal.partner.errors import SetupError
 
 if sys.platform == "win32":
     import msvcrt
@@ -49,12 +49,12 @@ def claim(path: Path, *, like: Path | None = None) -> Claim | None:
 
     It belongs to whoever the file ``like`` belongs to: what an administrator did once must not lock the owner out.
 
-    Raises OutboxUnusable when there can be no such file.
+    Raises SetupError when there can be no such file.
     """
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
-        raise OutboxUnusable(f"{path} cannot be opened: {error.strerror}") from None
+        raise SetupError(f"{path} cannot be opened: {error.strerror}") from None
     try:
         if like is not None and hasattr(os, "fchown"):
             owner = like.stat()
@@ -65,7 +65,7 @@ def claim(path: Path, *, like: Path | None = None) -> Claim | None:
         os.close(descriptor)
         if error.errno in _TAKEN:
             return None
-        raise OutboxUnusable(f"{path} cannot be locked: {error.strerror}") from None
+        raise SetupError(f"{path} cannot be locked: {error.strerror}") from None
     return Claim(descriptor)
 
 
