@@ -1,6 +1,7 @@
 """How a table gets to a server, and how that goes on after an interruption."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +303,16 @@ def test_a_table_that_cannot_be_read_to_its_end_is_said_before_anything_is_sent(
     with pytest.raises(SetupError, match="line 32 is not utf-8"):
         import_all(path, server)
     assert server.stored == []
+
+
+def test_what_another_version_wrote_of_its_errors_is_not_believed(path: Path) -> None:
+    """Else the errors that it counted in another way would be cut off."""
+    path.write_text(table_of(range(20), wrong=frozenset({3})))
+    break_off(path, Taking())
+    progress = path.with_name("orders.csv.progress")
+    before = json.loads(progress.read_bytes())
+    assert before["errors"]["rows"] == 1
+    progress.write_text(json.dumps({"digest": before["digest"], "rows": 10, "wrong": 1}))
+    import_all(path, Taking())
+    assert [item for item, _ in errors_of(path.with_name("orders.errors.csv"))] == ["3"]
+    assert [item for item, _ in errors_of(path.with_name("orders.errors.old.csv"))] == ["3"]

@@ -13,9 +13,9 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from cloudsignal.partner.beside import vacant
 from cloudsignal.partner.claim import Claim, claim
 from cloudsignal.partner.errors import SetupError
-from cloudsignal.partner.importing import vacant
 from cloudsignal.partner.reading import signals_in
 from cloudsignal.partner.rows import Layout, Table
 from cloudsignal.protocol.signals import Signal
