@@ -277,6 +277,36 @@ def test_one_at_a_time_imports_a_table_or_what_has_the_same_errors(path: Path, o
     assert beside(path) == ["orders.csv", "orders.tsv"]
 
 
+def test_two_links_to_one_table_exclude_each_other(path: Path) -> None:
+    path.write_text(table_of(range(20)))
+    links = [path.parent / folder / name for folder, name in (("a", "one.csv"), ("b", "two.csv"))]
+    for link in links:
+        link.parent.mkdir()
+        link.symlink_to(path)
+    for first, second in (links, [path, links[0]], [links[0], path]):
+        with (
+            Import(first, Layout(), to="there"),
+            pytest.raises(SetupError, match="another import of this table is under way"),
+        ):
+            Import(second, Layout(), to="there")
+    import_all(links[1], Taking(frozenset({3})))
+    assert beside(links[0]) == ["one.csv"]
+    assert beside(links[1]) == ["two.csv", "two.errors.csv"]
+    assert beside(path) == ["a", "b", "orders.csv"]
+
+
+def test_links_of_one_stem_to_two_tables_have_one_file_of_errors(path: Path) -> None:
+    tables = [path, path.with_name("others.csv")]
+    for table, suffix in zip(tables, ("csv", "tsv"), strict=True):
+        table.write_text(table_of(range(20)))
+        path.with_name(f"link.{suffix}").symlink_to(table)
+    with (
+        Import(path.with_name("link.csv"), Layout(), to="there"),
+        pytest.raises(SetupError, match="another import of this table is under way"),
+    ):
+        Import(path.with_name("link.tsv"), Layout(), to="there")
+
+
 def test_what_a_killed_import_left_does_not_lock_the_next_one_out(path: Path) -> None:
     path.write_text(table_of(range(20)))
     path.with_name("orders.importing").touch()

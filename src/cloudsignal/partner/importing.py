@@ -5,7 +5,7 @@ beside the table; rows that are wrong are in another, to be corrected and import
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -46,13 +46,13 @@ class Import:
         self._progress_path = path.with_name(f"{path.name}.progress")
         self._digest = partial(_digest, path, layout, to)
         digest = self._digest()
-        # By the stem, because tables of one stem have one file of errors.
-        self._claim_path = path.with_name(f"{path.stem}.importing")
-        self._claim = _claimed(self._claim_path)
-        before = _load(self._progress_path)
-        goes_on = before is not None and before.digest == digest
-        self._progress = before if before and goes_on else Progress(digest=digest)
-        self._errors = ErrorsFile(path, self.table, self._progress.errors if goes_on else None)
+        with ExitStack() as alone:
+            alone.enter_context(_alone(path))
+            before = _load(self._progress_path)
+            goes_on = before is not None and before.digest == digest
+            self._progress = before if before and goes_on else Progress(digest=digest)
+            self._errors = ErrorsFile(path, self.table, self._progress.errors if goes_on else None)
+            self._alone = alone.pop_all()
         self.done = self._progress.rows
         self.notes = list(
             self._told(goes_on=goes_on, was_another=before is not None and not goes_on)
@@ -89,9 +89,7 @@ class Import:
 
     def close(self) -> None:
         """Let others import it."""
-        with suppress(OSError):  # Some systems don't remove what is open.
-            self._claim_path.unlink()
-        self._claim.close()
+        self._alone.close()
 
     def __enter__(self) -> Self:
         return self
@@ -114,8 +112,36 @@ class Import:
             put(self._progress_path, msgspec.json.encode(self._progress))
 
 
-def _claimed(path: Path) -> Claim:
-    """The claim on a file that goes away with it. Raises SetupError while another import has it."""
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Have nobody else import a table meanwhile, be it by another name, nor write the files that are beside this one."""
+    # By the stem, because tables of one stem have one file of errors.
+    paths = {
+        each.with_name(f"{each.stem}.importing") for each in (_in_real_folder(path), path.resolve())
+    }
+    with ExitStack() as claims:
+        for each in sorted(paths):
+            claims.enter_context(_claimed(each))
+        yield
+
+
+def _in_real_folder(path: Path) -> Path:
+    return path.parent.resolve() / path.name
+
+
+@contextmanager
+def _claimed(path: Path) -> Iterator[None]:
+    """Have a claim on a file that goes away with it. Raises SetupError while another import has it."""
+    held = _claim_on(path)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Some systems don't remove what is open.
+            path.unlink()
+        held.close()
+
+
+def _claim_on(path: Path) -> Claim:
     while True:
         try:
             found = claim(path)
