@@ -243,15 +243,25 @@ def test_without_the_server_extra_a_sentence_says_what_to_install(
         ("cloudsignal send ItemP", {"ItemProduce", "ItemProduced", "ItemPacked"}),
         ("cloudsignal send ItemPacked --o", {"--order", "--outbox"}),
         ("cloudsignal outbox list --state re", {"refused"}),
+        ("cloudsignal send --profile pl", {"plant1", "plant2"}),
+        ("cloudsignal outbox status --profile d", {"default"}),
+        ("cloudsignal send --profile nowhere", set()),
     ],
 )
-def test_bash_completes_commands_and_flags(words: str, offered: set[str]) -> None:
+def test_bash_completes_commands_flags_and_names(
+    words: str, offered: set[str], tmp_path: Path
+) -> None:
+    profiles = tmp_path / "profiles.toml"
+    profiles.write_text("[default]\n[plant1]\n[plant2]\n")
     script = (
         'eval "$(cloudsignal --show-completion bash)"; read -ra COMP_WORDS <<<"$1"\n'
         "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) _cloudsignal_completion cloudsignal\n"
         'echo "${COMPREPLY[@]}"\n'
     )
-    environment = quiet() | {"PATH": f"{Path(COMMAND).parent}:{os.environ['PATH']}"}
+    environment = quiet() | {
+        "PATH": f"{Path(COMMAND).parent}:{os.environ['PATH']}",
+        "CLOUDSIGNAL_PROFILES": str(profiles),
+    }
     ran = subprocess.run(
         ["bash", "-c", script, "bash", words],
         capture_output=True, text=True, env=environment, check=True, timeout=60,

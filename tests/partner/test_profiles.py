@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cloudsignal import SetupError
 from cloudsignal.partner.keys import read_apikey
-from cloudsignal.partner.profiles import VARIABLES, Profile, base_url_of, describe, in_force
+from cloudsignal.partner.profiles import VARIABLES, Profile, base_url_of, describe, in_force, names
 
 PROFILES = """
 [default]
@@ -198,3 +198,16 @@ def test_a_variable_that_is_set_to_nothing_says_nothing(path: Path) -> None:
     assert read_apikey(environ=environ).reveal() == "k" * 32
     with pytest.raises(SetupError, match="there is no apikey"):
         read_apikey(environ={"CLOUDSIGNAL_APIKEY": ""})
+
+
+def test_the_names_in_a_file_are_known_and_in_one_that_cannot_be_read_there_are_none(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "profiles.toml"
+    assert names(path) == []
+    path.write_text("[plant2]\ntries = 1\n[default]\n")
+    assert names(path) == ["plant2", "default"]
+    path.write_text("outside = 1\n[plant2]\n")
+    assert names(path) == ["plant2"]
+    path.write_text("[plant2\n")
+    assert names(path) == []

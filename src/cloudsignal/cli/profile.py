@@ -39,11 +39,21 @@ ApikeyFile = Annotated[
         " CLOUDSIGNAL_APIKEY_FILE, else that of `default`. No flag takes the key itself, because every user of the machine could read it.",
     ),
 ]
+
+
+def _completed(incomplete: str) -> list[str]:
+    """The names of profiles that begin like this, for a shell that completes them."""
+    from cloudsignal.partner import profiles
+
+    return [name for name in profiles.names(profiles_path()) if name.startswith(incomplete)]
+
+
 ProfileName = Annotated[
     str | None,
     typer.Option(
         "--profile",
         metavar="NAME",
+        autocompletion=_completed,
         rich_help_panel=PANEL,
         help="A profile of the file profiles.toml; else CLOUDSIGNAL_PROFILE, else `default`.",
     ),

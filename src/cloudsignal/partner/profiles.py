@@ -67,6 +67,14 @@ _PATHS: Final = ("apikey_file", "outbox")
 _NAMES: Final = Profile.__struct_fields__
 
 
+def names(path: Path) -> list[str]:
+    """The profiles that a file holds, none if it cannot be read."""
+    try:
+        return [name for name, table in _tables(path, None).items() if isinstance(table, dict)]
+    except SetupError:
+        return []
+
+
 def describe() -> dict[str, str]:
     """What each key of a profile says."""
     hints = get_type_hints(Profile, include_extras=True)
