@@ -103,6 +103,9 @@ def test_a_rate_is_a_flag_and_counts_more_than_faults(run: Run) -> None:
         (["--speed", "fast"], "--speed fast: write max"),
         (["--duration", "1 day"], "--duration 1 day: write how long"),
         (["--start", "soon"], "--start soon: write it like"),
+        (["--start", "2100-12-31"], "begin between 2000-01-08 and 2100-06-30, so that all fits in"),
+        (["--start", "2000-01-01"], "begin between 2000-01-08 and 2100-06-30, so that all fits in"),
+        (["--items", "99999", "--items-per-day", "1"], "let more of them come in a day"),
         (["--database", "nosql://x"], "nosql"),
     ],
 )

@@ -148,6 +148,21 @@ def test_servers_take_every_signal_and_read_the_instant_that_was_meant(
             assert datetimes.parse(told.signal.datetime, UTC) == told.instant
 
 
+@given(seeds, st.sampled_from(["2000-01-08", "2100-06-30"]))
+@settings(max_examples=20, deadline=None)
+def test_a_plan_that_may_begin_ends_in_years_that_servers_take(seed: int, start: str) -> None:
+    planned = msgspec.structs.replace(plan(seed), start=instant(start))
+    planned.check_years()
+    for post in planned.posts():
+        checked(post.signals)
+
+
+@pytest.mark.parametrize("start", ["2000-01-07", "2100-07-02"])
+def test_a_plan_that_could_leave_those_years_is_refused(start: str) -> None:
+    with pytest.raises(ValueError, match="signals are of the years 2000 to 2100: begin between"):
+        msgspec.structs.replace(plan(), start=instant(start)).check_years()
+
+
 @given(seeds)
 @settings(max_examples=20, deadline=None)
 def test_the_protocols_rules_and_the_story_agree_on_how_an_item_ends(seed: int) -> None:

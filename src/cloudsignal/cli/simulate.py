@@ -193,7 +193,9 @@ def _plan(*, start: str, **values: Any) -> "Plan":
     from cloudsignal.simulator.plan import Plan, instant
 
     try:
-        return Plan(start=instant(start), **values)
+        plan = Plan(start=instant(start), **values)
+        plan.check_years()
+        return plan
     except ValueError as error:
         raise Failed(f"--start {plain(start)}: {error}") from None
 

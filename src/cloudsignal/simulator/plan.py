@@ -20,6 +20,12 @@ from cloudsignal.simulator.rates import Rates
 from cloudsignal.simulator.working_hours import DAY_US, SECOND_US
 
 NAME_BYTES: Final = 4
+TOLD_BEFORE_DAYS: Final = 7
+"""So long before they come things can have been told of items: clocks and time zones are wrong, in life too."""
+LIFE_DAYS_MAX: Final = 183
+"""No item takes longer, from when its order comes until the last is told of it."""
+SPREAD: Final = 1.1
+"""How many times as long as planned it can take until all orders have come."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -39,6 +45,21 @@ class Plan(Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """What its ids begin with. Those of another plan begin otherwise, so that no two ever meet."""
         return blake2b(msgspec.json.encode(self), digest_size=NAME_BYTES).hexdigest()
+
+    def check_years(self) -> None:
+        """Whether all of it happens in years that a server takes. Raises ValueError with a sentence."""
+        years = f"signals are of the years {datetimes.YEAR_MIN} to {datetimes.YEAR_MAX}"
+        first = instant(f"{datetimes.YEAR_MIN}-01-01") + TOLD_BEFORE_DAYS * DAY_US
+        days = LIFE_DAYS_MAX + SPREAD * (self.items or 0) / self.items_per_day
+        last = instant(f"{datetimes.YEAR_MAX}-12-31") - round(days * DAY_US)
+        if last < first:
+            raise ValueError(
+                f"{years}, and so many items take longer: let more of them come in a day"
+            )
+        if not first <= self.start <= last:
+            raise ValueError(
+                f"{years}: begin between {_day(first)} and {_day(last)}, so that all fits in"
+            )
 
     def print_partners(self) -> list[PrintPartner]:
         """The print partners, in the order of their numbers."""
@@ -68,6 +89,10 @@ class Plan(Struct, frozen=True, kw_only=True):
 def instant(text: str) -> int:
     """The instant that a datetime, or a date such as 2026-01-05, stands for. Raises ValueError."""
     return datetimes.parse(text if len(text) > len("2026-01-05") else f"{text} 00:00", UTC)
+
+
+def _day(instant: int) -> str:
+    return datetimes.write(instant)[: len("2026-01-05")]
 
 
 def _orders(plan: Plan, partners: list[PrintPartner], chance: Random) -> Iterator[Order]:
