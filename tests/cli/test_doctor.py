@@ -24,7 +24,7 @@ def test_it_tells_people_and_programs(
         ["ok", "clock"],
     ]
     assert "a CloudSignal server, answers within" in ran.out
-    assert "0 s " in ran.out or "1 s " in ran.out
+    assert "agrees with the server's" in ran.out
     monkeypatch.setenv("CLOUDSIGNAL_APIKEY", "f" * 32)
     ran = run("doctor", "--json")
     assert ran.code == 1

@@ -79,7 +79,7 @@ def test_a_key_in_the_open_is_said(found: Callable[..., dict[str, Finding]]) -> 
     assert found("http://127.0.0.1:8000")["address"].ok
 
 
-@pytest.mark.parametrize(("ahead_s", "ok"), [(0, True), (59, True), (-600, False), (90, False)])
+@pytest.mark.parametrize(("ahead_s", "ok"), [(59, True), (-600, False), (90, False)])
 def test_a_clock_that_is_wrong_is_said(
     found: Callable[..., dict[str, Finding]], ahead_s: int, ok: bool
 ) -> None:
@@ -155,4 +155,4 @@ def test_slow_answers_are_no_difference_of_clocks() -> None:
 
     with Client(BASE, apikey=APIKEY, transport=httpx2.MockTransport(answer)) as client:
         findings = {each.what: each for each in examine(client, None, now=lambda: moment)}
-    assert findings["clock"].info == "0 s behind the server's"
+    assert findings["clock"].info == "agrees with the server's"

@@ -22,6 +22,8 @@ from cloudsignal.partner.outbox.sender import sender_path
 
 CLOCK_S: Final = 60.0
 """How far this machine's clock may be from the server's."""
+TOLD_S: Final = 2.0
+"""What is less is not told: servers tell their time in whole seconds."""
 HEALTH: Final = "/healthz"
 
 
@@ -105,6 +107,8 @@ def _clock(client: Client, now: Callable[[], datetime]) -> Finding:
         ahead_s = (moment - parsedate_to_datetime(told)).total_seconds()
     except (ValueError, TypeError):
         return Finding("clock", True, "the server does not tell its time")
+    if abs(ahead_s) < TOLD_S:
+        return Finding("clock", True, "agrees with the server's")
     difference = f"{abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the server's"
     if abs(ahead_s) <= CLOCK_S:
         return Finding("clock", True, difference)
