@@ -82,6 +82,31 @@ def test_what_is_not_sent_in_time_is_said(outbox: Callable[..., Any], server: Fa
     assert "trouble  the store cannot be used just now" in outbox("status").out
 
 
+def test_who_breaks_it_off_is_told_what_was_sent_and_what_waits(
+    outbox: Callable[..., Any],
+    server: FakeServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "profiles.toml").write_text("[default]\nbundle_max = 1\n")
+    monkeypatch.setenv("CLOUDSIGNAL_PROFILES", "profiles.toml")
+    answer = server.answer
+
+    def interrupting(*request: Any) -> Any:
+        if server.signals:
+            server.fail_always(unavailable())
+            signal.raise_signal(signal.SIGINT)
+        return answer(*request)
+
+    monkeypatch.setattr(server, "answer", interrupting)
+    ran = outbox("flush")
+    assert (ran.code, ran.out) == (130, "")
+    assert (
+        "cloudsignal: interrupted: 1 signals are sent; 1 wait still, and cloudsignal outbox flush or run sends them\n"
+    ) in ran.err
+    assert server.received() == [PACKED]
+
+
 def test_a_refused_key_pauses_until_it_is_mended(
     outbox: Callable[..., Any], server: FakeServer
 ) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal as signals
 import subprocess
 import sys
 import threading
@@ -332,6 +333,27 @@ def test_what_was_stored_before_it_failed_is_told(
     assert told.startswith("the store cannot be used just now")
     assert "(20 signals were stored before this; " in told
     assert run("send", "--file", file).out == "stored: 25 new, position 25\n"
+
+
+def test_who_breaks_it_off_is_told_what_is_stored_and_what_to_do(
+    run: Run, server: FakeServer, lines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(lines, *(body(str(n)) for n in range(2500)))
+    answer = server.answer
+
+    def interrupting(*request: Any) -> Any:
+        if server.posts:
+            signals.raise_signal(signals.SIGINT)
+        return answer(*request)
+
+    monkeypatch.setattr(server, "answer", interrupting)
+    ran = run("send", "--file", file)
+    assert (ran.code, ran.out) == (130, "")
+    assert (
+        "cloudsignal: interrupted: 1000 of 2500 signals are known to be stored; what is stored is recognised, so send"
+        " the same again\n"
+    ) in ran.err
+    monkeypatch.undo()
 
 
 # ---- an outbox ----

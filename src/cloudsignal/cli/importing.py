@@ -1,7 +1,6 @@
 """``cloudsignal import``: signals from the tables of spreadsheets."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -18,6 +17,7 @@ from cloudsignal.cli.output import (
     print_json_line,
     print_table,
     progress_bars,
+    telling_if_interrupted,
 )
 from cloudsignal.cli.profile import (
     Reach,
@@ -163,7 +163,7 @@ def _run(begun: "Import", send: "Send", *, most: int | None, json: bool) -> None
     for sentence in begun.notes:
         note(sentence)
     stored, rows = Receipt(0, 0, 0), begun.done
-    with _going_on(), progress_bars() as progress:
+    with telling_if_interrupted(_how_to_go_on), progress_bars() as progress:
         for sifted in begun.run(send, most=most or BUNDLE_MAX):
             stored = stored + sifted.receipt
             rows += len(sifted.found)
@@ -177,14 +177,8 @@ def _run(begun: "Import", send: "Send", *, most: int | None, json: bool) -> None
         )
 
 
-@contextmanager
-def _going_on() -> Iterator[None]:
-    """Tell who breaks it off that nothing is lost."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        note("interrupted: the same command goes on from here")
-        raise
+def _how_to_go_on() -> str:
+    return "the same command goes on from here"
 
 
 def _tell_unused(table: "Table") -> None:

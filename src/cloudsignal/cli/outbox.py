@@ -23,6 +23,7 @@ from cloudsignal.cli.output import (
     print_table,
     progress_bars,
     shown,
+    telling_if_interrupted,
 )
 from cloudsignal.cli.profile import (
     ProfileName,
@@ -264,8 +265,12 @@ def told_to_end() -> threading.Event:
 
 def drain(sender: "Outbox", within_s: float) -> None:
     """Wait until everything is sent, with a bar. Raises Failed when it is not, in so many seconds."""
-    waiting = sender.health().waiting
-    with progress_bars() as told:
+    before = sender.health()
+    waiting = before.waiting
+    with (
+        telling_if_interrupted(lambda: _how_far(before, sender.health())),
+        progress_bars() as told,
+    ):
         end = time.monotonic() + within_s
         while (left_s := end - time.monotonic()) > 0:
             left = sender.drain(min(TOLD_S, left_s))
@@ -292,6 +297,13 @@ def _fail_unless_empty(health: "Health") -> None:
     if health.waiting:
         why = "they are not sent yet" if health.trouble is None else plain(health.trouble.info)
         raise Failed(f"{health.waiting} signals wait: {why}", Exit.NOT_SENT)
+
+
+def _how_far(before: "Health", now: "Health") -> str:
+    refused = max(0, now.refused - before.refused)
+    sent = max(0, before.waiting - now.waiting - refused)
+    told = f"{sent} signals are sent" + (f", {refused} refused" if refused else "")
+    return f"{told}; {now.waiting} wait still, and cloudsignal outbox flush or run sends them"
 
 
 def _chosen(ids: list[int] | None, all: bool) -> list[int] | None:

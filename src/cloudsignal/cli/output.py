@@ -77,6 +77,16 @@ def note(sentence: str) -> None:
     print(f"cloudsignal: {sentence}", file=sys.stderr)
 
 
+@contextmanager
+def telling_if_interrupted(sentence: Callable[[], str]) -> Iterator[None]:
+    """Tell who breaks it off how far it is and what remains."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"interrupted: {sentence()}")
+        raise
+
+
 def guard_output() -> None:
     """See to it that what cannot be written, or has no letters in a terminal, is no traceback."""
     sys.stdout = _guarded(sys.stdout, _Output)

@@ -22,6 +22,7 @@ from cloudsignal.cli.output import (
     print_json,
     print_json_line,
     progress_bars,
+    telling_if_interrupted,
 )
 from cloudsignal.cli.profile import (
     Reach,
@@ -255,7 +256,14 @@ def _send_all(
 
     most = most or BUNDLE_MAX
     stored, refused, sent = Receipt(0, 0, 0), 0, 0
-    with progress_bars() as progress:
+
+    def how_far() -> str:
+        return (
+            f"{stored.signals} of {count.valid} signals are known to be stored; what is stored is recognised, so send"
+            " the same again"
+        )
+
+    with telling_if_interrupted(how_far), progress_bars() as progress:
         for sifted in send_sifted(client.send, _valid(content, count), most=most):
             for found, error in sifted.refused:
                 _list(found.place, error.sentences)
@@ -322,7 +330,11 @@ def _put(signals: Iterable[Signal], path: Path, *, json: bool) -> None:
 
     count, first, last = 0, None, None
     waiting = iter(signals)
-    with Outbox(path) as outbox:
+
+    def how_far() -> str:
+        return f"{count} signals are put, and are sent; the server recognises them if you put the same again"
+
+    with telling_if_interrupted(how_far), Outbox(path) as outbox:
         while some := tuple(islice(waiting, PUT_AT_ONCE)):
             ids = outbox.put(*some)
             count, first, last = count + len(ids), first or ids[0], ids[-1]
