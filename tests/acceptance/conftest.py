@@ -26,7 +26,7 @@ from cloudsignal.server.store.store import Store, open_store
 COMMAND = str(Path(sys.executable).with_name("cloudsignal"))
 ENDPOINT = "/cloudsignal/2.0/status/"
 JSON = {"Content-Type": "application/json"}
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 """How long anything may take on a machine that has much else to do."""
 POLL_S = 0.02
 DATETIME = "2016-01-20 13:00:00 GMT"
