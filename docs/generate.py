@@ -17,7 +17,7 @@ from cloudsignal.cli import app
 from cloudsignal.cli.output import Exit
 from cloudsignal.cli.profile import PANEL
 from cloudsignal.partner import profiles
-from cloudsignal.protocol import items, refusals, retry, signals
+from cloudsignal.protocol import items, refusals, retry, signals, webhooks
 from cloudsignal.server import settings
 
 FOLDER: Final = Path(__file__).parent / "reference"
@@ -28,6 +28,7 @@ def documents() -> dict[str, str]:
     """Every generated page by its file name."""
     return {
         "signals.md": page("Signal types", "protocol/signals.py", signal_types()),
+        "webhooks.md": page("Webhook types", "protocol/webhooks.py", webhook_types()),
         "errors.md": page("Error types", "protocol/refusals.py", error_types()),
         "findings.md": page("Findings", "protocol/items.py", findings()),
         "settings.md": page("Settings", "server/settings.py", all_settings()),
@@ -90,6 +91,33 @@ def fields(known: Sequence[signals.Field]) -> str:
             for field in known
         ],
     )
+
+
+# ---- webhook types -------------------------------------------------------------------------------
+
+
+def webhook_types() -> Iterator[str]:
+    """Every type with its own fields, and which signal it is made of."""
+    yield (
+        "What an order's owner can be told, as [Order owners](../order-owners.md) says. All values are strings."
+        " The first ones are common to all; those about an item have `item` and `item_reference` too."
+    )
+    common = ", ".join(f"`{name}`" for name in webhooks.Webhook.__struct_fields__)
+    yield f"Common fields: `type`, {common}."
+    for webhook in webhooks.WEBHOOK_TYPES:
+        yield f"## {webhook.__name__}"
+        yield inspect.cleandoc(webhook.__doc__ or "")
+        sources = [
+            f"[{signal.__name__}](signals.md#{signal.__name__.lower()})"
+            for signal, made in webhooks.WEBHOOK_OF.items()
+            if made is webhook
+        ]
+        if sources:
+            yield f"Made of {' and '.join(sources)}."
+        own = webhook.__struct_fields__[len(webhooks.ItemWebhook.__struct_fields__) :]
+        if own and issubclass(webhook, webhooks.ItemWebhook):
+            names = [f"`{name}`" + (" (2.1 only)" if name == "url" else "") for name in own]
+            yield f"Own fields: {', '.join(names)}."
 
 
 # ---- error types and findings --------------------------------------------------------------------
