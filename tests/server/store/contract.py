@@ -9,6 +9,7 @@ from tests.server.store.access_contract import AccessContract
 from tests.server.store.appending_contract import AppendingContract
 from tests.server.store.cursors_contract import CursorsContract
 from tests.server.store.digest_contract import DigestContract
+from tests.server.store.orders_contract import OrdersContract
 from tests.server.store.pruning_contract import PruningContract
 from tests.server.store.reading_contract import ReadingContract
 from tests.server.store.rebuilding_contract import RebuildingContract
@@ -30,5 +31,6 @@ class StoreContract(
     CursorsContract,
     DigestContract,
     PruningContract,
+    OrdersContract,
 ):
     """All of it."""

@@ -10,6 +10,7 @@ from sqlalchemy import delete, insert, update
 from cloudsignal.server.store import batches
 from cloudsignal.server.store.copying import Copied
 from cloudsignal.server.store.errors import CopyDiffers, StoreUnusable
+from cloudsignal.server.store.orders import Registration
 from cloudsignal.server.store.schema import (
     items,
     metadata,
@@ -35,6 +36,13 @@ def fill(store: Store, start: int = 0, count: int = COUNT) -> None:
         own = report(type, item=f"ü {number % 7}", minute=number % 60, message=f"m {number}")
         received = NOON + number * MINUTE
         store.append([arrival(own, received=received, test=number % 2 == 0)])
+
+
+def register(store: Store, *ids: str, **values: Any) -> None:
+    """Register orders for an owner."""
+    if not store.orders.owners():
+        store.orders.create_owner("Books", now=6)
+    store.orders.register([Registration(each, "Books", **values) for each in ids], now=7)
 
 
 def content(url: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -69,6 +77,8 @@ class CopyingContract:
         store.access.create_token("a reader", "reader", "digest", now=4)
         store.access.agree_on_secret_check("known by this")
         store.cursors.advance("a reader", 5)
+        register(store, "7", partner_name="Beta", items={"1": "first", "2": "second"})
+        store.orders.add_owner_key("Books", "a key", expires=8, now=8)
 
         copied = copy_store(source, target)
 
@@ -81,8 +91,12 @@ class CopyingContract:
                 "interfaces": 3,
                 "apikeys": 3,
                 "tokens": 1,
+                "owners": 1,
+                "owner_keys": 1,
                 "cursors": 1,
-                "facts": 3,
+                "facts": 5,
+                "orders": 1,
+                "order_items": 2,
                 "items": 7,
                 "states": 7,
                 "parcels": 7,
@@ -277,6 +291,28 @@ class CopyingContract:
             copy.access.create_partner("its own", now=7)
 
         self.refused(source, target, "who may speak was changed in")
+
+    def test_a_copy_in_which_orders_were_registered_is_left_alone(
+        self, store: Store, source: str, target: str
+    ) -> None:
+        copy_store(source, target)
+        with closing(open_store(target)) as copy:
+            register(copy, "its own")
+
+        self.refused(source, target, "owners or orders were changed in")
+
+    def test_a_copy_is_brought_up_to_date_with_what_is_registered(
+        self, store: Store, source: str, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(batches, "ROWS", 3)
+        register(store, *"abcde", items={str(number): None for number in range(4)})
+        copy_store(source, target)
+        register(store, "7", "d", partner_name="Beta", items={"1": "first", "9": None})
+
+        copy_store(source, target)
+
+        assert content(target) == content(source)
+        assert {row[3] for row in content(target)["items"]} == {2}
 
     def test_an_unfinished_copy_of_another_store_is_left_alone(
         self, store: Store, source: str, target: str, other: str

@@ -240,8 +240,7 @@ class Access:
         try:
             with self._database.writing() as connection:
                 yield connection
-                known = facts.read(connection, facts.REVISION)
-                facts.note(connection, facts.REVISION, str(int(known or 0) + 1))
+                facts.grow(connection, facts.REVISION)
         except IntegrityError:
             raise AlreadyThere(taken) from None
 

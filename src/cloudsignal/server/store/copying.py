@@ -19,12 +19,18 @@ from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.digest import Digest, LogDigest, beyond, count
 from cloudsignal.server.store.errors import CopyDiffers, StoreUnusable
 from cloudsignal.server.store.log import Changes, Writer
+from cloudsignal.server.store.orders import Rows as OrderRows
+from cloudsignal.server.store.orders import give_items
 from cloudsignal.server.store.progress import Steps, silent
 from cloudsignal.server.store.schema import (
     apikeys,
     cursors,
     interfaces,
     items,
+    order_items,
+    orders,
+    owner_keys,
+    owners,
     parcels,
     partners,
     signals,
@@ -36,10 +42,20 @@ from cloudsignal.server.store.schema import facts as facts_table
 Rows = Sequence[Any]
 """Rows in the order of their columns."""
 
-SMALL: Final = (partners, interfaces, apikeys, tokens, cursors, facts_table)
+SMALL: Final = (
+    partners,
+    interfaces,
+    apikeys,
+    tokens,
+    owners,
+    owner_keys,
+    cursors,
+    facts_table,
+)
 """The tables that are replaced whole by every run: each refers only to those before it."""
-NUMBERED: Final = (partners, interfaces)
+NUMBERED: Final = (partners, interfaces, owners)
 """Those whose rows get their numbers from the database."""
+REGISTERED: Final = (orders, order_items)
 FOLDED: Final = (items, states, parcels)
 
 
@@ -64,6 +80,7 @@ def copy(source: Database, target: Database, *, progress: Steps = silent) -> Cop
         run.check_log(source.backend.shown)
         run.begin(source.backend.shown)
         run.signals()
+        run.orders()
         run.items()
         run.states()
         run.parcels()
@@ -138,6 +155,22 @@ class _Run:
             self._writer.write(Changes(signals=rows))
         self._written = rows[-1].position
         self._ours.add(rows)
+
+    def orders(self) -> None:
+        """Put right what is registered, and whose the items are that were copied before."""
+        by_id = select(orders).order_by(orders.c.order)
+        self._each("orders copied", by_id, partial(self._put_registered, orders))
+        by_id = select(order_items).order_by(order_items.c.order)
+        self._each("order items copied", by_id, partial(self._put_registered, order_items))
+
+    def _put_registered(self, table: Table, rows: Rows) -> None:
+        ids = {row.order for row in rows}
+        with self._target.writing() as connection:
+            there = OrderRows(connection, table, ids)
+            for row in rows:
+                there.put(dict(row._mapping))
+            there.write()
+            give_items(connection, ids)
 
     def items(self) -> None:
         """Add the items that the target does not have yet."""
@@ -227,7 +260,7 @@ def _last(connection: Connection) -> int:
 
 def _counted(connection: Connection) -> dict[str, int]:
     """How many rows each table has but the log, whose digest says more."""
-    return {table.name: _rows(connection, table) for table in (*SMALL, *FOLDED)}
+    return {table.name: _rows(connection, table) for table in (*SMALL, *REGISTERED, *FOLDED)}
 
 
 def _rows(connection: Connection, table: Table) -> int:
@@ -243,7 +276,7 @@ def _identity(source: Database) -> str:
     Raises StoreUnusable when there is nothing to copy.
     """
     with source.writing() as connection:
-        if not _rows(connection, partners):
+        if not _rows(connection, partners) and not _rows(connection, owners):
             raise StoreUnusable(
                 f"there is nothing to copy in {source.backend.shown}: is it the right one?"
             )
@@ -261,7 +294,7 @@ def _check_target(source: Database, target: Database, identity: str) -> None:
         of = facts.read(connection, facts.COPYING)
         is_copy = facts.read(connection, facts.IDENTITY) == identity
         is_empty = not any(_rows(connection, table) for table in _KEPT)
-        revision = facts.read(connection, facts.REVISION)
+        revisions = {name: facts.number(connection, name) for name in _CHANGES}
     if not is_copy and of is not None:
         raise StoreUnusable(
             f"{there} is an unfinished copy of {of}: go on with that, or copy into an empty database"
@@ -271,23 +304,28 @@ def _check_target(source: Database, target: Database, identity: str) -> None:
             f"{there} holds something else than a copy of {here}: copy into an empty database"
         )
     if is_copy and of is None:
-        _check_finished(source, target, int(revision or 0))
+        _check_finished(source, target, revisions)
 
 
-_KEPT: Final = (partners, tokens, cursors, items)
+_KEPT: Final = (partners, tokens, owners, cursors, items)
 """An empty store has no rows in these. It may have facts: a server was perhaps started on it."""
+_CHANGES: Final = {
+    facts.REVISION: "who may speak was",
+    facts.ORDERS_REVISION: "owners or orders were",
+}
+"""What is counted of changes, and what was changed then."""
 
 
-def _check_finished(source: Database, target: Database, revision: int) -> None:
+def _check_finished(source: Database, target: Database, revisions: dict[str, int]) -> None:
     """Make sure that a finished copy is another store, and was not changed. Raises StoreUnusable."""
     if _is_same(source, target):
         raise StoreUnusable(f"{source.backend.shown} and {target.backend.shown} are one store")
     with source.reading() as connection:
-        known = int(facts.read(connection, facts.REVISION) or 0)
-    if revision > known:
+        changed = [name for name in revisions if revisions[name] > facts.number(connection, name)]
+    if changed:
         raise StoreUnusable(
-            f"who may speak was changed in {target.backend.shown} since it was copied: copy into an"
-            " empty database"
+            f"{_CHANGES[changed[0]]} changed in {target.backend.shown} since it was copied: copy into"
+            " an empty database"
         )
 
 

@@ -1,5 +1,9 @@
 """What can go wrong with a store."""
 
+from collections.abc import Sequence
+
+from msgspec import Struct
+
 
 class StoreError(Exception):
     """The base of every error of the store."""
@@ -31,3 +35,19 @@ class NotFound(StoreError):
 
 class AlreadyThere(StoreError):
     """Something of that name is already there."""
+
+
+class Fault(Struct, frozen=True):
+    """What is wrong with one of the orders to be registered: with which, in what, and a sentence."""
+
+    index: int
+    field: str
+    info: str
+
+
+class RegistrationRefused(StoreError):
+    """Orders cannot be registered as they are told, and none of them was; ``faults`` has every reason."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__(faults[0].info)
+        self.faults = tuple(faults)

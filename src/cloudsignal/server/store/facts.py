@@ -8,6 +8,10 @@ from cloudsignal.server.store.schema import facts
 
 REVISION: Final = "access_revision"
 """How often it was changed who may speak."""
+ORDERS_REVISION: Final = "orders_revision"
+"""How often owners or orders were changed."""
+GIVEN_ON: Final = "given_on"
+"""That items were given to another print partner than the one that reported them first."""
 SECRET_CHECK: Final = "secret_check"
 """What the secret of its keys is known by."""
 PRUNED: Final = "pruned"
@@ -33,6 +37,16 @@ def note(connection: Connection, name: str, value: str) -> None:
         connection.execute(insert(facts).values(name=name, value=value))
 
 
+def number(connection: Connection, name: str) -> int:
+    """The number that is noted under a name, 0 if none is."""
+    return int(read(connection, name) or 0)
+
+
+def grow(connection: Connection, name: str) -> None:
+    """Note the next number under a name."""
+    note(connection, name, str(number(connection, name) + 1))
+
+
 def forget(connection: Connection, name: str) -> None:
     """Note nothing under a name any more."""
     connection.execute(delete(facts).where(facts.c.name == name))
@@ -40,4 +54,4 @@ def forget(connection: Connection, name: str) -> None:
 
 def pruned(connection: Connection) -> int:
     """The position beyond which the log is whole, 0 if nothing was ever removed from it."""
-    return int(read(connection, PRUNED) or 0)
+    return number(connection, PRUNED)

@@ -226,6 +226,9 @@ def _stored(row: Any) -> StoredItem:
 
 def _items(connection: Connection, query: ItemQuery) -> list[StoredItem]:
     by_partner = _is_open(query) and query.partner is not None and not query.delayed
+    if by_partner and facts.read(connection, facts.GIVEN_ON):
+        # The last signals of such items may be another's.
+        by_partner = False
     found = _found(connection, query, by_partner=by_partner)
     if by_partner and len(found) < query.limit and facts.pruned(connection):
         # The last signals of the print partner's other items are no longer in the log.

@@ -1,4 +1,7 @@
-"""Folding every item again from the log: the proof that items are nothing but their signals."""
+"""Folding every item again from the log: the proof that items are nothing but their signals.
+
+Whose they are may be registered instead.
+"""
 
 import operator
 from collections.abc import Callable, Iterable
@@ -15,7 +18,7 @@ from cloudsignal.server.store import facts
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.log import Folded
 from cloudsignal.server.store.progress import Progress, silent
-from cloudsignal.server.store.schema import items, parcels, signals, states
+from cloudsignal.server.store.schema import items, orders, parcels, signals, states
 
 BATCH: Final = 500
 """How many items are folded in one transaction: few enough not to keep the server waiting."""
@@ -96,6 +99,7 @@ def _rebuild(connection: Connection, after: int, last: int, *, mend: bool) -> Re
     """Look at the items with numbers beyond ``after``, up to ``last``."""
     logged = connection.execute(_between(_LOG, signals.c.item, after, last)).all()
     folded = [_fold(number, rows) for number, rows in groupby(logged, lambda row: row.item)]
+    _give(connection, folded)
     put = partial(_put, connection, partial(_between, after=after, last=last), mend=mend)
     tracked = {(parcel.tracking, each.number) for each in folded for parcel in each.item.parcels}
     differing = {
@@ -124,6 +128,15 @@ def _fold(number: int, rows: Iterable[Any]) -> Folded:
         folded.stand(row.position)
     assert folded is not None, "a group has a row"
     return folded
+
+
+def _give(connection: Connection, folded: list[Folded]) -> None:
+    """Items of an order that is registered for a print partner are that one's, whoever reported them."""
+    ids = {each.key[0] for each in folded}
+    named = select(orders.c.order, orders.c.partner).where(orders.c.order.in_(ids))
+    partners = {row.order: row.partner for row in connection.execute(named)}
+    for each in folded:
+        each.partner = partners.get(each.key[0]) or each.partner
 
 
 def _put(

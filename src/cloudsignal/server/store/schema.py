@@ -1,4 +1,4 @@
-"""The tables of the store: one log, what is folded from it, and who may speak."""
+"""The tables of the store: one log, what is folded from it, who may speak, and what is registered."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION: Final = "0002"
+VERSION: Final = "0003"
 """The Alembic revision that these tables are."""
 
 metadata: Final = MetaData(
@@ -72,6 +72,50 @@ tokens: Final = Table(
     Column("revoked", BigInteger),
 )
 
+owners: Final = Table(
+    "owners",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("created", BigInteger, nullable=False),
+    Column("unregistered", Boolean, nullable=False),
+)
+"""Who orders belong to; one of them at most gets what nobody registered."""
+
+owner_keys: Final = Table(
+    "owner_keys",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("owner", _Id, ForeignKey("owners.id"), nullable=False, index=True),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger),
+)
+
+orders: Final = Table(
+    "orders",
+    metadata,
+    Column("order", String(128), primary_key=True),
+    Column("owner", _Id, nullable=False),
+    Column("partner", _Id),
+    Column("reference", String(255), nullable=False),
+    Column("due", BigInteger),
+    Column("tracking_urls", Text, nullable=False),
+    Column("registered", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Index("orders_owner_order", "owner", "order"),
+)
+"""What is registered of orders, before their first signal or after it; ``tracking_urls`` is JSON."""
+
+order_items: Final = Table(
+    "order_items",
+    metadata,
+    Column("order", String(128), primary_key=True),
+    Column("item", String(128), primary_key=True),
+    Column("reference", String(255), nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What their owners call the items of registered orders."""
+
 facts: Final = Table(
     "facts",
     metadata,
@@ -123,7 +167,10 @@ items: Final = Table(
     UniqueConstraint("order", "item", name="items_order_item"),
     Index("items_item", "item"),
 )
-"""Which items there are, and whose they are: what the first signal says, and no later one changes."""
+"""Which items there are, and whose they are: what the first signal says, and no later one changes.
+
+Only registering an order for a print partner does: all of its items are that one's.
+"""
 
 states: Final = Table(
     "states",

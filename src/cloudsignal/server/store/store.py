@@ -10,6 +10,7 @@ from cloudsignal.server.store.access import Access
 from cloudsignal.server.store.backends import Listening, backend_of
 from cloudsignal.server.store.cursors import Cursors
 from cloudsignal.server.store.database import Database, open_database
+from cloudsignal.server.store.orders import Orders
 from cloudsignal.server.store.progress import Progress, Steps, silent
 from cloudsignal.server.store.reading import Reading
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class Store:
     """Everything the server and the command line ask of a database.
 
-    ``append`` is for one thread; ``access``, ``reading`` and ``cursors`` are for any number of them.
+    ``append`` is for one thread; all that has a name of its own is for any number of them.
     """
 
     def __init__(self, database: Database) -> None:
@@ -30,6 +31,7 @@ class Store:
         """Its URL as it may be shown to anyone."""
         self._writer = database.backend.writer()
         self.access = Access(database)
+        self.orders = Orders(database)
         self.reading = Reading(database)
         self.cursors = Cursors(database)
 
