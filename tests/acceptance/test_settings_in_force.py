@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cloudsignal.server.store.orders import Registration
 from tests.acceptance.conftest import (
     ENDPOINT,
     JSON,
@@ -83,6 +84,27 @@ def test_metrics_are_not_open_to_those_behind_a_near_proxy(make_server: MakeServ
     headers = {"X-Forwarded-For": "192.0.2.7"}
     assert server.request("GET", "/metrics", headers=headers).status == 401
     assert server.request("GET", "/metrics").status == 200
+
+
+# ---- registered orders ---------------------------------------------------------------------------
+
+
+def test_signals_for_orders_that_nobody_registered_are_refused_if_so_set(
+    make_server: MakeServer,
+) -> None:
+    server = make_server("--unregistered-orders", "refuse").start()
+    key = server.interface()
+    bundle = [signal(), signal()]
+    with server.store() as store:
+        store.orders.create_owner("Books", now=1)
+        store.orders.register([Registration(bundle[0]["order"], "Books")], now=2)
+    assert server.post({"apikey": key} | bundle[0]).status == 200
+    answer = server.post({"apikey": key, "items": bundle})
+    assert (answer.status, answer.error["type"]) == (400, "unknown_order")
+    assert answer.error["info"].startswith(
+        f"items[1]: order {bundle[1]['order']} is not registered"
+    )
+    assert answer.error["details"][0]["at"] == "items[1]"
 
 
 # ---- limits --------------------------------------------------------------------------------------

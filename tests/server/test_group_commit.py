@@ -16,6 +16,7 @@ from cloudsignal.server import group_commit, writer
 from cloudsignal.server.group_commit import GroupCommit
 from cloudsignal.server.store.log import Arrival
 from cloudsignal.server.store.store import Store, open_store
+from cloudsignal.server.writer import Task
 from tests.server.arrivals import arrival, report
 from tests.server.store.contract import furnish
 
@@ -43,9 +44,8 @@ class Watched:
         self.groups: list[tuple[int, int]] = []
         self.failures: list[str] = []
         limits = {"queue_max": QUEUE_MAX, "queue_bytes_max": 1 << 20, "group_max": 40} | limits
-        self.commit = GroupCommit(
-            f"sqlite:///{path}", watch=self._watch, failed=self.failures.append, **limits
-        )
+        task = Task(f"sqlite:///{path}", limits.pop("group_max"))
+        self.commit = GroupCommit(task, watch=self._watch, failed=self.failures.append, **limits)
 
     def _watch(
         self, arrivals: Sequence[Arrival], receipts: Sequence[Receipt | None], seconds: float
@@ -288,11 +288,11 @@ async def test_a_writer_that_cannot_be_started_is_tried_again(
     monkeypatch.setattr(group_commit, "RESTART_S", 0.01)
     real, tries = writer.start, []
 
-    def start(url: str, group_max: int) -> object:
-        tries.append(url)
+    def start(task: Task) -> object:
+        tries.append(task)
         if len(tries) < 3:
             raise OSError("no more processes")
-        return real(url, group_max)
+        return real(task)
 
     monkeypatch.setattr(writer, "start", start)
     kill(watched)

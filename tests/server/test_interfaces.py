@@ -132,6 +132,19 @@ async def test_an_api_token_is_a_key_of_another_kind(
     assert token not in refusal.info
 
 
+async def test_the_key_of_an_owner_is_a_key_of_another_kind(
+    interfaces: Interfaces, store: Store, keyring: Keyring
+) -> None:
+    key = "0123456789abcdef" * 2
+    store.orders.create_owner("Books", now=1)
+    store.orders.add_owner_key("Books", keyring.digest(key), expires=2, now=1)
+
+    refusal = await refused(interfaces, key)
+
+    assert (refusal.status, refusal.type) == (403, "wrong_kind_of_key")
+    assert refusal.info.startswith("this is the key of an order owner")
+
+
 async def test_while_the_store_is_away_a_known_key_is_known_and_another_is_503(
     interfaces: Interfaces, store: Store, keyring: Keyring, path: Path
 ) -> None:

@@ -33,7 +33,7 @@ from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.log import Arrival
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import Tokens
-from cloudsignal.server.writer import GC_ALLOCATIONS, Started
+from cloudsignal.server.writer import GC_ALLOCATIONS, Started, task_of
 from cloudsignal.stalled import close_stalled
 
 API: Final = "cloudsignal.server.api"
@@ -61,10 +61,9 @@ class App:
         self._lines = RefusedLines(logger, settings.refused_lines_per_minute, clock)
         self._interfaces = Interfaces(settings, store, keyring, clock)
         self._group_commit = GroupCommit(
-            settings.database,
+            task_of(settings),
             queue_max=settings.queue_max,
             queue_bytes_max=settings.queue_bytes_max,
-            group_max=settings.group_max,
             watch=self._written,
             failed=FailedLines(logger, clock),
             first=writer,

@@ -45,21 +45,19 @@ class GroupCommit:
 
     def __init__(
         self,
-        url: str,
+        task: writer.Task,
         *,
         queue_max: int,
         queue_bytes_max: int,
-        group_max: int,
         watch: Watcher,
         failed: Callable[[str], None],
         first: writer.Started | None = None,
     ) -> None:
         """``first`` is a writer that was started already, to be ready the sooner."""
         self._first = first
-        self._url = url
+        self._task = task
         self._queue_max = queue_max
         self._queue_bytes_max = queue_bytes_max
-        self._group_max = group_max
         self._watch = watch
         self._failed = failed
         self._gathering: list[Arrival] = []
@@ -78,7 +76,7 @@ class GroupCommit:
             self._process.kill()
             self._process.wait()
         self._loop = asyncio.get_running_loop()
-        started, self._first = self._first or writer.start(self._url, self._group_max), None
+        started, self._first = self._first or writer.start(self._task), None
         self._process, connection = started
         _, self._link = await self._loop.create_connection(lambda: _Link(self), sock=connection)
 

@@ -88,27 +88,31 @@ class Interfaces:
             )
         digest = self._keyring.digest(apikey)
         try:
-            caller, is_token = await asyncio.to_thread(self._look_up, digest)
+            caller, kind = await asyncio.to_thread(self._look_up, digest)
         except StoreUnavailable:
             raise _unreadable() from None
         if caller is not None:
             return caller
         self._failures.count(where)
-        if is_token:
+        if kind:
             raise refuse(
                 "wrong_kind_of_key",
-                "this is an API token: signals need the key of a CloudSignal API interface",
+                f"this is {kind}: signals need the key of a CloudSignal API interface",
                 at="apikey",
             )
         raise http.unknown_key()
 
-    def _look_up(self, digest: str) -> tuple[Caller | None, bool]:
-        """The interface of a key in the store, or whether it is an API token."""
+    def _look_up(self, digest: str) -> tuple[Caller | None, str]:
+        """The interface of a key in the store, or of which other kind it is."""
         if self._store.access.find_key(digest):
             self.load()
         caller = self._callers.get(digest)
-        is_token = caller is None and self._store.access.find_token(digest) is not None
-        return caller, is_token
+        if caller is not None:
+            return caller, ""
+        if self._store.access.find_token(digest) is not None:
+            return None, "an API token"
+        is_owners = self._store.orders.find_owner_key(digest) is not None
+        return None, "the key of an order owner" if is_owners else ""
 
     def admit(self, caller: Caller, address: str) -> None:
         """Let a post of this interface in.

@@ -40,7 +40,7 @@ def run(
     """
     gc.disable()  # Until the server runs: nothing of what is imported for it is garbage.
     backend_of(settings.database)
-    first_writer = writer.start(settings.database, settings.group_max)
+    first_writer = writer.start(writer.task_of(settings))
     from cloudsignal.server import app, clock, connections, logs
     from cloudsignal.server.keys import open_keyring
     from cloudsignal.server.store.store import open_store

@@ -73,6 +73,10 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     strict_causes: Annotated[
         bool, Meta(description="refuse an ItemCanceled whose cause is none of the published ones")
     ] = False
+    unregistered_orders: Annotated[
+        Literal["accept", "refuse"],
+        Meta(description="what becomes of signals for orders that nobody registered"),
+    ] = "accept"
     queue_max: Annotated[
         int,
         Positive,

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import chain
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
@@ -29,6 +29,9 @@ from cloudsignal.server.store.backends import backend_of
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.log import Answer, Arrival, Writer, append
 
+if TYPE_CHECKING:
+    from cloudsignal.server.settings import Settings
+
 LENGTH_BYTES: Final = 4
 READ_BYTES: Final = 1 << 20
 GC_ALLOCATIONS: Final = 50_000
@@ -38,10 +41,11 @@ encode: Final = msgspec.msgpack.Encoder().encode
 
 
 class Task(Struct, array_like=True):
-    """Which store to write to, and how many signals in one transaction at most."""
+    """Which store to write to, how many signals in one transaction at most, and what not to write."""
 
     url: str
     group_max: int
+    refuse_unregistered: bool = False
 
 
 class Answers(Struct, array_like=True):
@@ -54,6 +58,11 @@ class Answers(Struct, array_like=True):
     problems: dict[int, Problem]
     failure: str = ""
     seconds: float = 0.0
+
+
+def task_of(settings: "Settings") -> Task:
+    """What these settings say."""
+    return Task(settings.database, settings.group_max, settings.unregistered_orders == "refuse")
 
 
 decode_task: Final = msgspec.msgpack.Decoder(Task).decode
@@ -89,8 +98,8 @@ Started = tuple["subprocess.Popen[bytes]", socket.socket]
 """A writer's process, and the socket over which to talk to it."""
 
 
-def start(url: str, group_max: int) -> Started:
-    """Start the process for a store. It opens the store when the first posts come."""
+def start(task: Task) -> Started:
+    """Start the process for a task. It opens the store when the first posts come."""
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
@@ -99,7 +108,7 @@ def start(url: str, group_max: int) -> Started:
             stdin=subprocess.DEVNULL,
         )
     # Not as an argument: those are there for every user of the machine to read.
-    ours.sendall(frame(encode(Task(url, group_max))))
+    ours.sendall(frame(encode(task)))
     return process, ours
 
 
@@ -115,7 +124,7 @@ def run(connection: socket.socket) -> None:
             posts = [post for payload in payloads for post in decode_posts(payload)]
             for group in groups(posts, task.group_max):
                 started = time.perf_counter()
-                answers = _write(writer, group)
+                answers = _write(writer, group, task.refuse_unregistered)
                 answers.seconds = time.perf_counter() - started
                 connection.sendall(frame(encode(answers)))
 
@@ -142,15 +151,15 @@ def groups(posts: list[Arrival], most: int) -> Iterator[list[Arrival]]:
         yield group
 
 
-def _write(writer: Writer, arrivals: list[Arrival]) -> Answers:
+def _write(writer: Writer, arrivals: list[Arrival], refuse_unregistered: bool = False) -> Answers:
     try:
-        return _sorted(append(writer, arrivals))
+        return _sorted(append(writer, arrivals, refuse_unregistered=refuse_unregistered))
     except StoreUnavailable as error:
         return Answers([None] * len(arrivals), {}, str(error))
     except Exception as error:
         # A defect, and one post may be the cause of it: the others must not suffer.
         if len(arrivals) > 1:
-            return _one_by_one(writer, arrivals)
+            return _one_by_one(writer, arrivals, refuse_unregistered)
         return Answers([None], {}, f"a defect: {error!r}")
 
 
@@ -161,10 +170,10 @@ def _sorted(answers: list[Answer]) -> Answers:
     )
 
 
-def _one_by_one(writer: Writer, arrivals: list[Arrival]) -> Answers:
+def _one_by_one(writer: Writer, arrivals: list[Arrival], refuse_unregistered: bool) -> Answers:
     done = Answers([], {})
     for index, arrival in enumerate(arrivals):
-        one = _write(writer, [arrival])
+        one = _write(writer, [arrival], refuse_unregistered)
         done.receipts += one.receipts
         if one.problems:
             done.problems[index] = one.problems[0]

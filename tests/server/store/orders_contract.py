@@ -1,9 +1,12 @@
 """What keeping owners and orders promises, on any store. It begins with two partners (`furnish`)."""
 
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from cloudsignal.protocol.refusals import Problem
 from cloudsignal.server.store.errors import AlreadyThere, Fault, NotFound, RegistrationRefused
 from cloudsignal.server.store.orders import (
     ITEMS_MAX,
@@ -16,7 +19,7 @@ from cloudsignal.server.store.orders import (
 from cloudsignal.server.store.reading import ItemQuery
 from cloudsignal.server.store.rebuilding import Rebuilt
 from cloudsignal.server.store.store import Store
-from tests.server.arrivals import arrival, report
+from tests.server.arrivals import arrival, receipt, report, whole_log
 
 URL = "https://parcels.example/{tracking}"
 
@@ -276,3 +279,128 @@ class OrdersContract:
 
         assert store.rebuild() == Rebuilt(signals=1, items=1, differed=0)
         assert [each.partner_name for each in store.reading.items(ItemQuery())] == ["Beta"]
+
+    # ---- who may report it ----
+
+    def test_unregistered_orders_are_taken_unless_they_are_to_be_refused(
+        self, store: Store
+    ) -> None:
+        with_owners(store).orders.register([told("7")], now=50)
+        unknown = arrival(report(order="8"))
+
+        [taken] = store.append([unknown])
+        [registered, refused] = store.append(
+            [arrival(report(order="7")), unknown], refuse_unregistered=True
+        )
+
+        assert receipt(taken).accepted == receipt(registered).accepted == 1
+        assert refused == Problem(
+            "",
+            "unknown_order",
+            "order 8 is not registered here: check it, or ask the platform to register it, and send"
+            " this again",
+        )
+
+    def test_orders_are_refused_as_long_as_none_is_registered(self, store: Store) -> None:
+        [refused] = store.append([arrival()], refuse_unregistered=True)
+
+        assert isinstance(refused, Problem)
+        assert whole_log(store) == []
+        with_owners(store).orders.register([told()], now=50)
+        [taken] = store.append([arrival()], refuse_unregistered=True)
+        assert receipt(taken).accepted == 1
+
+    def test_an_order_is_reported_by_the_partner_it_is_registered_for(self, store: Store) -> None:
+        with_owners(store).orders.register([told(partner_name="Beta")], now=50)
+
+        refused, taken = store.append([arrival(), arrival(partner=2)])
+
+        assert refused == Problem("", "not_your_item", "order 7 is given to another print partner")
+        assert receipt(taken).accepted == 1
+        assert [each.partner_name for each in whole_log(store)] == ["Beta"]
+
+    def test_an_order_registered_for_nobody_is_reported_by_whoever_is_first(
+        self, store: Store
+    ) -> None:
+        with_owners(store).orders.register([told()], now=50)
+
+        taken, refused = store.append([arrival(), arrival(partner=2)])
+
+        assert receipt(taken).accepted == 1
+        assert isinstance(refused, Problem)
+        assert "is reported by another print partner" in refused.info
+
+    def test_an_item_that_had_signals_goes_over_to_the_registered_partner(
+        self, store: Store
+    ) -> None:
+        store.append([arrival()])
+        with_owners(store).orders.register([told(partner_name="Beta")], now=50)
+
+        repeat, new, taken = store.append(
+            [arrival(), arrival(report(minute=1)), arrival(report(minute=2), partner=2)]
+        )
+
+        assert isinstance(repeat, Problem)
+        assert isinstance(new, Problem)
+        assert repeat.info == new.info == "order 7 is given to another print partner"
+        assert receipt(taken).accepted == 1
+        [item] = store.reading.items(ItemQuery(partner="Beta"))
+        assert (item.partner_name, item.position) == ("Beta", 2)
+        assert store.rebuild() == Rebuilt(signals=2, items=1, differed=0)
+
+    def test_one_forbidden_signal_refuses_its_bundle_and_says_where(self, store: Store) -> None:
+        with_owners(store).orders.register([told(partner_name="Beta"), told("8")], now=50)
+        others = report(order="8", item="1"), report(order="8", item="2")
+
+        [given] = store.append([arrival(*others, report())])
+        [unknown] = store.append([arrival(*others, report(order="9"))], refuse_unregistered=True)
+
+        assert given == Problem(
+            "items[2]", "not_your_item", "items[2]: order 7 is given to another print partner"
+        )
+        assert isinstance(unknown, Problem)
+        assert (unknown.at, unknown.type) == ("items[2]", "unknown_order")
+        assert whole_log(store) == []
+
+    def test_a_group_of_many_orders_is_looked_up_in_full(self, store: Store) -> None:
+        mine = [told(f"{n}", partner_name="Alpha" if n % 2 else "Beta") for n in range(600)]
+        with_owners(store).orders.register(mine, now=50)
+
+        answers = store.append([arrival(report(order=f"{n}")) for n in range(601)])
+
+        taken = [n for n, answer in enumerate(answers) if not isinstance(answer, Problem)]
+        assert taken == [*range(1, 600, 2), 600]
+
+    def test_a_registration_while_a_group_is_written_is_heeded(
+        self, store: Store, another: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where writers take turns the group is overtaken; where they cannot meet, one waits."""
+        with_owners(store)
+        store.append([arrival(report(item="before"))])
+        writer: Any = store._writer
+        load, done = writer.load, threading.Event()
+
+        def register() -> None:
+            another.orders.register([told(partner_name="Beta")], now=50)
+            done.set()
+
+        registering = threading.Thread(target=register)
+
+        def load_and_be_overtaken(keys: Any) -> Any:
+            found = load(keys)
+            if not registering.ident:
+                registering.start()
+                if another.nodes:
+                    assert done.wait(30)
+            return found
+
+        monkeypatch.setattr(writer, "load", load_and_be_overtaken)
+        [answer] = store.append([arrival(report(item="meanwhile"))])
+        registering.join(30)
+
+        assert done.is_set()
+        assert isinstance(answer, Problem) is another.nodes
+        found = store.reading.items(ItemQuery(partner="Beta"))
+        assert len(found) == (1 if another.nodes else 2)
+        [refused] = store.append([arrival(report(item="after"))])
+        assert isinstance(refused, Problem)

@@ -4,11 +4,12 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from cloudsignal.server.store import log
 from cloudsignal.server.store.schema import facts
 
 REVISION: Final = "access_revision"
 """How often it was changed who may speak."""
-ORDERS_REVISION: Final = "orders_revision"
+ORDERS_REVISION: Final = log.ORDERS_REVISION
 """How often owners or orders were changed."""
 GIVEN_ON: Final = "given_on"
 """That items were given to another print partner than the one that reported them first."""

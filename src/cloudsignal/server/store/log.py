@@ -16,6 +16,9 @@ from cloudsignal.server.store.errors import StoreDamaged
 encode_item: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 decode_item: Final = msgspec.msgpack.Decoder(Item).decode
 
+ORDERS_REVISION: Final = "orders_revision"
+"""The fact that grows with every change of owners or orders."""
+
 Row = tuple[Any, ...]
 Key = tuple[str, str]
 """The order and the item."""
@@ -25,7 +28,7 @@ interface and fingerprint."""
 
 
 class Overtaken(Exception):
-    """Another writer changed an item of the group after it was loaded: nothing was written."""
+    """An item of the group, or an order, was changed after it was loaded: nothing was written."""
 
 
 class Changes(Struct):
@@ -56,6 +59,12 @@ class Writer(Protocol):
 
         ``alone`` keeps all other writers waiting from the start, not just while ``write`` writes.
         Raises StoreUnavailable, and Overtaken unless it is alone.
+        """
+
+    def registered(self, orders: Sequence[str]) -> dict[str, int]:
+        """Those of the orders that are registered, and for which print partner, 0 if for none.
+
+        Asked for before the items are loaded, whose print partners it may change.
         """
 
     def load(self, keys: Sequence[Key]) -> Iterable[tuple[str, str, int, int, int, bytes]]:
@@ -203,18 +212,45 @@ Group = dict[Any, Placed]
 """Every signal of the group by what makes it the same as another: in its order, and once."""
 
 
-def append(writer: Writer, arrivals: Sequence[Arrival]) -> list[Answer]:
+class Rules(Struct, frozen=True):
+    """Which orders signals may be about: what is registered of those of a group."""
+
+    partners: dict[str, int]
+    """The registered orders, and for which print partner, 0 if for none."""
+    refuse_unregistered: bool
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is anything to look at."""
+        return self.refuse_unregistered or bool(self.partners)
+
+    def problem(self, arrival: Arrival, index: int) -> Problem | None:
+        """What is wrong with the order of a signal."""
+        order = arrival.reports[index].signal.order
+        partner = self.partners.get(order)
+        if partner is None:
+            return _unknown_order(arrival, index) if self.refuse_unregistered else None
+        if partner in (0, arrival.partner):
+            return None
+        return _told(
+            arrival, index, "not_your_item", f"order {order} is given to another print partner"
+        )
+
+
+def append(
+    writer: Writer, arrivals: Sequence[Arrival], *, refuse_unregistered: bool = False
+) -> list[Answer]:
     """Write a group in one transaction and answer each post of it, once all of it is on disk.
 
     Raises StoreUnavailable when nothing of it was written, or when nobody knows whether it was.
     """
     try:
-        return _append(writer, arrivals, alone=False)
+        return _append(writer, arrivals, refuse_unregistered, alone=False)
     except Overtaken:
-        # Rare: two nodes got signals of one item in the same moment.
+        # Rare: two nodes got signals of one item in the same moment, or orders were registered in it.
         pass
     try:
-        return _append(writer, arrivals, alone=True)
+        return _append(writer, arrivals, refuse_unregistered, alone=True)
     except Overtaken:
         # By nobody: what was loaded of an item is not what is stored of it.
         raise StoreDamaged(
@@ -222,11 +258,15 @@ def append(writer: Writer, arrivals: Sequence[Arrival]) -> list[Answer]:
         ) from None
 
 
-def _append(writer: Writer, arrivals: Sequence[Arrival], *, alone: bool) -> list[Answer]:
+def _append(
+    writer: Writer, arrivals: Sequence[Arrival], refuse_unregistered: bool, *, alone: bool
+) -> list[Answer]:
     with writer.transaction(alone=alone):
+        orders = {report.signal.order for arrival in arrivals for report in arrival.reports}
+        rules = Rules(writer.registered(list(orders)), refuse_unregistered)
         items = _load(writer, arrivals)
         group: Group = {}
-        posts = [_sort(arrival, items, group) for arrival in arrivals]
+        posts = [_sort(arrival, rules, items, group) for arrival in arrivals]
         _recognise(writer, group)
         new = [placed for placed in group.values() if placed.is_new]
         for placed in new:
@@ -252,9 +292,9 @@ def _key(report: Report) -> Key:
     return signal.order, signal.item
 
 
-def _sort(arrival: Arrival, items: Items, group: Group) -> Post | Problem:
-    """Put the signals of a post into the group, unless it has an item that is another's."""
-    problem = _foreign(arrival, items)
+def _sort(arrival: Arrival, rules: Rules, items: Items, group: Group) -> Post | Problem:
+    """Put the signals of a post into the group, unless one of them may not be in the log."""
+    problem = _forbidden(arrival, rules, items)
     if problem is not None:
         return problem
     post = Post()
@@ -273,19 +313,33 @@ def _sort(arrival: Arrival, items: Items, group: Group) -> Post | Problem:
     return post
 
 
-def _foreign(arrival: Arrival, items: Items) -> Problem | None:
+def _forbidden(arrival: Arrival, rules: Rules, items: Items) -> Problem | None:
     for index, report in enumerate(arrival.reports):
+        problem = rules.problem(arrival, index) if rules.is_any else None
         known = items.get(_key(report))
-        if known is not None and known.partner != arrival.partner:
-            return _not_yours(arrival, index)
+        if problem is None and known is not None and known.partner != arrival.partner:
+            problem = _not_yours(arrival, index)
+        if problem is not None:
+            return problem
     return None
 
 
 def _not_yours(arrival: Arrival, index: int) -> Problem:
     signal = arrival.reports[index].signal
-    place = f"items[{index}]" if len(arrival.reports) > 1 else ""
     info = f"item {signal.item} of order {signal.order} is reported by another print partner"
-    return Problem(place, "not_your_item", f"{place}: {info}" if place else info)
+    return _told(arrival, index, "not_your_item", info)
+
+
+def _unknown_order(arrival: Arrival, index: int) -> Problem:
+    order = arrival.reports[index].signal.order
+    info = f"order {order} is not registered here: check it, or ask the platform to register it"
+    return _told(arrival, index, "unknown_order", f"{info}, and send this again")
+
+
+def _told(arrival: Arrival, index: int, type: str, info: str) -> Problem:
+    """A problem with a signal, with its place if there are several in the post."""
+    place = f"items[{index}]" if len(arrival.reports) > 1 else ""
+    return Problem(place, type, f"{place}: {info}" if place else info)
 
 
 def _recognise(writer: Writer, group: Group) -> None:

@@ -35,12 +35,14 @@ class Store:
         self.reading = Reading(database)
         self.cursors = Cursors(database)
 
-    def append(self, arrivals: Sequence[log.Arrival]) -> list[log.Answer]:
+    def append(
+        self, arrivals: Sequence[log.Arrival], *, refuse_unregistered: bool = False
+    ) -> list[log.Answer]:
         """Write posts to the log in one transaction; on return all of it is on disk.
 
         One answer a post, in their order. Raises StoreUnavailable when nothing was written.
         """
-        return log.append(self._writer, arrivals)
+        return log.append(self._writer, arrivals, refuse_unregistered=refuse_unregistered)
 
     def rebuild(self, *, mend: bool = True, progress: Progress = silent) -> rebuilding.Rebuilt:
         """Fold every item again from the log, while the server runs or not; put right what differs.

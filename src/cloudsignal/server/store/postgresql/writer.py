@@ -16,7 +16,15 @@ from psycopg.errors import (
 from psycopg.pq import Escaping
 
 from cloudsignal.server.store.errors import StoreUnavailable
-from cloudsignal.server.store.log import Changes, Key, Overtaken, Row, Same, placed
+from cloudsignal.server.store.log import (
+    ORDERS_REVISION,
+    Changes,
+    Key,
+    Overtaken,
+    Row,
+    Same,
+    placed,
+)
 from cloudsignal.server.store.postgresql import driver, partitions
 from cloudsignal.server.store.postgresql.arrays import Statement, statement
 from cloudsignal.server.store.postgresql.watchdog import Watchdog
@@ -48,6 +56,21 @@ _CONFIRM: Final = f"{BEGIN}; SELECT pg_logical_emit_message(true, 'cloudsignal',
 _BEGIN_TURN: Final = f"{BEGIN}; SET LOCAL synchronous_commit = off; {TURN}"
 _END_TURN: Final = f"COMMIT; {_CONFIRM}"
 
+# The number that grows with every registration, which is compared again when the group is written.
+_REVISION: Final = (
+    f"coalesce((SELECT value::bigint FROM facts WHERE name = '{ORDERS_REVISION}'), 0)"
+)
+_REGISTERED: Final = statement(
+    "registered",
+    f"""
+    SELECT known.revision, found."order", coalesce(found.partner, 0)
+    FROM (SELECT {_REVISION} AS revision) AS known
+    LEFT JOIN (
+        {{orders}} AS wanted ("order") JOIN orders AS found ON found."order" = wanted."order"
+    ) ON true
+    """,
+    orders="text",
+)
 _LOAD: Final = statement(
     "load",
     'SELECT i."order", i.item, i.id, i.partner, s.position, s.summary'
@@ -74,9 +97,10 @@ def _placed(name: str) -> str:
 
 
 # All of a group in one statement. The first argument is a position that is known to be there: older parts
-# of the log need not be looked at. The last is how many items there are to change. The end fails by
-# dividing by zero if another node has changed one of them since they were loaded: the commit stands
-# behind it in the same message, so what must not be committed has to fail.
+# of the log need not be looked at. The last ones are how many items there are to change, and the revision of
+# what is registered, -1 for any. The end fails by dividing by zero if another node has changed one of
+# the items since they were loaded, or orders were registered: the commit stands behind it in the same
+# message, so what must not be committed has to fail.
 _WRITE: Final = statement(
     "write",
     f"""
@@ -107,7 +131,8 @@ _WRITE: Final = statement(
         SELECT tracking, {_placed("item")} FROM last, {{parcels}} AS new (tracking, item)
         ON CONFLICT DO NOTHING
     )
-    SELECT position, pg_notify('{CHANNEL}', ''), 1 / ((SELECT count(*) FROM changed) = %s)::int
+    SELECT position, pg_notify('{CHANNEL}', ''),
+        1 / ((SELECT count(*) FROM changed) = %s AND %s::bigint IN (-1, {_REVISION}))::int
     FROM last
     """,
     signals="bigint bigint bigint bigint bigint boolean text bigint text text",
@@ -126,6 +151,8 @@ class Writer:
         self._connection: Connection[Any] | None = None
         self._watchdog = Watchdog()
         self._in_turn = False
+        self._revision = -1
+        """That of what is registered, as this transaction has seen it."""
         self._last = 0
         """A position that is known to be in the log."""
         self._look = 0
@@ -148,6 +175,7 @@ class Writer:
         StoreUnavailable, also when the connection was lost in the commit and nobody knows.
         """
         self._in_turn = False
+        self._revision = -1
         try:
             with driver.translated(), self._watchdog.over(self._open(), GROUP_S):
                 if alone:
@@ -173,7 +201,7 @@ class Writer:
             # Nothing that was known holds: it may be another server, restored from a backup.
             self._last = self._look = 0
             connection.execute("; ".join(_SESSION))
-            for each in (_LOAD, _KNOWN, _WRITE):
+            for each in (_REGISTERED, _LOAD, _KNOWN, _WRITE):
                 connection.execute(each.preparation)
         return self._connection
 
@@ -186,6 +214,11 @@ class Writer:
             self._open().execute("ROLLBACK")
         except psycopg.Error:
             self.close()
+
+    def registered(self, orders: Sequence[str]) -> dict[str, int]:
+        rows = self._asked(_REGISTERED, [(order,) for order in orders]).fetchall()
+        self._revision = rows[0][0]
+        return {order: partner for _, order, partner in rows if order is not None}
 
     def load(self, keys: Sequence[Key]) -> list[tuple[str, str, int, int, int, bytes]]:
         return self._asked(_LOAD, keys).fetchall()
@@ -212,7 +245,13 @@ class Writer:
         arrays = _WRITE.given(
             changes.signals, changes.items, changes.states, changes.changed, changes.parcels
         )
-        given = [str(self._last), str(self._last), *arrays, str(len(changes.changed))]
+        given = [
+            str(self._last),
+            str(self._last),
+            *arrays,
+            str(len(changes.changed)),
+            str(self._revision),
+        ]
         # In one message, which the server has before it begins: from the moment the lock is there
         # until it is given back it waits for nobody. A node that stops in between stops nobody.
         begin = "" if self._in_turn else f"{_BEGIN_TURN}; "

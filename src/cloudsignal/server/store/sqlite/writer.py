@@ -12,7 +12,7 @@ from cloudsignal.server.store.log import Changes, Key, Row, Same, placed
 from cloudsignal.server.store.sqlite import driver
 
 ID_BATCH: Final = 250
-"""How many items are looked up by one statement."""
+"""How many items or orders are looked up by one statement."""
 
 
 _SAME: Final = (
@@ -27,6 +27,18 @@ _CHANGE_STATE: Final = (
     " WHERE item = ? AND position = ?"
 )
 _ADD_PARCEL: Final = "INSERT INTO parcels (tracking, item) VALUES (?, ?) ON CONFLICT DO NOTHING"
+
+
+_IS_ANY_REGISTERED: Final = "SELECT EXISTS (SELECT 1 FROM orders)"
+
+
+@cache
+def _registered_statement(orders: int) -> str:
+    values = ", ".join(["(?)"] * orders)
+    return (
+        f"WITH wanted(o) AS (VALUES {values})"
+        ' SELECT "order", coalesce(partner, 0) FROM wanted CROSS JOIN orders ON "order" = o'
+    )
 
 
 @cache
@@ -86,6 +98,14 @@ class Writer:
             self._file = files.number_of(self._path)
             self._connection = driver.connect(self._path, cache_kib=driver.WRITER_CACHE_KIB)
         return self._connection
+
+    def registered(self, orders: Sequence[str]) -> dict[str, int]:
+        (is_any,) = self._open().execute(_IS_ANY_REGISTERED).fetchone()
+        found: dict[str, int] = {}
+        for start in range(0, len(orders) if is_any else 0, ID_BATCH):
+            batch = orders[start : start + ID_BATCH]
+            found.update(self._open().execute(_registered_statement(len(batch)), batch))
+        return found
 
     def load(self, keys: Sequence[Key]) -> list[tuple[str, str, int, int, int, bytes]]:
         found: list[tuple[str, str, int, int, int, bytes]] = []
