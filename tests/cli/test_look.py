@@ -67,7 +67,7 @@ def test_a_test_item_is_marked_and_its_parcels_are_named(run: Run, filled: Store
     [
         (["item", "show", "7", "z"], "no signal has come for item z of order 7"),
         (["item", "show", "8", "c"], "no signal has come for item c of order 8"),
-        (["order", "show", "8"], "no signal has come for order 8"),
+        (["order", "show", "8"], "order 8 is not registered, and no signal has come for it"),
         (["item", "show", "7", ""], "no signal has come for item  of order 7"),
         (
             ["item", "show", "7", "a\n\x1b[31m"],
@@ -124,7 +124,7 @@ def test_an_order_for_programs_is_the_apis_view(run: Run, filled: Store) -> None
 
     shown = run("order", "show", "7", "--json").json
 
-    assert shown == built(order_view("7", stored.items, stored.states))
+    assert shown == built(order_view("7", stored))
     assert [each["item"] for each in shown["items"]] == ["a/b", "c", "d"]
 
 

@@ -103,13 +103,20 @@ def test_every_metric_has_its_place():
 
 def test_every_route_of_the_api_has_its_place(make_server):
     document = make_server().start().get("/api/v1/openapi.json").json
-    routes = [path for path in document["paths"] if path.startswith("/api/")]
-    assert len(routes) >= 7
-    assert {path for path in routes if f"`GET {path}`" not in text(DOCS / "api.md")} == set()
+    routes = [
+        f"{method.upper()} {path}"
+        for path, operations in document["paths"].items()
+        if path.startswith("/api/")
+        for method in operations
+    ]
+    assert len(routes) >= 10
+    assert {route for route in routes if f"`{route}`" not in text(DOCS / "api.md")} == set()
     parameters = {
         each["name"]
-        for path in routes
-        for each in document["paths"][path]["get"].get("parameters", [])
+        for path, operations in document["paths"].items()
+        if path.startswith("/api/")
+        for operation in operations.values()
+        for each in operation.get("parameters", [])
         if each["in"] != "path"
     }
     assert mentioned(parameters, DOCS / "api.md") == set()

@@ -23,6 +23,7 @@ FOR_READERS = [
     "/api/v1/signals",
     "/api/v1/signals/live?after=x",
     "/api/v1/partners",
+    "/api/v1/owners",
 ]
 
 

@@ -64,10 +64,10 @@ def show_order(
     with opened(database, config) as (store, _):
         from cloudsignal.server.views import order_view
 
-        stored = store.reading.order(order)
-        if stored is None:
-            raise Failed(f"no signal has come for order {plain(order)}")
-        view = order_view(order, stored.items, stored.states)
+        stored, registered = store.reading.order(order), store.orders.order(order)
+        if stored is None and registered is None:
+            raise Failed(f"order {plain(order)} is not registered, and no signal has come for it")
+        view = order_view(order, stored, registered)
     if len(view.items) < sum(view.states.values()):
         note = f"only the {len(view.items)} items that changed last are shown"
         print(f"cloudsignal: {note}", file=sys.stderr)

@@ -1,6 +1,5 @@
 """What people and programs are shown of items and signals: the API's and the command line's JSON."""
 
-from collections import Counter
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
@@ -8,7 +7,8 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
 from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.items import Item, findings
 from cloudsignal.server.store.access import Interface, Partner
-from cloudsignal.server.store.reading import LoggedSignal, StoredItem
+from cloudsignal.server.store.orders import Owner, RegisteredOrder
+from cloudsignal.server.store.reading import LoggedSignal, StoredItem, StoredOrder
 
 Instant = Annotated[
     str, Meta(description="ISO 8601 with offset, in UTC", extra_json_schema={"format": "date-time"})
@@ -59,12 +59,37 @@ class ItemView(Struct, frozen=True):
     signals: list[SignalView] | UnsetType = UNSET
 
 
+class RegistrationView(Struct, frozen=True):
+    """What is registered of an order; ``items`` has what its owner calls them."""
+
+    owner: str
+    partner: str | None
+    reference: str
+    due: Instant | None
+    tracking_urls: dict[str, str]
+    items: dict[str, str]
+    registered: Instant
+    changed: Instant
+
+
 class OrderView(Struct, frozen=True):
-    """An order: how many of its items are in which state, and the items (of very many, the newest)."""
+    """An order: how many of its items are in which state, and the items (of very many, the newest).
+
+    ``registration`` is null if nobody registered it.
+    """
 
     order: str
     states: dict[str, int]
     items: list[ItemView]
+    registration: RegistrationView | None = None
+
+
+class OwnerView(Struct, frozen=True):
+    """Who orders belong to; ``unregistered`` says whether it gets what nobody registered."""
+
+    owner: str
+    unregistered: bool
+    created: Instant
 
 
 class PartnerView(Struct, frozen=True):
@@ -128,14 +153,32 @@ def signal_view(logged: LoggedSignal) -> SignalView:
 
 
 def order_view(
-    order: str, stored: list[StoredItem], states: dict[str, int] | None = None
+    order: str, stored: StoredOrder | None, registered: RegisteredOrder | None = None
 ) -> OrderView:
-    """An order with its items, in the order of their ids.
+    """An order with its items, in the order of their ids, and what is registered of it."""
+    found = stored or StoredOrder({}, [])
+    items = [item_view(each) for each in sorted(found.items, key=lambda each: each.item)]
+    told = None if registered is None else registration_view(registered)
+    return OrderView(order, found.states, items, told)
 
-    ``states`` counts all items of an order that has more than are given.
-    """
-    items = [item_view(each) for each in sorted(stored, key=lambda each: each.item)]
-    return OrderView(order, states or Counter(each.state for each in items), items)
+
+def registration_view(registered: RegisteredOrder) -> RegistrationView:
+    """What is registered of an order."""
+    return RegistrationView(
+        owner=registered.owner_name,
+        partner=registered.partner_name,
+        reference=registered.reference,
+        due=None if registered.due is None else datetimes.write(registered.due),
+        tracking_urls=registered.tracking_urls,
+        items=registered.items,
+        registered=datetimes.write(registered.registered),
+        changed=datetimes.write(registered.changed),
+    )
+
+
+def owner_view(owner: Owner) -> OwnerView:
+    """An owner, without its keys."""
+    return OwnerView(owner.name, owner.unregistered, datetimes.write(owner.created))
 
 
 def partner_view(partner: Partner) -> PartnerView:

@@ -1,4 +1,4 @@
-"""The JSON API for those who read: items, orders, the log."""
+"""The JSON API: items, orders, the log, and the registration of orders."""
 
 from cloudsignal.server.api.application import create
 

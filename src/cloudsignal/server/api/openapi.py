@@ -5,6 +5,7 @@ Everything is derived from what answers: the signal classes, the list of error t
 
 from collections import defaultdict
 from http import HTTPStatus
+from itertools import chain
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -22,7 +23,9 @@ from cloudsignal.protocol.signals import (
 )
 from cloudsignal.server.api.problems import MEDIA_TYPE, ProblemDetails
 from cloudsignal.server.api.routes import ItemPage, SignalPage
-from cloudsignal.server.views import InterfaceView, OrderView, PartnerView
+from cloudsignal.server.registrations import OrderRegistration, OwnerCreation, Registrations
+from cloudsignal.server.store.orders import Registered
+from cloudsignal.server.views import InterfaceView, OrderView, OwnerView, PartnerView
 
 JSON: Final = "application/json"
 REF: Final = "#/components/schemas/{name}"
@@ -58,7 +61,12 @@ class Health(Struct):
     status: str
 
 
-SENT: Final = [*SIGNAL_TYPES, Bundle]
+BODIES: Final[dict[str, list[type[Struct]]]] = {
+    "registerOrders": [OrderRegistration, Registrations],
+    "createOwner": [OwnerCreation],
+}
+"""What the API's own routes are sent: one of these."""
+SENT: Final = [*SIGNAL_TYPES, Bundle, *chain(*BODIES.values())]
 ANSWERED: Final = [
     ErrorBody,
     wire.Receipt,
@@ -66,6 +74,8 @@ ANSWERED: Final = [
     ProblemDetails,
     ItemPage,
     OrderView,
+    OwnerView,
+    Registered,
     SignalPage,
     PartnerView,
     InterfaceView,
@@ -91,7 +101,11 @@ def _complete(operation: Document) -> None:
     """Say of a route what its framework does not."""
     for parameter in operation.get("parameters", []):
         _complete_parameter(parameter)
-    operation["responses"]["200"]["description"] = operation["summary"]
+    [succeeded] = operation["responses"].keys() & {"200", "201"}
+    operation["responses"][succeeded]["description"] = operation["summary"]
+    if bodies := BODIES.get(operation["operationId"]):
+        schema = {"anyOf": [_ref(each.__name__) for each in bodies]}
+        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
     for status in _problems_of(operation):
         response = _response(HTTPStatus(status).phrase, MEDIA_TYPE, _ref("ProblemDetails"))
         operation["responses"][str(status)] = response | _headers(status)
@@ -117,6 +131,8 @@ def _problems_of(operation: Document) -> list[int]:
     statuses = [400, 401, 403, 503]
     if any(each["in"] == "path" for each in operation.get("parameters", [])):
         statuses.append(404)
+    if operation["operationId"] in BODIES:
+        statuses += [409, 413]
     return sorted(statuses)
 
 

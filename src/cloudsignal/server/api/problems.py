@@ -7,11 +7,12 @@ from typing import Any, Final
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from cloudsignal.protocol.refusals import RETRY_AFTER_S
 from cloudsignal.server.events import Full
-from cloudsignal.server.store.errors import StoreUnavailable
+from cloudsignal.server.registrations import Unfit, Wrong
+from cloudsignal.server.store.errors import AlreadyThere, StoreUnavailable
 from cloudsignal.server.tokens import NotAllowed
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -20,7 +21,7 @@ RETRY_FOLLOWING_S: Final = 10
 
 _SENTENCES: Final = {
     404: "there is nothing at this address: /api/v1/openapi.json describes all there is",
-    405: "this address is only read: the header Allow says how",
+    405: "this address does not take this method: the header Allow says which",
 }
 """What is said where Litestar says no more than the status."""
 
@@ -28,21 +29,29 @@ _log: Final = logging.getLogger(__name__)
 
 
 class ProblemDetails(Struct, frozen=True):
-    """What went wrong: ``title`` is the status in words, ``detail`` a sentence to act on."""
+    """What went wrong: ``title`` is the status in words, ``detail`` a sentence to act on.
+
+    Where several things are wrong with a body, ``problems`` has them all, each with its place.
+    """
 
     type: str
     title: str
     status: int
     detail: str
     instance: str
+    problems: list[Wrong] | UnsetType = UNSET
 
 
 def problem(
-    request: Request[Any, Any, Any], status: int, detail: str, headers: dict[str, str] | None = None
+    request: Request[Any, Any, Any],
+    status: int,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    problems: list[Wrong] | UnsetType = UNSET,
 ) -> Response[bytes]:
     """The response that tells a problem."""
     title = HTTPStatus(status).phrase
-    body = ProblemDetails("about:blank", title, status, detail, request.scope["path"])
+    body = ProblemDetails("about:blank", title, status, detail, request.scope["path"], problems)
     return Response(
         msgspec.json.encode(body),
         status_code=status,
@@ -79,6 +88,16 @@ def of_store(request: Request[Any, Any, Any], error: StoreUnavailable) -> Respon
     return problem(request, 503, str(error), {"Retry-After": str(RETRY_AFTER_S)})
 
 
+def of_unfit(request: Request[Any, Any, Any], error: Unfit) -> Response[bytes]:
+    """A body that is not what it must be."""
+    return problem(request, 400, str(error), problems=error.wrong)
+
+
+def of_taken(request: Request[Any, Any, Any], error: AlreadyThere) -> Response[bytes]:
+    """Something of that name is there."""
+    return problem(request, 409, str(error))
+
+
 def of_full(request: Request[Any, Any, Any], error: Full) -> Response[bytes]:
     """As many follow the log as may."""
     return problem(request, 503, str(error), {"Retry-After": str(RETRY_FOLLOWING_S)})
@@ -94,6 +113,8 @@ HANDLERS: Any = {
     HTTPException: of_http,
     NotAllowed: of_token,
     StoreUnavailable: of_store,
+    Unfit: of_unfit,
+    AlreadyThere: of_taken,
     Full: of_full,
     Exception: of_defect,
 }

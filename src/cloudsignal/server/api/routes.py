@@ -4,10 +4,11 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC
+from functools import partial
 from typing import Annotated, Any, Final, cast
 from urllib.parse import unquote
 
-from litestar import Request, get
+from litestar import Request, get, post
 from litestar.connection import ASGIConnection
 from litestar.exceptions import ClientException, NotFoundException
 from litestar.handlers import BaseRouteHandler
@@ -17,9 +18,13 @@ from msgspec import Struct
 
 from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.items import State
+from cloudsignal.server import clock, registrations
 from cloudsignal.server.api.live import MEDIA_TYPE as LIVE_MEDIA_TYPE
 from cloudsignal.server.api.live import Live
+from cloudsignal.server.registrations import BODY_BYTES_MAX
 from cloudsignal.server.store.access import Role
+from cloudsignal.server.store.errors import RegistrationRefused
+from cloudsignal.server.store.orders import Registered
 from cloudsignal.server.store.reading import ItemQuery
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import Tokens
@@ -27,11 +32,13 @@ from cloudsignal.server.views import (
     InterfaceView,
     ItemView,
     OrderView,
+    OwnerView,
     PartnerView,
     SignalView,
     interface_view,
     item_view,
     order_view,
+    owner_view,
     partner_view,
     signal_view,
 )
@@ -138,9 +145,56 @@ async def show_order(request: Request[Any, Any, Any], order: FromPath[str]) -> O
     """An order with its items; its id percent-encoded."""
     order = _decoded(order)
     stored = await asyncio.to_thread(_store(request).reading.order, order)
-    if stored is None:
-        raise NotFoundException(f"no signal has come for order {order}")
-    return order_view(order, stored.items, stored.states)
+    registered = await asyncio.to_thread(_store(request).orders.order, order)
+    if stored is None and registered is None:
+        raise NotFoundException(f"order {order} is not registered, and no signal has come for it")
+    return order_view(order, stored, registered)
+
+
+@post(
+    "/orders",
+    guards=[OPERATOR],
+    operation_id="registerOrders",
+    summary="Register orders",
+    status_code=200,
+    request_max_body_size=BODY_BYTES_MAX,
+)
+async def register_orders(request: Request[Any, Any, Any]) -> Registered:
+    """One order, or several: all of them, or none. It answers how many are new, and how many changed.
+
+    The same again changes nothing. What is left out stays as it was, and an order stays with its owner.
+    """
+    body = await request.body()
+    return await asyncio.to_thread(_register, _store(request), body)
+
+
+def _register(store: Store, body: bytes) -> Registered:
+    told = registrations.read(body)
+    try:
+        return store.orders.register(told.registrations, now=clock.now())
+    except RegistrationRefused as error:
+        raise told.unfit(error.faults) from None
+
+
+@get("/owners", guards=[READER], operation_id="listOwners", summary="Owners")
+async def list_owners(request: Request[Any, Any, Any]) -> list[OwnerView]:
+    """Every owner of orders, without its keys."""
+    found = await asyncio.to_thread(_store(request).orders.owners)
+    return [owner_view(each) for each in found]
+
+
+@post(
+    "/owners",
+    guards=[OPERATOR],
+    operation_id="createOwner",
+    summary="Add an owner",
+    request_max_body_size=BODY_BYTES_MAX,
+)
+async def create_owner(request: Request[Any, Any, Any]) -> OwnerView:
+    """An owner of orders. Of several, one at most gets what nobody registered: the last added so."""
+    told = registrations.read_owner(await request.body())
+    make = partial(_store(request).orders.create_owner, unregistered=told.unregistered)
+    return owner_view(await asyncio.to_thread(make, told.owner, now=clock.now()))
 
 
 @get("/signals", guards=[READER], operation_id="readLog", summary="The log")
@@ -210,6 +264,9 @@ ROUTES: Final = [
     list_items,
     show_item,
     show_order,
+    register_orders,
+    list_owners,
+    create_owner,
     read_log,
     follow_log,
     list_partners,
