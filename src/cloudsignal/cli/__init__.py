@@ -12,6 +12,7 @@ from cloudsignal.cli import (
     listen,
     look,
     outbox,
+    registering,
     relay,
     send,
     serve,
@@ -35,9 +36,11 @@ app.command("listen")(listen.listen)
 app.command("watch")(watch.watch_folder)
 app.add_typer(access.partner, name="partner")
 app.add_typer(access.interface, name="interface")
+app.add_typer(access.owner, name="owner")
 app.add_typer(access.token, name="token")
 app.add_typer(look.item, name="item")
 app.add_typer(look.order, name="order")
+look.order.command("register")(registering.register_orders)
 app.add_typer(look.signals, name="signals")
 app.add_typer(store.store, name="store")
 app.command("import")(importing.import_table)

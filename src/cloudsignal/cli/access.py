@@ -1,4 +1,4 @@
-"""Who may speak: ``cloudsignal partner``, ``interface`` and ``token``."""
+"""Who may speak, and who is spoken to: ``cloudsignal partner``, ``interface``, ``owner`` and ``token``."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cloudsignal.server.keys import Keyring
     from cloudsignal.server.settings import Settings
     from cloudsignal.server.store.access import Access, Interface, Partner, Token
+    from cloudsignal.server.store.orders import Orders
 
 HOUR_US: Final = 3600 * 1_000_000
 OVERLAP_HOURS_MAX: Final = 8760.0
@@ -37,6 +38,7 @@ NAME_MAX: Final = 255
 
 partner = typer.Typer(help="Print partners.", no_args_is_help=True)
 interface = typer.Typer(help="CloudSignal API interfaces and their keys.", no_args_is_help=True)
+owner = typer.Typer(help="Owners of orders, and their keys.", no_args_is_help=True)
 token = typer.Typer(help="Bearer tokens for the API.", no_args_is_help=True)
 
 Number = Annotated[
@@ -48,11 +50,21 @@ GivenKey = Annotated[
     typer.Option("--apikey", metavar="32-HEX", help="The key to use, instead of a new one."),
 ]
 
+Overlap = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=OVERLAP_HOURS_MAX,
+        help="For how long the old key stays valid beside the new one.",
+    ),
+]
+
 
 class Desk(NamedTuple):
-    """Where access is given: who may speak, how keys are digested, the time, and the settings."""
+    """Where access is given: who may speak, whose orders there are, how keys are digested, the time, and the settings."""
 
     access: "Access"
+    orders: "Orders"
     keyring: "Keyring"
     now: int
     settings: "Settings"
@@ -64,7 +76,7 @@ def _desk(database: str | None, config: Path | None) -> Iterator[Desk]:
         from cloudsignal.server import clock
         from cloudsignal.server.keys import open_keyring
 
-        yield Desk(store.access, open_keyring(settings, store), clock.now(), settings)
+        yield Desk(store.access, store.orders, open_keyring(settings, store), clock.now(), settings)
 
 
 @partner.command("create")
@@ -173,14 +185,7 @@ def list_interfaces(json: Json = False, database: Database = None, config: Confi
 @interface.command("rotate")
 def rotate_interface(
     number: Number,
-    overlap_hours: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=OVERLAP_HOURS_MAX,
-            help="For how long the old key stays valid beside the new one.",
-        ),
-    ] = 24.0,
+    overlap_hours: Overlap = 24.0,
     apikey: GivenKey = None,
     json: Json = False,
     database: Database = None,
@@ -230,6 +235,85 @@ def revoke_interface(
     with _desk(database, config) as desk:
         changed = desk.access.revoke(number, now=desk.now)
     _show_state(changed, json)
+
+
+@owner.command("create")
+def create_owner(
+    name: str,
+    unregistered: Annotated[
+        bool,
+        typer.Option(
+            "--unregistered",
+            help="Have this one get what nobody registered, and no other any more.",
+        ),
+    ] = False,
+    json: Json = False,
+    database: Database = None,
+    config: Config = None,
+) -> None:
+    """Add an owner of orders."""
+    from cloudsignal.server.views import owner_view
+
+    with _desk(database, config) as desk:
+        made = desk.orders.create_owner(
+            _checked_name(name), unregistered=unregistered, now=desk.now
+        )
+    if json:
+        print_json(owner_view(made))
+    else:
+        print(f"Owner {made.name} is there. Next: the orders, from a table or a file of JSON:")
+        print(f"  {program()} order register FILE{where(database, config)}")
+
+
+@owner.command("list")
+def list_owners(json: Json = False, database: Database = None, config: Config = None) -> None:
+    """List the owners; keys are never shown again."""
+    from cloudsignal.server.views import owner_view
+
+    with _desk(database, config) as desk:
+        found = desk.orders.owners()
+        keys = desk.orders.owner_keys()
+    valid = Counter(key.owner for key in keys if key.expires is None or key.expires > desk.now)
+    if json:
+        views = [msgspec.to_builtins(owner_view(each)) | {"keys": valid[each.id]} for each in found]
+        print_json(views)
+        return
+    print_table(
+        "Owners",
+        ["name", "keys", "gets what nobody registered", "since, UTC"],
+        [
+            [
+                each.name,
+                str(valid[each.id]),
+                "yes" if each.unregistered else "",
+                shown(each.created)[:10],
+            ]
+            for each in found
+        ],
+        wrapping=("name",),
+    )
+
+
+@owner.command("key")
+def make_owner_key(
+    name: str,
+    overlap_hours: Overlap = 24.0,
+    apikey: GivenKey = None,
+    json: Json = False,
+    database: Database = None,
+    config: Config = None,
+) -> None:
+    """Give an owner a new key to read with, and show it: this once. Old ones expire after the overlap."""
+    key = _checked_key(apikey)
+    with _desk(database, config) as desk:
+        expires = desk.now + int(overlap_hours * HOUR_US)
+        digest = desk.keyring.digest(key)
+        made = desk.orders.add_owner_key(name, digest, expires=expires, now=desk.now)
+    if json:
+        print_json({"owner": made.name, "apikey": key, "old_keys_expire": iso(expires)})
+        return
+    print(f"A key of owner {made.name}, shown this once:\n\n  {key}\n")
+    print(f"Keys that were there before work until {shown(expires)} UTC.")
 
 
 @token.command("create")

@@ -23,7 +23,7 @@ from cloudsignal.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from cloudsignal.server.views import ItemView, SignalView
+    from cloudsignal.server.views import ItemView, RegistrationView, SignalView
 
 item = typer.Typer(help="Items.", no_args_is_help=True)
 order = typer.Typer(help="Orders.", no_args_is_help=True)
@@ -60,7 +60,7 @@ def show_item(
 def show_order(
     order: str, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
-    """Show the items of an order."""
+    """Show the items of an order, and what is registered of it."""
     with opened(database, config) as (store, _):
         from cloudsignal.server.views import order_view
 
@@ -74,8 +74,10 @@ def show_order(
     if json:
         print_json(view)
         return
+    if view.registration is not None:
+        _print_registration(view.order, view.registration)
     print_table(
-        f"Order {view.order}: {_counted(view.states)}",
+        f"Order {view.order}: {_counted(view.states)}" if view.items else "Signals for its items",
         ["item", "print partner", "state", "tracking", "findings", "updated, UTC"],
         [
             [
@@ -139,6 +141,28 @@ def rebuild(json: Json = False, database: Database = None, config: Config = None
         print(f"{rebuilt.left} items were left as they are: their first signals were pruned.")
 
 
+def _print_registration(order: str, view: "RegistrationView") -> None:
+    facts = {
+        "order": order,
+        "owner": view.owner,
+        "print partner": view.partner or "",
+        "reference": view.reference,
+        "due": _moment(view.due or ""),
+        "tracking": ", ".join(f"{url} ({option})" for option, url in view.tracking_urls.items()),
+        "items": ", ".join(
+            f"{item} ({reference})" if reference else item for item, reference in view.items.items()
+        ),
+    }
+    _print_facts(facts)
+
+
+def _print_facts(facts: dict[str, str]) -> None:
+    for name, value in facts.items():
+        if value:
+            print(f"{name:>14}  {plain(value)}")
+    print()
+
+
 def _counted(states: dict[str, int]) -> str:
     return ", ".join(f"{count} {state}" for state, count in states.items())
 
@@ -164,10 +188,7 @@ def _print_item(view: "ItemView") -> None:
         "delay": "" if view.delay_hours is None else f"{view.delay_hours:g} hours",
         "findings": ", ".join(view.findings),
     }
-    for name, value in facts.items():
-        if value:
-            print(f"{name:>14}  {plain(value)}")
-    print()
+    _print_facts(facts)
     print_table(
         "Signals",
         ["no.", "type", "happened, UTC", "received, UTC", "findings"],
