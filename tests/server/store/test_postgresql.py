@@ -74,6 +74,17 @@ class TestPostgreSQL(StoreContract):
             )
             assert compare_metadata(context, metadata) == []
 
+    def test_a_store_of_an_older_version_is_brought_up_to_date(self, url: str) -> None:
+        with closing(open_store(url)) as store:
+            store.append([arrival(report())])
+        postgresql.execute(url, "DROP TABLE owner_keys, owners, orders, order_items")
+        postgresql.execute(url, "UPDATE alembic_version SET version_num = '0002'")
+
+        with closing(open_store(url)) as store:
+            assert store.reading.last_position() == 1
+            self.test_the_tables_in_the_code_are_those_of_the_store(store, url)
+            assert store.orders.create_owner("Books", now=1).id == 1
+
 
 def is_no_part_of_the_log(name: str, kind: str, parents: object) -> bool:
     return not (kind == "table" and name.startswith("signals_"))
