@@ -1,8 +1,10 @@
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudsignal.protocol.retry import CAP_S, FIRST_S, delay_s, is_worth_retrying
+from cloudsignal.protocol.retry import CAP_S, FIRST_S, delay_s, is_worth_retrying, retry_after_s
 
 
 @pytest.mark.parametrize("status", [None, 408, 425, 429, 500, 501, 502, 503, 504, 507, 599])
@@ -52,3 +54,26 @@ def test_retry_after_is_a_floor(retry_after_s: float | None, waited: float) -> N
 def test_the_pace_is_the_callers_to_set() -> None:
     assert delay_s(1, jitter=1, first_s=60, cap_s=600) == 60
     assert delay_s(9, jitter=1, first_s=60, cap_s=600) == 600
+
+
+@pytest.mark.parametrize(
+    ("text", "waited"),
+    [
+        ("0", 0),
+        (" 30 ", 30),
+        ("3601", 3600),
+        ("9" * 400, 3600),
+        ("Thu, 01 Jan 2026 00:00:20 GMT", 20),
+        ("Thu, 01 Jan 2026 00:00:20 -0000", 20),
+        ("Wed, 31 Dec 2025 23:59:59 GMT", 0),
+        ("Fri, 01 Jan 2027 00:00:00 GMT", 3600),
+        ("", 0),
+        ("-5", 0),
+        ("1.5", 0),
+        ("soon", 0),
+        ("٣", 0),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date(text: str, waited: float) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert retry_after_s(text, now=now, longest_s=3600) == waited

@@ -1,7 +1,6 @@
 """What an answer to a post means (contract, section 1). Pure: it reads no clock and no socket."""
 
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Final, Literal
 
 import msgspec
@@ -19,7 +18,7 @@ from cloudsignal.partner.errors import (
 from cloudsignal.partner.receipts import Receipt
 from cloudsignal.protocol import wire
 from cloudsignal.protocol.refusals import Problem
-from cloudsignal.protocol.retry import is_worth_retrying
+from cloudsignal.protocol.retry import is_worth_retrying, retry_after_s
 
 ANSWER_BYTES_MAX: Final = 256 << 10
 """How much of an answer is read."""
@@ -129,7 +128,7 @@ def _failure(answer: Answer, now: datetime) -> SendError:
         status=status,
         type=told.type,
         problems=[Problem(each.at, each.type, _shown(each.info)) for each in told.details],
-        retry_after_s=_retry_after_s(answer.retry_after, now),
+        retry_after_s=retry_after_s(answer.retry_after, now=now, longest_s=RETRY_AFTER_MAX_S),
     )
 
 
@@ -181,20 +180,6 @@ def _beginning(body: bytes) -> str:
     if not text:
         return ""
     return f" with {wire.echo(text)}"
-
-
-def _retry_after_s(text: str, now: datetime) -> float:
-    """Seconds to wait, as ``Retry-After`` says it: a number, or a date (RFC 9110, section 10.2.3)."""
-    text = text.strip()
-    if text.isdecimal() and text.isascii():
-        return min(float(text), RETRY_AFTER_MAX_S)
-    try:
-        until = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return 0.0
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return min(max(0.0, (until - now).total_seconds()), RETRY_AFTER_MAX_S)
 
 
 def no_answer(why: str) -> NoAnswer:

@@ -1,5 +1,7 @@
 """Which answers to try again, and after how long. Chance is an argument."""
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 RETRY_STATUSES: Final = frozenset({408, 425, 429})
@@ -32,3 +34,20 @@ def delay_s(
     """
     longest = min(cap_s, first_s * 2.0 ** min(attempt - 1, 60))
     return max(retry_after_s or 0.0, longest * (0.5 + jitter / 2))
+
+
+def retry_after_s(text: str, *, now: datetime, longest_s: float) -> float:
+    """Seconds to wait, as ``Retry-After`` says it: a number, or a date (RFC 9110, section 10.2.3).
+
+    Never more than ``longest_s``; 0.0 for what is neither.
+    """
+    text = text.strip()
+    if text.isdecimal() and text.isascii():
+        return min(float(text), longest_s)
+    try:
+        until = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return 0.0
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return min(max(0.0, (until - now).total_seconds()), longest_s)
