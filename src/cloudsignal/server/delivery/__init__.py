@@ -1,0 +1,1 @@
+"""How order owners are told: webhooks, posted to their endpoints."""
