@@ -75,6 +75,8 @@ def test_a_partners_variables_are_no_settings_of_the_server_and_no_mistake() -> 
         ("metrics_allow", "192.0.2.0/24, ::1 ,", ("192.0.2.0/24", "::1")),
         ("metrics_allow", "", ()),
         ("trusted_proxies", "192.0.2.7", ("192.0.2.7",)),
+        ("webhook_networks", "10.0.0.0/8, fd00::/8", ("10.0.0.0/8", "fd00::/8")),
+        ("webhook_http", "true", True),
     ],
 )
 def test_the_environment_is_read_by_type(name: str, text: str, value: Any) -> None:
@@ -183,6 +185,7 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         ("log_format", "xml", "'xml'"),
         ("metrics_allow", "localhost", "'localhost' is neither an address nor a network"),
         ("trusted_proxies", "192.0.2.300", "write 192.0.2.7 or 192.0.2.0/24"),
+        ("webhook_networks", "press.local", "write 192.0.2.7 or 192.0.2.0/24"),
         ("queue_max", "999", "must be at least bundle_max"),
     ],
 )

@@ -135,6 +135,16 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     events_max: Annotated[
         int, Positive, Meta(description="how many live event connections are served at once")
     ] = 1000
+    webhook_networks: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="addresses or networks that webhooks may go to although they are not public, such as"
+            " 10.0.0.0/8"
+        ),
+    ] = ()
+    webhook_http: Annotated[
+        bool, Meta(description="let webhooks go to http:// URLs too, readable on the way")
+    ] = False
     log_format: Annotated[
         Literal["auto", "console", "json"],
         Meta(description="how log lines look; auto is console on a terminal, else json"),
@@ -216,7 +226,7 @@ def _told(error: msgspec.ValidationError) -> str:
 
 def _check(settings: Settings) -> None:
     """What a setting's type does not say. Raises SettingsError."""
-    for name in ("trusted_proxies", "metrics_allow"):
+    for name in ("trusted_proxies", "metrics_allow", "webhook_networks"):
         for text in getattr(settings, name):
             try:
                 ip_network(text, strict=False)
