@@ -11,7 +11,6 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from cloudsignal.partner.errors import CloudSignalError
 from cloudsignal.protocol import signatures, webhooks
 from cloudsignal.protocol.webhooks import (
     AnyWebhook,
@@ -58,7 +57,7 @@ __all__ = [
 _members: Final = msgspec.json.Decoder(dict[str, object])
 
 
-class WebhookError(CloudSignalError):
+class WebhookError(Exception):
     """A request that is not to be believed; answer 400."""
 
 

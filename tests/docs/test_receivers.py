@@ -69,7 +69,8 @@ def flask(folder: Path) -> Post:
 
 def in_django(folder: Path) -> Post:
     if not settings.configured:
-        settings.configure(ROOT_URLCONF=Urls, ALLOWED_HOSTS=["testserver"])
+        # Without LOGGING_CONFIG Django would set up the logging of the whole process.
+        settings.configure(ROOT_URLCONF=Urls, ALLOWED_HOSTS=["testserver"], LOGGING_CONFIG=None)
         django.setup()
     Urls.urlpatterns = [django_path("webhooks", example("Django", folder).receive)]
     client = DjangoClient(enforce_csrf_checks=True)

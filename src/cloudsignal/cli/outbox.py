@@ -63,8 +63,7 @@ def run_outbox(
     reach: Reach,
 ) -> None:
     """Send what waits and what comes, until it is told to end (SIGTERM, Ctrl-C)."""
-    log_to_stderr()
-    with failing(), sending(in_force(reach), outbox) as sender:
+    with logging_to_stderr(), failing(), sending(in_force(reach), outbox) as sender:
         ending = told_to_end()
         note(f"sending from {sender.path}")
         while not ending.wait(1.0):  # Without a limit, some systems don't let a signal through.
@@ -246,13 +245,20 @@ def opened(outbox: Path | None, profile: str | None) -> Iterator["File"]:
         file.close()
 
 
-def log_to_stderr() -> None:
+@contextmanager
+def logging_to_stderr() -> Iterator[None]:
     """Let people see what the outbox has to say."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("cloudsignal")
+    before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def told_to_end() -> threading.Event:

@@ -2,7 +2,6 @@
 
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,6 +152,8 @@ def _path_of(file: Path) -> Iterator[Path]:
     if str(file) != "-":
         yield file
         return
+    import tempfile  # Who has a file, and every other command, starts without it.
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "standard input"
         path.write_bytes(sys.stdin.buffer.read())

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cloudsignal.cli.outbox import OutboxFile, log_to_stderr, sending
+from cloudsignal.cli.outbox import OutboxFile, logging_to_stderr, sending
 from cloudsignal.cli.output import note
 from cloudsignal.cli.profile import ApikeyFile, ProfileName, Reach, TimeoutS, failing, in_force
 
@@ -38,9 +38,8 @@ def run_relay(
     Software that does not try again gains that by changing its URL. How it is doing is shown at the relay's
     address, and as JSON at /healthz.
     """
-    log_to_stderr()
     reach = Reach(base_url=upstream, apikey_file=apikey_file, profile=profile, timeout_s=timeout)
-    with failing():
+    with logging_to_stderr(), failing():
         from cloudsignal.partner.address import address_of
         from cloudsignal.partner.errors import SetupError
         from cloudsignal.partner.keys import read_apikey

@@ -20,7 +20,7 @@ from cloudsignal.cli.outbox import (
     OutboxFile,
     drain,
     fail_if_refused,
-    log_to_stderr,
+    logging_to_stderr,
     sending,
     told_to_end,
 )
@@ -63,8 +63,7 @@ def watch_folder(
     what is wrong; then none of its signals is sent. Files that are being written can have a name that begins with a dot,
     or ends in .tmp or .part, until they are complete.
     """
-    log_to_stderr()
-    with failing(), sending(in_force(reach), outbox) as sender:
+    with logging_to_stderr(), failing(), sending(in_force(reach), outbox) as sender:
         from cloudsignal.partner.watching import Folder
 
         layout = layout_of(type, map, delimiter, encoding, datetime_format, timezone)
