@@ -3,18 +3,16 @@
 A key or token is known here by its keyed digest only. Instants are microseconds since 1970.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
 from cloudsignal.server.store import facts
-from cloudsignal.server.store.database import Database
-from cloudsignal.server.store.errors import AlreadyThere, NotFound
+from cloudsignal.server.store.database import Database, inserted
+from cloudsignal.server.store.errors import KEY_IN_USE, NotFound
 from cloudsignal.server.store.schema import apikeys, interfaces, partners, tokens
 
 Role = Literal["reader", "operator", "admin"]
@@ -81,7 +79,7 @@ class Access:
     def create_partner(self, name: str, *, now: int) -> Partner:
         """Add a print partner. Raises AlreadyThere when one has that name."""
         with self._changing(f"a print partner called {name!r} is already there") as connection:
-            key = _inserted(connection, insert(partners).values(name=name, created=now))
+            key = inserted(connection, insert(partners).values(name=name, created=now))
             return Partner(key, name, now)
 
     def partners(self) -> list[Partner]:
@@ -112,8 +110,8 @@ class Access:
     ) -> Interface:
         """Add an interface with its first key. Raises AlreadyThere when the key is in use."""
         values = {"partner": partner.id, "timezone": timezone, "test": test, "disabled": False}
-        with self._changing("this key is already in use: keys are never shared") as connection:
-            number = _inserted(
+        with self._changing(KEY_IN_USE) as connection:
+            number = inserted(
                 connection,
                 insert(interfaces).values(
                     **values, allow=msgspec.json.encode(allow).decode(), created=now
@@ -156,7 +154,7 @@ class Access:
         Raises NotFound, and AlreadyThere when the new key is in use.
         """
         interface = self.interface(number)
-        with self._changing("this key is already in use: keys are never shared") as connection:
+        with self._changing(KEY_IN_USE) as connection:
             older = apikeys.c.interface == number
             outlives = or_(apikeys.c.expires.is_(None), apikeys.c.expires > expires)
             connection.execute(update(apikeys).where(older, outlives).values(expires=expires))
@@ -234,15 +232,9 @@ class Access:
         with self._database.reading() as connection:
             return facts.read(connection, name)
 
-    @contextmanager
-    def _changing(self, taken: str = "") -> Iterator[Connection]:
+    def _changing(self, taken: str = "") -> AbstractContextManager[Connection]:
         """A transaction after which every node reads anew who may speak."""
-        try:
-            with self._database.writing() as connection:
-                yield connection
-                facts.grow(connection, facts.REVISION)
-        except IntegrityError:
-            raise AlreadyThere(taken) from None
+        return self._database.changing(facts.REVISION, taken)
 
 
 _INTERFACES: Final = (
@@ -256,11 +248,6 @@ def _interface(row: Any) -> Interface:
     values = dict(row._mapping)
     allow = msgspec.json.decode(values.pop("allow"), type=tuple[str, ...])
     return Interface(**values, allow=allow)
-
-
-def _inserted(connection: Connection, statement: Any) -> int:
-    key: Any = connection.execute(statement).inserted_primary_key
-    return int(key[0])
 
 
 def _add_key(connection: Connection, digest: str, interface: int, now: int) -> None:

@@ -5,12 +5,17 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import DBAPIError, TimeoutError
+from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
 from sqlalchemy.pool import QueuePool
 
 from cloudsignal.server.store import facts
 from cloudsignal.server.store.backends import Backend
-from cloudsignal.server.store.errors import StoreDamaged, StoreUnavailable, StoreUnusable
+from cloudsignal.server.store.errors import (
+    AlreadyThere,
+    StoreDamaged,
+    StoreUnavailable,
+    StoreUnusable,
+)
 from cloudsignal.server.store.schema import VERSION
 from cloudsignal.server.store.settling import Settling
 
@@ -48,6 +53,19 @@ class Database:
             connection.begin(),
         ):
             yield connection
+
+    @contextmanager
+    def changing(self, revision: str, taken: str = "") -> Iterator[Connection]:
+        """A transaction after which a revision, which is noted as a fact, has grown.
+
+        Raises StoreUnavailable, and AlreadyThere, with the sentence ``taken``, when something has to be unique.
+        """
+        try:
+            with self.writing() as connection:
+                yield connection
+                facts.grow(connection, revision)
+        except IntegrityError:
+            raise AlreadyThere(taken) from None
 
     def settle(self, position: int) -> None:
         """Return once what was read of the log, up to a position, cannot be lost any more.
@@ -174,3 +192,9 @@ def _migrate(connection: Connection, version: str) -> None:
             " it was written by a newer cloudsignal, so run that one or restore a backup"
         )
     migrations.upgrade(connection)
+
+
+def inserted(connection: Connection, statement: Any) -> int:
+    """Insert one row: the number that it was given."""
+    key: Any = connection.execute(statement).inserted_primary_key
+    return int(key[0])

@@ -1,8 +1,12 @@
 """What can go wrong with a store."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec import Struct
+
+KEY_IN_USE: Final = "this key is already in use: keys are never shared"
+"""What AlreadyThere says of keys."""
 
 
 class StoreError(Exception):

@@ -3,8 +3,8 @@
 A key is known here by its keyed digest only. Instants are microseconds since 1970.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import msgspec
@@ -20,11 +20,10 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 
 from cloudsignal.server.store import facts
-from cloudsignal.server.store.database import Database
-from cloudsignal.server.store.errors import AlreadyThere, Fault, NotFound, RegistrationRefused
+from cloudsignal.server.store.database import Database, inserted
+from cloudsignal.server.store.errors import KEY_IN_USE, Fault, NotFound, RegistrationRefused
 from cloudsignal.server.store.schema import (
     items,
     order_items,
@@ -116,8 +115,9 @@ class Orders:
             if unregistered:
                 connection.execute(update(owners).values(unregistered=False))
             values = {"name": name, "created": now, "unregistered": unregistered}
-            key: Any = connection.execute(insert(owners).values(values)).inserted_primary_key
-            return Owner(int(key[0]), name, now, unregistered)
+            return Owner(
+                inserted(connection, insert(owners).values(values)), name, now, unregistered
+            )
 
     def owners(self) -> list[Owner]:
         """Every owner in order of name."""
@@ -147,7 +147,7 @@ class Orders:
         Raises NotFound, and AlreadyThere when the key is in use.
         """
         owner = self.owner(name)
-        with self._changing("this key is already in use: keys are never shared") as connection:
+        with self._changing(KEY_IN_USE) as connection:
             outlives = or_(owner_keys.c.expires.is_(None), owner_keys.c.expires > expires)
             older = update(owner_keys).where(owner_keys.c.owner == owner.id, outlives)
             connection.execute(older.values(expires=expires))
@@ -213,14 +213,8 @@ class Orders:
         with self._database.reading() as connection:
             return facts.number(connection, facts.ORDERS_REVISION)
 
-    @contextmanager
-    def _changing(self, taken: str) -> Iterator[Connection]:
-        try:
-            with self._database.writing() as connection:
-                yield connection
-                facts.grow(connection, facts.ORDERS_REVISION)
-        except IntegrityError:
-            raise AlreadyThere(taken) from None
+    def _changing(self, taken: str) -> AbstractContextManager[Connection]:
+        return self._database.changing(facts.ORDERS_REVISION, taken)
 
 
 _ORDERS: Final[Select[Any]] = (
