@@ -1,6 +1,7 @@
 """``cloudsignal import``: signals from the tables of spreadsheets."""
 
-from collections.abc import Iterable, Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from msgspec import Struct
 
+from cloudsignal.cli.flags import with_flags
 from cloudsignal.cli.output import (
     Exit,
     Failed,
@@ -80,49 +82,25 @@ Timezone = Annotated[
 ]
 
 
-@reaching
-def import_table(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A table, CSV or .xlsx.")],
-    type: RowType = None,
-    map: Map = None,
-    delimiter: Delimiter = None,
-    encoding: Encoding = None,
-    datetime_format: DatetimeFormat = None,
-    timezone: Timezone = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help=f"Only show what would be sent, and what is wrong: the first {FIRST_ROWS} rows and those that are wrong"
-            " later, or with `--json` every row.",
-        ),
-    ] = False,
-    json: Json = False,
-    *,
-    reach: Reach,
-) -> None:
-    """Send the rows of a table as signals.
-
-    Rows that are wrong or refused go into FILE.errors.csv with what is wrong, to be corrected and imported. After an
-    interruption the same command goes on where it was.
-    """
-    with failing():
-        from cloudsignal.partner.importing import Import
-        from cloudsignal.partner.rows import Table
-
-        layout = layout_of(type, map, delimiter, encoding, datetime_format, timezone)
-        if dry_run:
-            _show(Table(file, layout), json=json)
-            return
-        in_use = in_force(reach)
-        with (
-            client_of(in_use) as client,
-            Import(file, layout, to=client.address.endpoint) as begun,
-        ):
-            _run(begun, client.send, most=in_use.bundle_max, json=json)
+_LAYOUT: Final = [
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    for name, annotation in {
+        "type": RowType,
+        "map": Map,
+        "delimiter": Delimiter,
+        "encoding": Encoding,
+        "datetime_format": DatetimeFormat,
+        "timezone": Timezone,
+    }.items()
+]
 
 
-def layout_of(
+def laid_out(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with flags that say how tables are to be understood, in the place of its parameter ``layout``."""
+    return with_flags(command, "layout", _LAYOUT, _layout)
+
+
+def _layout(
     type: str | None,
     map: list[str] | None,
     delimiter: str | None,
@@ -153,6 +131,43 @@ def map_of(text: str) -> tuple[str, str]:
     if not equals:
         raise typer.BadParameter(f"write --map 'COLUMN=FIELD', not {text!r}")
     return column, field
+
+
+@reaching
+@laid_out
+def import_table(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A table, CSV or .xlsx.")],
+    *,
+    layout: "Layout",
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help=f"Only show what would be sent, and what is wrong: the first {FIRST_ROWS} rows and those that are wrong"
+            " later, or with `--json` every row.",
+        ),
+    ] = False,
+    json: Json = False,
+    reach: Reach,
+) -> None:
+    """Send the rows of a table as signals.
+
+    Rows that are wrong or refused go into FILE.errors.csv with what is wrong, to be corrected and imported. After an
+    interruption the same command goes on where it was.
+    """
+    with failing():
+        from cloudsignal.partner.importing import Import
+        from cloudsignal.partner.rows import Table
+
+        if dry_run:
+            _show(Table(file, layout), json=json)
+            return
+        in_use = in_force(reach)
+        with (
+            client_of(in_use) as client,
+            Import(file, layout, to=client.address.endpoint) as begun,
+        ):
+            _run(begun, client.send, most=in_use.bundle_max, json=json)
 
 
 def _run(begun: "Import", send: "Send", *, most: int | None, json: bool) -> None:

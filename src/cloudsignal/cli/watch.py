@@ -6,15 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from cloudsignal.cli.importing import (
-    DatetimeFormat,
-    Delimiter,
-    Encoding,
-    Map,
-    RowType,
-    Timezone,
-    layout_of,
-)
+from cloudsignal.cli.importing import laid_out
 from cloudsignal.cli.outbox import (
     FLUSH_S,
     OutboxFile,
@@ -33,6 +25,7 @@ from cloudsignal.cli.profile import (
 )
 
 if TYPE_CHECKING:
+    from cloudsignal.partner.rows import Layout
     from cloudsignal.partner.watching import Folder, Taken
 
 LOOK_S: Final = 0.5
@@ -40,21 +33,17 @@ LOOK_S: Final = 0.5
 
 
 @reaching
+@laid_out
 def watch_folder(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where files are put.")],
+    *,
     once: Annotated[
         bool,
         typer.Option("--once", help="Take what is there, send it, and end. Good for cron."),
     ] = False,
-    type: RowType = None,
-    map: Map = None,
-    delimiter: Delimiter = None,
-    encoding: Encoding = None,
-    datetime_format: DatetimeFormat = None,
-    timezone: Timezone = None,
+    layout: "Layout",
     json: Json = False,
     outbox: OutboxFile = None,
-    *,
     reach: Reach,
 ) -> None:
     """Send the signals in files that are put into a folder: .json, .jsonl, .csv, .tsv or .xlsx.
@@ -66,7 +55,6 @@ def watch_folder(
     with logging_to_stderr(), failing(), sending(in_force(reach), outbox) as sender:
         from cloudsignal.partner.watching import Folder
 
-        layout = layout_of(type, map, delimiter, encoding, datetime_format, timezone)
         watched = Folder(folder, sender, layout, clock=time.monotonic)
         try:
             note(f"watching {folder}")
