@@ -1,13 +1,12 @@
 """Looking at items, orders and the log; folding the items again."""
 
 import sys
-import time
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from cloudsignal.cli.ending import told_to_end
 from cloudsignal.cli.output import (
     NUMBER_MAX,
     Config,
@@ -109,21 +108,22 @@ def tail_signals(
     config: Config = None,
 ) -> None:
     """Print the newest signals, a line each."""
-    with opened(database, config) as (store, _), suppress(KeyboardInterrupt):
+    with opened(database, config) as (store, _), told_to_end() as ending:
         from cloudsignal.server.views import signal_view
 
         position = store.reading.position_before(lines) if after is None else after
         while True:
             page = store.reading.signals(after=position, limit=PAGE)
             for logged in page:
+                if ending.told:
+                    return
                 view = signal_view(logged)
                 print_json_line(view) if json else print(_line(view), flush=True)
                 position = logged.position
             if page:
                 continue
-            if not follow:
+            if not follow or ending.wait(POLL_S):
                 return
-            time.sleep(POLL_S)
 
 
 def rebuild(json: Json = False, database: Database = None, config: Config = None) -> None:

@@ -1,9 +1,7 @@
 """``cloudsignal outbox``: what waits to be sent, and what became of it."""
 
 import logging
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from cloudsignal.cli.ending import told_to_end
 from cloudsignal.cli.output import (
     NUMBER_MAX,
     Exit,
@@ -63,8 +62,12 @@ def run_outbox(
     reach: Reach,
 ) -> None:
     """Send what waits and what comes, until it is told to end (SIGTERM, Ctrl-C)."""
-    with logging_to_stderr(), failing(), sending(in_force(reach), outbox) as sender:
-        ending = told_to_end()
+    with (
+        logging_to_stderr(),
+        failing(),
+        sending(in_force(reach), outbox) as sender,
+        told_to_end() as ending,
+    ):
         note(f"sending from {sender.path}")
         while not ending.wait(1.0):  # Without a limit, some systems don't let a signal through.
             pass
@@ -259,14 +262,6 @@ def logging_to_stderr() -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)
-
-
-def told_to_end() -> threading.Event:
-    """What is set once the process is asked to end, by SIGTERM or Ctrl-C."""
-    ending = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.set())
-    return ending
 
 
 def drain(sender: "Outbox", within_s: float) -> None:

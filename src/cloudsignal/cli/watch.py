@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from cloudsignal.cli.ending import Ending, told_to_end
 from cloudsignal.cli.importing import laid_out
 from cloudsignal.cli.outbox import (
     FLUSH_S,
@@ -14,7 +15,6 @@ from cloudsignal.cli.outbox import (
     fail_if_refused,
     logging_to_stderr,
     sending,
-    told_to_end,
 )
 from cloudsignal.cli.output import Exit, Failed, Json, note, plain, print_json_line
 from cloudsignal.cli.profile import (
@@ -58,7 +58,8 @@ def watch_folder(
         watched = Folder(folder, sender, layout, clock=time.monotonic)
         try:
             note(f"watching {folder}")
-            failed = _watch(watched, once=once, json=json)
+            with told_to_end() as ending:
+                failed = _watch(watched, ending, once=once, json=json)
         finally:
             watched.close()
         if once:
@@ -70,11 +71,10 @@ def watch_folder(
             fail_if_refused(sender.health())
 
 
-def _watch(folder: "Folder", *, once: bool, json: bool) -> int:
+def _watch(folder: "Folder", ending: Ending, *, once: bool, json: bool) -> int:
     """Look until told to end, or until nothing is left that would be taken: how many files failed."""
     from cloudsignal.partner.errors import OutboxError
 
-    ending = told_to_end()
     failed = 0
     trouble = ""
     while True:
