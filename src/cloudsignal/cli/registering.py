@@ -25,7 +25,7 @@ from cloudsignal.cli.output import (
 from cloudsignal.cli.profile import failing
 
 if TYPE_CHECKING:
-    from cloudsignal.server.registrations import Wrong
+    from cloudsignal.server.bodies import Wrong
     from cloudsignal.server.store.orders import Registered, Registration
     from cloudsignal.server.store.store import Store
 
@@ -103,7 +103,7 @@ def _register(store: "Store", given: Sequence[Given]) -> "Registered":
 def _register_page(store: "Store", page: list[tuple[Given, "Registration"]]) -> "Registered":
     """Register those orders that can be."""
     from cloudsignal.server import clock
-    from cloudsignal.server.registrations import Wrong
+    from cloudsignal.server.bodies import Wrong
     from cloudsignal.server.store.errors import RegistrationRefused
     from cloudsignal.server.store.orders import Registered
 
@@ -118,7 +118,8 @@ def _register_page(store: "Store", page: list[tuple[Given, "Registration"]]) -> 
 
 
 def _checked(given: Given) -> "Registration | None":
-    from cloudsignal.server.registrations import Unfit, registration
+    from cloudsignal.server.bodies import Unfit
+    from cloudsignal.server.registrations import registration
 
     try:
         told = registration(given.value)
@@ -189,7 +190,7 @@ def _json(path: Path) -> Iterator[Given]:
 def _table(path: Path) -> Iterator[Given]:
     """The orders of a table: a row an item, and as many rows of an order as it has items."""
     from cloudsignal.partner.tables import ENCODING, form_of, lines
-    from cloudsignal.server.registrations import Wrong
+    from cloudsignal.server.bodies import Wrong
 
     form = form_of(path, delimiter=None, encoding=ENCODING, datetime_format=None)
     rows = (line for line in lines(path, form) if not line.is_blank)

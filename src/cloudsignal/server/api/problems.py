@@ -10,8 +10,8 @@ from litestar.exceptions import HTTPException
 from msgspec import UNSET, Struct, UnsetType
 
 from cloudsignal.protocol.refusals import RETRY_AFTER_S
+from cloudsignal.server.bodies import Unfit, Wrong
 from cloudsignal.server.events import Full
-from cloudsignal.server.registrations import Unfit, Wrong
 from cloudsignal.server.store.errors import AlreadyThere, StoreUnavailable
 from cloudsignal.server.tokens import NotAllowed
 
