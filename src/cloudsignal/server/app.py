@@ -20,6 +20,7 @@ from cloudsignal.server import addresses, growth
 from cloudsignal.server.asgi import Answer, address, answer
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.connections import BACKLOG, Connection, allow_many
+from cloudsignal.server.deliverer import Deliverer
 from cloudsignal.server.events import Followers
 from cloudsignal.server.group_commit import GroupCommit
 from cloudsignal.server.health import Health
@@ -78,6 +79,7 @@ class App:
             lambda: self._group_commit.is_up,
         )
         self._ingest = Ingest(settings, self._interfaces, self._group_commit, clock, self.refused)
+        self._deliverer = Deliverer(settings, store, logger)
         self._background: list[asyncio.Task[Any]] = []
         self._api: asyncio.Task[Any] | None = None
 
@@ -113,6 +115,7 @@ class App:
         self._background = [
             asyncio.create_task(self._interfaces.keep_fresh(self.settings.refresh_s)),
             asyncio.create_task(self._scoreboard.keep_published()),
+            asyncio.create_task(self._deliverer.keep()),
         ]
         if self.store.nodes:
             self._background.append(
@@ -129,6 +132,7 @@ class App:
         # One that failed has said so, or will be said to have: it must not cost the posts their answers.
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._group_commit.stop()
+        await self._deliverer.stop()
         self._scoreboard.publish()
         self._lines.tell_left_out()
 
@@ -183,6 +187,7 @@ class App:
     ) -> None:
         self._metrics.note_group(arrivals, receipts, seconds)
         self.followers.wake()
+        self._deliverer.wake()
 
     def refused(self, refusal: Refusal, address: str, caller: Caller | None = None) -> None:
         """Count a refused post, and log it."""

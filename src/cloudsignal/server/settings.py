@@ -145,6 +145,24 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     webhook_http: Annotated[
         bool, Meta(description="let webhooks go to http:// URLs too, readable on the way")
     ] = False
+    deliver: Annotated[
+        bool, Meta(description="tell order owners from this server, if there are endpoints")
+    ] = True
+    delivery_log_days: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3650,
+            description="how many days attempts to tell order owners, and deliveries that were given up, are kept",
+        ),
+    ] = 30
+    tracking_urls: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="how parcels can be followed, by shipping option, for orders that do not say it:"
+            " GLS=https://gls.example/{tracking}"
+        ),
+    ] = ()
     log_format: Annotated[
         Literal["auto", "console", "json"],
         Meta(description="how log lines look; auto is console on a terminal, else json"),

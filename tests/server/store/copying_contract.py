@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, update
 
 from cloudsignal.server.store import batches
 from cloudsignal.server.store.copying import Copied
+from cloudsignal.server.store.deliveries import Progress
 from cloudsignal.server.store.errors import CopyDiffers, StoreUnusable
 from cloudsignal.server.store.orders import Registration
 from cloudsignal.server.store.schema import (
@@ -19,6 +20,7 @@ from cloudsignal.server.store.schema import (
 )
 from cloudsignal.server.store.store import Store, copy_store, open_store
 from tests.server.arrivals import MINUTE, NOON, appending, arrival, receipt, report
+from tests.server.store import told
 from tests.server.store.contract import furnish
 from tests.server.store.rebuilding_contract import rows, tamper
 
@@ -79,6 +81,9 @@ class CopyingContract:
         store.cursors.advance("a reader", 5)
         register(store, "7", partner_name="Beta", items={"1": "first", "2": "second"})
         store.orders.add_owner_key("Books", "a key", expires=8, now=8)
+        number = told.endpoint(store).id
+        progress = Progress(noted=[told.noted(number)], attempted=[told.attempted(number)] * 2)
+        store.deliveries.note(progress, now=9)
 
         copied = copy_store(source, target)
 
@@ -93,13 +98,16 @@ class CopyingContract:
                 "tokens": 1,
                 "owners": 1,
                 "owner_keys": 1,
-                "cursors": 1,
-                "facts": 5,
+                "endpoints": 1,
+                "cursors": 2,
+                "facts": 6,
                 "orders": 1,
                 "order_items": 2,
                 "items": 7,
                 "states": 7,
                 "parcels": 7,
+                "deliveries": 1,
+                "attempts": 2,
             },
         )
 

@@ -2,7 +2,7 @@
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
 from cloudsignal.server.store.log import Writer
@@ -16,6 +16,10 @@ _MODULES: Final = {
     "postgres": "cloudsignal.server.store.postgresql",
 }
 _ADVICE: Final = "write sqlite:///PATH or postgresql://HOST/DATABASE"
+
+
+How = Literal["reads", "writes", "writes beside"]
+"""A consistent view; or alone among writers; or beside other writers, for what these leave alone."""
 
 
 class Listening(Protocol):
@@ -56,8 +60,11 @@ class Backend(Protocol):
     def create_tables(self, connection: "Transaction") -> None:
         """Make the tables of an empty database."""
 
-    def begin(self, connection: "Transaction", *, writes: bool) -> None:
-        """Begin a transaction: a consistent view, or alone among writers."""
+    def begin(self, connection: "Transaction", how: "How") -> None:
+        """Begin a transaction: see ``How``."""
+
+    def now(self, connection: "Transaction") -> int:
+        """The time that all nodes agree on, in microseconds since 1970."""
 
     def writer(self) -> Writer:
         """The log's own writer."""

@@ -24,7 +24,10 @@ from cloudsignal.server.store.orders import give_items
 from cloudsignal.server.store.progress import Steps, silent
 from cloudsignal.server.store.schema import (
     apikeys,
+    attempts,
     cursors,
+    deliveries,
+    endpoints,
     interfaces,
     items,
     order_items,
@@ -49,14 +52,16 @@ SMALL: Final = (
     tokens,
     owners,
     owner_keys,
+    endpoints,
     cursors,
     facts_table,
 )
 """The tables that are replaced whole by every run: each refers only to those before it."""
-NUMBERED: Final = (partners, interfaces, owners)
+NUMBERED: Final = (partners, interfaces, owners, endpoints)
 """Those whose rows get their numbers from the database."""
 REGISTERED: Final = (orders, order_items)
 FOLDED: Final = (items, states, parcels)
+TOLD: Final = (deliveries, attempts)
 
 
 class Copied(Struct, frozen=True):
@@ -84,6 +89,7 @@ def copy(source: Database, target: Database, *, progress: Steps = silent) -> Cop
         run.items()
         run.states()
         run.parcels()
+        run.told()
         return run.end()
 
 
@@ -210,6 +216,24 @@ class _Run:
             "parcels copied", select(parcels), lambda rows: self._write(Changes(parcels=rows))
         )
 
+    def told(self) -> None:
+        """Replace what is noted of deliveries, and add the attempts that the target does not have yet."""
+        with self._target.writing() as connection:
+            connection.execute(delete(deliveries))
+            first, last = self._origin.execute(_ENDS).one()
+            connection.execute(delete(attempts).where(attempts.c.id < (first or 0)))
+            after = min(connection.execute(_ENDS).one()[1] or 0, last or 0)
+            connection.execute(delete(attempts).where(attempts.c.id > after))
+        self._each("deliveries copied", select(deliveries), partial(self._insert, deliveries))
+        missing = select(attempts).where(attempts.c.id > after).order_by(attempts.c.id)
+        self._each("attempts copied", missing, partial(self._insert, attempts))
+        with self._target.writing() as connection:
+            self._target.backend.number_on(connection, attempts.name)
+
+    def _insert(self, table: Table, rows: Rows) -> None:
+        with self._target.writing() as connection:
+            connection.execute(insert(table), [dict(row._mapping) for row in rows])
+
     def _write(self, changes: Changes) -> None:
         with self._writer.transaction(alone=True):
             self._writer.write(changes)
@@ -254,13 +278,16 @@ class _Run:
         return Copied(self._theirs.digest(), there)
 
 
+_ENDS: Final = select(func.min(attempts.c.id), func.max(attempts.c.id))
+
+
 def _last(connection: Connection) -> int:
     return connection.scalar(select(func.max(signals.c.position))) or 0
 
 
 def _counted(connection: Connection) -> dict[str, int]:
     """How many rows each table has but the log, whose digest says more."""
-    return {table.name: _rows(connection, table) for table in (*SMALL, *REGISTERED, *FOLDED)}
+    return {table.name: _rows(connection, table) for table in (*SMALL, *REGISTERED, *FOLDED, *TOLD)}
 
 
 def _rows(connection: Connection, table: Table) -> int:
@@ -271,7 +298,7 @@ def _rows(connection: Connection, table: Table) -> int:
 
 
 def _identity(source: Database) -> str:
-    """What tells a store and its copies from all others; given to it when it is first copied.
+    """What tells a store and its copies from all others; given to it when that is first asked.
 
     Raises StoreUnusable when there is nothing to copy.
     """
@@ -280,11 +307,7 @@ def _identity(source: Database) -> str:
             raise StoreUnusable(
                 f"there is nothing to copy in {source.backend.shown}: is it the right one?"
             )
-        identity = facts.read(connection, facts.IDENTITY)
-        if identity is None:
-            identity = secrets.token_hex(16)
-            facts.note(connection, facts.IDENTITY, identity)
-        return identity
+        return facts.identity(connection)
 
 
 def _check_target(source: Database, target: Database, identity: str) -> None:
@@ -312,6 +335,7 @@ _KEPT: Final = (partners, tokens, owners, cursors, items)
 _CHANGES: Final = {
     facts.REVISION: "who may speak was",
     facts.ORDERS_REVISION: "owners or orders were",
+    facts.ENDPOINTS_REVISION: "endpoints were",
 }
 """What is counted of changes, and what was changed then."""
 

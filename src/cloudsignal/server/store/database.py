@@ -1,7 +1,7 @@
 """A database, opened: its transactions, and its schema brought up to date."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
 from sqlalchemy.pool import QueuePool
 
 from cloudsignal.server.store import facts
-from cloudsignal.server.store.backends import Backend
+from cloudsignal.server.store.backends import Backend, How
 from cloudsignal.server.store.errors import (
     AlreadyThere,
     StoreDamaged,
@@ -38,18 +38,22 @@ class Database:
         self._settling.close()
         self.engine.dispose()
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> AbstractContextManager[Connection]:
         """A consistent view of the store. Raises StoreUnavailable."""
-        with self._translated(), self.engine.connect() as connection, connection.begin():
-            yield connection
+        return self._transaction("reads")
+
+    def writing(self, *, beside: bool = False) -> AbstractContextManager[Connection]:
+        """A transaction, committed at the end. Raises StoreUnavailable.
+
+        One that is ``beside`` others keeps nobody waiting, so it is for what the log's writers leave alone.
+        """
+        return self._transaction("writes beside" if beside else "writes")
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction, committed at the end. Raises StoreUnavailable."""
+    def _transaction(self, how: How) -> Iterator[Connection]:
         with (
             self._translated(),
-            self.engine.connect().execution_options(writes=True) as connection,
+            self.engine.connect().execution_options(begins=how) as connection,
             connection.begin(),
         ):
             yield connection
@@ -159,8 +163,7 @@ def _engine(backend: Backend) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes", False)
-        backend.begin(connection, writes=writes)
+        backend.begin(connection, connection.get_execution_options().get("begins", "reads"))
 
     return engine
 

@@ -1,5 +1,6 @@
 """What a store knows of itself: a text for each name."""
 
+import secrets
 from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -11,6 +12,8 @@ REVISION: Final = "access_revision"
 """How often it was changed who may speak."""
 ORDERS_REVISION: Final = log.ORDERS_REVISION
 """How often owners or orders were changed."""
+ENDPOINTS_REVISION: Final = "endpoints_revision"
+"""How often endpoints were changed by people."""
 GIVEN_ON: Final = "given_on"
 """That items were given to another print partner than the one that reported them first."""
 SECRET_CHECK: Final = "secret_check"
@@ -46,6 +49,15 @@ def number(connection: Connection, name: str) -> int:
 def grow(connection: Connection, name: str) -> None:
     """Note the next number under a name."""
     note(connection, name, str(number(connection, name) + 1))
+
+
+def identity(connection: Connection) -> str:
+    """What tells this store and its copies from all others; made when it is first asked for."""
+    found = read(connection, IDENTITY)
+    if found is None:
+        found = secrets.token_hex(16)
+        note(connection, IDENTITY, found)
+    return found
 
 
 def forget(connection: Connection, name: str) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from cloudsignal.server.store import facts
 from cloudsignal.server.store.database import Database, inserted
+from cloudsignal.server.store.deliveries import tell_registered
 from cloudsignal.server.store.errors import KEY_IN_USE, Fault, NotFound, RegistrationRefused
 from cloudsignal.server.store.schema import (
     items,
@@ -346,6 +347,7 @@ class _Registering:
             self._orders.write()
             self._items.write()
             give_items(self._connection, new | changed)
+            tell_registered(self._connection, self._orders.new, self._now)
             facts.grow(self._connection, facts.ORDERS_REVISION)
         return Registered(len(new), len(changed), len(self._ids) - len(new) - len(changed))
 

@@ -1,4 +1,4 @@
-"""The tables of the store: one log, what is folded from it, who may speak, and what is registered."""
+"""The tables of the store: one log, what is folded from it, who may speak, what is registered, who is told."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION: Final = "0003"
+VERSION: Final = "0004"
 """The Alembic revision that these tables are."""
 
 metadata: Final = MetaData(
@@ -201,3 +201,90 @@ parcels: Final = Table(
     sqlite_with_rowid=False,
 )
 """Which items a tracking number belongs to: folded from the log as well."""
+
+endpoints: Final = Table(
+    "endpoints",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("owner", _Id, ForeignKey("owners.id"), nullable=False, index=True),
+    Column("url", Text, nullable=False),
+    Column("shown", Text, nullable=False),
+    Column("format", String(32), nullable=False),
+    Column("types", Text, nullable=False),
+    Column("test", Boolean, nullable=False),
+    Column("newest_only", Boolean, nullable=False),
+    Column("apikey", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("old_secret", Text),
+    Column("old_secret_until", BigInteger),
+    Column("state", String(16), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("failing_since", BigInteger),
+    Column("node", String(64)),
+    Column("created", BigInteger, nullable=False),
+)
+"""Where owners are told. URL, key and secrets are sealed; ``shown`` is the URL as it may be shown.
+
+``types`` is a list in JSON, empty for all; ``node`` is whose turn it is to tell.
+"""
+
+nodes: Final = Table(
+    "nodes",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("until", BigInteger, nullable=False),
+)
+"""Who tells the owners, and until when they are believed to be there."""
+
+deliveries: Final = Table(
+    "deliveries",
+    metadata,
+    Column("endpoint", _Id, primary_key=True, autoincrement=False),
+    Column("message", String(64), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("order", String(128), nullable=False),
+    Column("item", String(128), nullable=False),
+    Column("webhook", Text),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("first", BigInteger),
+    Column("due", BigInteger, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Index("deliveries_state_endpoint_position", "state", "endpoint", "position"),
+    sqlite_with_rowid=False,
+)
+"""Deliveries that are noted: asked for, waiting for another attempt or behind one that does, given up.
+
+All others follow from the log and the cursor of their endpoint. ``number`` is the item's, 0 for what is about
+a whole order; ``webhook`` is what is told, less the key, once it was tried.
+"""
+
+attempts: Final = Table(
+    "attempts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("endpoint", _Id, nullable=False),
+    Column("message", String(64), nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("order", String(128), nullable=False),
+    Column("item", String(128), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("took", BigInteger, nullable=False),
+    Column("status", Integer),
+    Column("error", Text, nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("webhook", Text, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Index("attempts_endpoint_id", "endpoint", "id"),
+    Index("attempts_message", "message"),
+)
+"""Every attempt to tell an owner: what was sent, less the key, and how it was answered.
+
+``headers`` are pairs in JSON; ``took`` is in microseconds.
+"""

@@ -5,11 +5,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudsignal.server.store import log, rebuilding
+from cloudsignal.server.store import facts, log, rebuilding
 from cloudsignal.server.store.access import Access
 from cloudsignal.server.store.backends import Listening, backend_of
 from cloudsignal.server.store.cursors import Cursors
 from cloudsignal.server.store.database import Database, open_database
+from cloudsignal.server.store.deliveries import Deliveries
+from cloudsignal.server.store.delivery_log import DeliveryLog
+from cloudsignal.server.store.endpoints import Endpoints
+from cloudsignal.server.store.nodes import Nodes
 from cloudsignal.server.store.orders import Orders
 from cloudsignal.server.store.progress import Progress, Steps, silent
 from cloudsignal.server.store.reading import Reading
@@ -34,6 +38,10 @@ class Store:
         self.orders = Orders(database)
         self.reading = Reading(database)
         self.cursors = Cursors(database)
+        self.endpoints = Endpoints(database)
+        self.deliveries = Deliveries(database)
+        self.delivery_log = DeliveryLog(database)
+        self.tellers = Nodes(database)
 
     def append(
         self, arrivals: Sequence[log.Arrival], *, refuse_unregistered: bool = False
@@ -83,6 +91,11 @@ class Store:
         from cloudsignal.server.store import pruning
 
         return pruning.prune(self._database, before, folder=folder, progress=progress)
+
+    def identity(self) -> str:
+        """What tells this store and its copies from all others. Raises StoreUnavailable."""
+        with self._database.writing() as connection:
+            return facts.identity(connection)
 
     def version(self) -> str | None:
         """The version of its schema. Raises StoreUnavailable."""

@@ -20,8 +20,16 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from sqlalchemy import Connection as Transaction
 
+    from cloudsignal.server.store.backends import How
+
 TURN_S: Final = 10
 """How long a command may do nothing in its turn: the nodes wait for it."""
+_WRITING: Final = f"{BEGIN}; SET LOCAL idle_in_transaction_session_timeout = '{TURN_S}s'"
+BEGINNINGS: Final["dict[How, str]"] = {
+    "reads": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    "writes": f"{_WRITING}; {TURN}",
+    "writes beside": _WRITING,
+}
 
 
 class Backend:
@@ -49,14 +57,14 @@ class Backend:
     def connect(self) -> "Connection[Any]":
         return driver.connect(self._parameters)
 
-    def begin(self, connection: "Transaction", *, writes: bool) -> None:
+    def begin(self, connection: "Transaction", how: "How") -> None:
         # Through SQLAlchemy, which notices a connection that is lost and opens another.
-        if writes:
-            connection.exec_driver_sql(
-                f"{BEGIN}; SET LOCAL idle_in_transaction_session_timeout = '{TURN_S}s'; {TURN}"
-            )
-        else:
-            connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        connection.exec_driver_sql(BEGINNINGS[how])
+
+    def now(self, connection: "Transaction") -> int:
+        # That of its clock, whatever those of the nodes say.
+        asked = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+        return int(connection.exec_driver_sql(asked).scalar_one())
 
     def writer(self) -> Writer:
         return Writer(self.connect)

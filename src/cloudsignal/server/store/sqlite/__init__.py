@@ -1,6 +1,7 @@
 """A store in a file, on SQLite: for one machine, with one process that writes."""
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,6 +12,8 @@ from cloudsignal.server.store.sqlite.writer import Writer
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection as Transaction
+
+    from cloudsignal.server.store.backends import How
 
 
 class Backend:
@@ -47,14 +50,17 @@ class Backend:
 
         metadata.create_all(connection)
 
-    def begin(self, connection: "Transaction", *, writes: bool) -> None:
+    def begin(self, connection: "Transaction", how: "How") -> None:
         # The driver would begin a transaction only at the first write, and then fail at once where
         # it could have waited: whoever writes says so from the start.
-        if writes:
+        if how == "reads":
+            connection.exec_driver_sql("BEGIN")
+        else:  # There are no two writers of one file.
             own: Any = connection.connection.driver_connection
             files.begin(own)
-        else:
-            connection.exec_driver_sql("BEGIN")
+
+    def now(self, connection: "Transaction") -> int:
+        return time.time_ns() // 1_000
 
     def writer(self) -> Writer:
         return Writer(self.path)

@@ -1,0 +1,191 @@
+"""The process that tells order owners, beside the one that takes signals in: started there, and ended with it."""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from cloudsignal.server.settings import Settings
+
+if TYPE_CHECKING:
+    from cloudsignal.server.logs import Logger
+    from cloudsignal.server.store.store import Store
+
+LOOK_S: Final = 1.0
+"""How often to look whether there is anybody to tell, and whether the process is still there."""
+END_S: Final = 4.0
+"""How long the process may take to end."""
+UNDER_WAY_S: Final = 2.0
+"""How long what is being posted may take when it ends; what is not over by then will be posted again."""
+TASK_BYTES_MAX: Final = 1 << 20
+_WAKE: Final = b"."
+
+
+class Deliverer:
+    """The process, from the side of the one that takes signals in."""
+
+    def __init__(self, settings: Settings, store: "Store", logger: "Logger") -> None:
+        self._settings = settings
+        self._store = store
+        self._logger = logger
+        self._process: subprocess.Popen[bytes] | None = None
+        self._line: socket.socket | None = None
+
+    async def keep(self) -> None:
+        """Have it run, from when there is anybody to tell; start another one when it ends."""
+        while True:
+            with suppress(Exception):  # The store is away: that is said elsewhere, and passes.
+                if self._process is not None or await asyncio.to_thread(self._is_needed):
+                    self._see_to_it()
+            await asyncio.sleep(LOOK_S)
+
+    def wake(self) -> None:
+        """Say that the log has grown, or something was asked for."""
+        if self._line is not None:
+            # Full: it has been woken often enough. Broken: it is started again.
+            with suppress(OSError):
+                self._line.send(_WAKE)
+
+    async def stop(self) -> None:
+        """End it, and wait for that."""
+        self._hang_up()
+        if self._process is None:
+            return
+        with suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(self._process.wait, END_S)
+        # What was posted and is not noted will be posted again: nothing is lost.
+        self._process.kill()
+        await asyncio.to_thread(self._process.wait)
+
+    def _is_needed(self) -> bool:
+        return self._settings.deliver and self._store.endpoints.any()
+
+    def _see_to_it(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            return
+        if self._process is not None:
+            self._logger.error(
+                "the process that tells order owners ended; it is started again",
+                code=self._process.returncode,
+            )
+        self._hang_up()
+        self._start()
+
+    def _start(self) -> None:
+        self._line, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+        # Not as an argument: those are there for every user of the machine to read.
+        self._line.sendall(msgspec.json.encode(self._settings) + b"\n")
+        self._line.setblocking(False)
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+
+async def deliver(settings: Settings, line: socket.socket) -> None:
+    """Tell order owners until the other end of the line hangs up; every byte of it says that there is more."""
+    from cloudsignal.server import clock, growth, logs
+    from cloudsignal.server.delivery.dialing import Dialer
+    from cloudsignal.server.delivery.engine import Engine, Plan
+    from cloudsignal.server.delivery.sealing import Sealer
+    from cloudsignal.server.delivery.sending import AT_ONCE_MAX
+    from cloudsignal.server.delivery.targets import Rules
+    from cloudsignal.server.keys import secret_of
+    from cloudsignal.server.store.store import open_store
+
+    logger = logs.configure(settings)
+    plan = Plan(settings.delivery_log_days, templates(settings.tracking_urls))
+    with closing(open_store(settings.database)) as store:
+        identity = await asyncio.to_thread(store.identity)
+        rules = Rules.of(settings)
+        async with Dialer(
+            rules, connections_max=AT_ONCE_MAX, connections_per_host_max=AT_ONCE_MAX
+        ) as dialer:
+            engine = Engine(
+                store,
+                Sealer(secret_of(settings, make=False)),
+                dialer,
+                plan,
+                node=f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(4)}",
+                identity=identity,
+                clock=clock.now,
+                warn=logger.warning,
+            )
+            hung_up = _listen(line, engine.wake)
+            parts = [asyncio.create_task(engine.run()), hung_up]
+            if store.nodes:
+                wanted = asyncio.Event()
+                wanted.set()
+                parts.append(asyncio.create_task(growth.watch(store, wanted, engine.wake)))
+            try:
+                done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            finally:
+                for task in parts:
+                    task.cancel()
+                await asyncio.gather(*parts, return_exceptions=True)
+                await engine.stop(UNDER_WAY_S)
+
+
+def templates(given: tuple[str, ...]) -> dict[str, str]:
+    """For shipping options, how parcels can be followed."""
+    return dict(each.split("=", 1) for each in given)
+
+
+def _listen(line: socket.socket, woken: Callable[[], None]) -> "asyncio.Future[None]":
+    """Hear what is said on a line, until the other end hangs up: then the future is done."""
+    loop = asyncio.get_running_loop()
+    hung_up: asyncio.Future[None] = loop.create_future()
+
+    def heard() -> None:
+        try:
+            said = line.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        if said:
+            woken()
+        else:
+            loop.remove_reader(line)
+            if not hung_up.done():
+                hung_up.set_result(None)
+
+    line.setblocking(False)
+    loop.add_reader(line, heard)
+    return hung_up
+
+
+def main() -> None:
+    """Run as the process that ``Deliverer`` started."""
+    # Whoever stops the server stops all of its processes at once; this one ends when the server hangs up.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    line = socket.socket(fileno=int(sys.argv[1]))
+    with line.makefile("rb", buffering=0) as lines:
+        task = lines.readline(TASK_BYTES_MAX)
+    if not task:
+        return
+    import uvloop
+
+    uvloop.run(deliver(msgspec.json.decode(task, type=Settings), line))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""An endpoint while its owner is told: what is known of it, opened, its lineup and its pace."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from cloudsignal.protocol import signatures
+from cloudsignal.server.delivery.lineup import Lineup
+from cloudsignal.server.delivery.pace import Pace
+from cloudsignal.server.delivery.sealing import Sealer
+from cloudsignal.server.store.endpoints import Endpoint, EndpointState
+
+URL: Final = "url"
+APIKEY: Final = "apikey"
+SECRET: Final = "secret"
+
+
+def sealed_as(number: int, what: str) -> str:
+    """Whose a sealed text of an endpoint is, for the seal."""
+    return f"endpoint {number} {what}"
+
+
+class Opened(Struct, frozen=True, repr_omit_defaults=True):
+    """What is secret of an endpoint. It shows nothing of it."""
+
+    url: str
+    apikey: str
+    secret: bytes
+    old_secret: bytes | None
+    old_secret_until: int
+
+    def __repr__(self) -> str:
+        return "Opened(…)"
+
+    def headers(self, id: str, *, now: int, body: bytes) -> dict[str, str]:
+        """The headers that sign a body, with both secrets while one takes the place of the other."""
+        secrets = [self.secret]
+        if self.old_secret is not None and now < self.old_secret_until:
+            secrets.append(self.old_secret)
+        return signatures.headers(secrets, id=id, now_s=now // 1_000_000, body=body)
+
+
+def opened(endpoint: Endpoint, sealer: Sealer) -> Opened:
+    """The secrets of an endpoint. Raises SealError."""
+
+    def open(sealed: str, what: str) -> str:
+        return sealer.open(sealed, of=sealed_as(endpoint.id, what))
+
+    old = endpoint.old_secret
+    return Opened(
+        open(endpoint.sealed.url, URL),
+        open(endpoint.sealed.apikey, APIKEY),
+        signatures.read(open(endpoint.sealed.secret, SECRET)),
+        signatures.read(open(old, SECRET)) if old else None,
+        endpoint.old_secret_until or 0,
+    )
+
+
+def pace_of(endpoint: Endpoint) -> Pace:
+    """How fast an endpoint is told at first."""
+    pace = Pace(failures=endpoint.failures, failing_since=endpoint.failing_since)
+    if endpoint.state == "probing" or pace.is_down:
+        pace.at_once = 1
+    return pace
+
+
+class Recipient:
+    """One endpoint, from when this node begins to tell it until it ends."""
+
+    def __init__(self, endpoint: Endpoint, secrets: Opened, *, held_max: int) -> None:
+        self.endpoint = endpoint
+        self.secrets = secrets
+        self.state: EndpointState = endpoint.state
+        self.why = endpoint.why
+        self.lineup = Lineup(position=endpoint.position, held_max=held_max)
+        self.pace = pace_of(endpoint)
+        self.saved = endpoint.position
+        """The position that is on disk."""
+        self.is_over = False
+        """Whether it is not for this node to tell it any more."""
+
+    def resume(self) -> None:
+        """Go on, as the endpoint is now."""
+        self.is_over = False
+        self.state, self.why = self.endpoint.state, self.endpoint.why
+        self.pace = pace_of(self.endpoint)
+
+    @property
+    def id(self) -> int:
+        """The endpoint's number."""
+        return self.endpoint.id
+
+    @property
+    def is_told(self) -> bool:
+        """Whether anything may be sent to it."""
+        return not self.is_over and self.state in ("active", "probing")
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether more of the log may be taken in."""
+        return self.is_told and not self.pace.is_down and self.lineup.has_room
+
+    def may_send(self, now: int) -> bool:
+        """Whether another attempt may begin."""
+        return self.is_told and self.pace.may_send(self.lineup.under_way, now)
+
+    def next_at(self) -> int | None:
+        """When the next attempt may begin, None for not before something happens."""
+        at = self.lineup.next_at() if self.is_told else None
+        is_full = self.lineup.under_way >= self.pace.at_once
+        return None if at is None or is_full else max(at, self.pace.rests_until)
+
+    def takes_newest_only(self, *, catching_up: bool) -> bool:
+        """Whether it is told of the latest of each item only, because it could not be told in time."""
+        return self.endpoint.newest_only and (catching_up or self.pace.failures > 0)

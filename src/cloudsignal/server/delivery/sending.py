@@ -1,0 +1,232 @@
+"""Makes the attempts: at each endpoint at its pace, of all endpoints together no more than there is room for."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from cloudsignal.server.clock import Clock
+from cloudsignal.server.delivery import composing
+from cloudsignal.server.delivery.dialing import Attempt, Dialer
+from cloudsignal.server.delivery.keeper import Keeper
+from cloudsignal.server.delivery.lineup import Delivery
+from cloudsignal.server.delivery.pace import DISABLED_AFTER, SECOND_US, WARNED_AT
+from cloudsignal.server.delivery.recipient import Recipient
+from cloudsignal.server.delivery.schedule import wait_s
+from cloudsignal.server.store.endpoints import EndpointState
+from cloudsignal.server.store.errors import StoreUnavailable
+from cloudsignal.server.store.store import Store
+
+AT_ONCE_MAX: Final = 500
+"""How many attempts are made at the same time."""
+UNPROVEN_MAX: Final = AT_ONCE_MAX // 2
+"""How many of them at endpoints that did not take the last they were told: the others always find room."""
+AGAIN_US: Final = SECOND_US
+"""When to look again for what is told, if it could not be read."""
+
+Warn = Callable[[Recipient, str], None]
+"""Told what the operator has to know of an endpoint, in a sentence."""
+
+
+class Sending:
+    """Whoever has something to try, and room for so many attempts."""
+
+    def __init__(
+        self,
+        store: Store,
+        dialer: Dialer,
+        keeper: Keeper,
+        *,
+        clock: Clock,
+        chance: Callable[[], float],
+        is_mine: Callable[[], bool],
+        landed: Callable[[Recipient], None],
+        defect: Callable[[BaseException], None],
+        warn: Warn,
+        at_once_max: int = AT_ONCE_MAX,
+        unproven_max: int = UNPROVEN_MAX,
+    ) -> None:
+        """``is_mine`` says whether it is still this node that tells; ``landed`` is called after every attempt, ``defect`` when one ends as none can."""
+        self._store = store
+        self._dialer = dialer
+        self._keeper = keeper
+        self._now = clock
+        self._chance = chance
+        self._is_mine = is_mine
+        self._landed = landed
+        self._defect = defect
+        self._warn = warn
+        self._at_once_max = at_once_max
+        self._unproven_max = unproven_max
+        self._unproven = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._hungry: tuple[dict[Recipient, None], dict[Recipient, None]] = ({}, {})
+        """Who waits for room, in their order: the proven ones, and the others."""
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+
+    def pump(self, recipient: Recipient) -> None:
+        """Begin as many attempts at an endpoint as may be; the next ones follow by themselves."""
+        now = self._now()
+        while recipient.may_send(now) and self._is_mine():
+            if not self._has_room(recipient):
+                self._wait_for_room(recipient)
+                return
+            delivery = recipient.lineup.next(now)
+            if delivery is None:
+                break
+            self._begin(recipient, delivery)
+        self._set_timer(recipient, now)
+
+    def end(self, recipient: Recipient) -> None:
+        """Begin no attempt at an endpoint by itself any more."""
+        if timer := self._timers.pop(recipient.id, None):
+            timer.cancel()
+
+    async def stop(self, within_s: float) -> None:
+        """Wait so long for what is under way. What is still then will be tried again."""
+        for timer in self._timers.values():
+            timer.cancel()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=within_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _has_room(self, recipient: Recipient) -> bool:
+        if len(self._tasks) >= self._at_once_max:
+            return False
+        return recipient.pace.is_proven or self._unproven < self._unproven_max
+
+    def _wait_for_room(self, recipient: Recipient) -> None:
+        self._hungry[0 if recipient.pace.is_proven else 1][recipient] = None
+
+    def _share_room(self) -> None:
+        """Let those who wait begin, the longest waiting first."""
+        for line in self._hungry:
+            for recipient in list(line):
+                if not self._has_room(recipient):
+                    break
+                del line[recipient]
+                self.pump(recipient)
+
+    def _set_timer(self, recipient: Recipient, now: int) -> None:
+        self.end(recipient)
+        at = recipient.next_at()
+        if at is not None:
+            delay_s = max(0.0, (at - now) / SECOND_US)
+            self._timers[recipient.id] = asyncio.get_running_loop().call_later(
+                delay_s, self.pump, recipient
+            )
+
+    def _begin(self, recipient: Recipient, delivery: Delivery) -> None:
+        is_unproven = not recipient.pace.is_proven
+        self._unproven += is_unproven
+        task = asyncio.create_task(self._attempt(recipient, delivery))
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            self._unproven -= is_unproven
+            if task.cancelled():
+                return
+            if error := task.exception():
+                self._defect(error)
+            self._landed(recipient)
+            # At the end of those who wait, or it would take again what it has just given back.
+            self._wait_for_room(recipient)
+            self._share_room()
+
+        task.add_done_callback(ended)
+
+    async def _attempt(self, recipient: Recipient, delivery: Delivery) -> None:
+        webhook = delivery.webhook or await self._noted(recipient, delivery)
+        if not webhook:
+            recipient.lineup.failed(delivery, self._now() + AGAIN_US)
+            return
+        begun, secrets = self._now(), recipient.secrets
+        body = composing.keyed(webhook, secrets.apikey)
+        headers = secrets.headers(delivery.message, now=begun, body=body)
+        attempt = await self._dialer.post(secrets.url, body, headers)
+        self._keeper.attempted(recipient, delivery, webhook, begun, attempt)
+        if attempt.is_delivered:
+            self._delivered(recipient, delivery)
+        else:
+            self._failed(recipient, delivery, webhook, begun, attempt)
+
+    async def _noted(self, recipient: Recipient, delivery: Delivery) -> str:
+        """What is told, as the store has it; empty if it cannot be read just now."""
+        read = self._store.deliveries.webhook
+        try:
+            return await asyncio.to_thread(read, recipient.id, delivery.message)
+        except StoreUnavailable:
+            return ""
+
+    def _delivered(self, recipient: Recipient, delivery: Delivery) -> None:
+        before, had_failed = recipient.state, recipient.pace.failures > 0
+        recipient.pace.delivered()
+        self._keeper.done(recipient, delivery)
+        recipient.lineup.done(delivery)
+        if before == "probing":
+            recipient.state, recipient.why = "active", ""
+        if had_failed or before == "probing":
+            self._keeper.health(recipient, before)
+
+    def _failed(
+        self, recipient: Recipient, delivery: Delivery, webhook: str, begun: int, attempt: Attempt
+    ) -> None:
+        now, before = self._now(), recipient.state
+        delivery.attempts += 1
+        delivery.first = delivery.first or begun
+        counts = recipient.pace.failed(
+            begun=begun,
+            now=now,
+            jitter=self._chance(),
+            status=attempt.status,
+            retry_after_s=attempt.retry_after_s,
+        )
+        self._turn(recipient, attempt)
+        self._put_off(recipient, delivery, webhook, attempt, now)
+        if counts or recipient.state != before:
+            self._keeper.health(recipient, before)
+            self._tell_operator(recipient, before, attempt)
+
+    def _put_off(
+        self, recipient: Recipient, delivery: Delivery, webhook: str, attempt: Attempt, now: int
+    ) -> None:
+        """Have a delivery tried again later, or give it up."""
+        wait = wait_s(
+            delivery.attempts,
+            since_first_s=(now - (delivery.first or now)) / SECOND_US,
+            jitter=self._chance(),
+            retry_after_s=attempt.retry_after_s,
+        )
+        if not recipient.is_told:
+            wait = 0.0  # It was the endpoint that ended, not this delivery.
+        if wait is None:
+            self._keeper.noted(recipient, delivery, webhook, "dead", attempt.error)
+            recipient.lineup.done(delivery)
+            return
+        for each in recipient.lineup.failed(delivery, now + int(wait * SECOND_US)):
+            text = webhook if each is delivery else each.webhook
+            self._keeper.noted(recipient, each, text, why=attempt.error if each is delivery else "")
+            recipient.lineup.noted(each)
+
+    def _turn(self, recipient: Recipient, attempt: Attempt) -> None:
+        """Have the state of an endpoint follow from an attempt that failed."""
+        if attempt.is_gone:
+            recipient.state, recipient.why = "paused", attempt.error
+        elif recipient.state == "probing":
+            recipient.state, recipient.why = "disabled", f"it was tried once more: {attempt.error}"
+        elif recipient.pace.is_out:
+            recipient.state = "disabled"
+            recipient.why = f"{DISABLED_AFTER} attempts have failed, the last: {attempt.error}"
+
+    def _tell_operator(self, recipient: Recipient, before: EndpointState, attempt: Attempt) -> None:
+        failures = recipient.pace.failures
+        if recipient.state != before:
+            self._warn(recipient, f"is {recipient.state}: {recipient.why}")
+        elif failures in WARNED_AT:
+            self._warn(
+                recipient,
+                f"has failed {failures} times; after {DISABLED_AFTER} it is disabled. The last:"
+                f" {attempt.error}",
+            )

@@ -1,0 +1,357 @@
+"""Deliveries: the log as owners are told of it, what is noted of their telling, and every attempt.
+
+Instants are microseconds since 1970.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct, field
+from msgspec.structs import asdict
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    case,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from cloudsignal.protocol import datetimes
+from cloudsignal.protocol.signals import BY_NAME
+from cloudsignal.protocol.webhooks import WEBHOOK_OF, CloudprinterOrderValidated, encode
+from cloudsignal.server.store import endpoints as its_endpoints
+from cloudsignal.server.store import facts, messages
+from cloudsignal.server.store.database import Database
+from cloudsignal.server.store.endpoints import Endpoint, EndpointState
+from cloudsignal.server.store.owned import OWNED, Owned, page
+from cloudsignal.server.store.schema import (
+    attempts,
+    cursors,
+    deliveries,
+    endpoints,
+    items,
+    signals,
+)
+
+NotedState = Literal["asked", "waiting", "dead"]
+"""Asked for by people or by a registration; waiting for an attempt, or behind one that does; given up."""
+
+
+class Noted(Struct, frozen=True, kw_only=True):
+    """A delivery that is noted.
+
+    ``number`` is its item's, 0 if it is about a whole order; ``webhook`` is what is told, less the key, empty if
+    it is to be made of the signal at ``position``.
+    """
+
+    endpoint: int
+    message: str
+    position: int
+    number: int
+    type: str
+    order: str
+    item: str
+    webhook: str = ""
+    state: NotedState
+    attempts: int = 0
+    first: int | None = None
+    due: int
+    why: str = ""
+    changed: int = 0
+
+
+class Attempted(Struct, frozen=True, kw_only=True):
+    """One attempt to tell an owner: what was sent, less the key, and how it was answered.
+
+    ``took`` is in microseconds; ``headers`` and ``answer`` are the beginning of the answer.
+    """
+
+    id: int = 0
+    endpoint: int
+    message: str
+    type: str
+    order: str
+    item: str
+    attempt: int
+    at: int
+    took: int
+    status: int | None
+    error: str
+    address: str
+    webhook: str
+    headers: list[tuple[str, str]]
+    answer: bytes
+
+
+class Health(Struct, frozen=True):
+    """How an endpoint is doing; its ``state`` only follows on ``before``, which people may have changed."""
+
+    failures: int
+    failing_since: int | None
+    before: EndpointState
+    state: EndpointState
+    why: str
+
+
+class Progress(Struct):
+    """What became of deliveries: noted in one transaction."""
+
+    positions: dict[str, int] = field(default_factory=dict)
+    """Cursors that have moved."""
+    done: list[tuple[int, str]] = field(default_factory=list)
+    """Endpoint and message of what was noted and need not be any more."""
+    noted: list[Noted] = field(default_factory=list)
+    attempted: list[Attempted] = field(default_factory=list)
+    health: dict[int, Health] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.positions or self.done or self.noted or self.attempted or self.health)
+
+
+class Look(Struct, frozen=True):
+    """What there is to tell some owners, all at one moment.
+
+    ``asked`` has the deliveries that were asked for, with their signals if they have no webhook yet; if there are
+    as many as may come at once, no ``signals`` do. ``until`` is the position up to which the log was looked at,
+    ``is_cut`` whether there was more to look at.
+    """
+
+    revision: int
+    asked: list[tuple[Noted, Owned | None]]
+    signals: list[Owned]
+    until: int
+    is_cut: bool
+
+
+class Deliveries:
+    """The verbs of deliveries. Every one may raise StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def look(
+        self,
+        told: Collection[int],
+        *,
+        after: int,
+        until: int | None = None,
+        owned_by: Collection[int] | None = None,
+        find_outdated: bool = False,
+        limit: int,
+    ) -> Look:
+        """What is there for the endpoints ``told``: what was asked for, and the log beyond a position.
+
+        ``owned_by`` leaves out signals of other owners, ``until`` what is beyond a position;
+        ``find_outdated`` marks signals of whose items later facts are known.
+        """
+        with self._database.reading() as connection:
+            revision = facts.number(connection, facts.ENDPOINTS_REVISION)
+            asked = _asked(connection, told, limit)
+            if len(asked) == limit:
+                return Look(revision, asked, [], after, is_cut=True)
+            found, last, is_cut = page(
+                connection, after, until, owned_by, limit, find_outdated=find_outdated
+            )
+        if last > after:
+            self._database.settle(last)
+        return Look(revision, asked, found, last, is_cut)
+
+    def revision(self) -> int:
+        """A number that grows with every change of endpoints by people."""
+        with self._database.reading() as connection:
+            return facts.number(connection, facts.ENDPOINTS_REVISION)
+
+    def waiting(self, told: Collection[int]) -> list[Noted]:
+        """What waits at endpoints for another attempt, or behind one that does, in the order of the log."""
+        chosen = deliveries.c.endpoint.in_(told), deliveries.c.state == "waiting"
+        with self._database.reading() as connection:
+            rows = connection.execute(select(deliveries).where(*chosen).order_by(*_IN_ORDER))
+            return [noted(row) for row in rows]
+
+    def webhook(self, endpoint: int, message: str) -> str:
+        """What is told, less the key, as it is noted; empty if it is no longer."""
+        its = deliveries.c.endpoint == endpoint, deliveries.c.message == message
+        with self._database.reading() as connection:
+            return connection.scalar(select(deliveries.c.webhook).where(*its)) or ""
+
+    def note(self, progress: Progress, *, now: int) -> None:
+        """Note what became of deliveries; on return that is on disk."""
+        stale = [*progress.done, *((each.endpoint, each.message) for each in progress.noted)]
+        moved = [{"its": name, "to": to} for name, to in progress.positions.items()]
+        health = [_health_row(number, each) for number, each in progress.health.items()]
+        with self._database.writing(beside=True) as connection:
+            each_row(connection, REMOVE, [{"its": its, "own": own} for its, own in stale])
+            each_row(connection, insert(deliveries), [row_of(each, now) for each in progress.noted])
+            each_row(
+                connection, insert(attempts), [_attempt_row(each) for each in progress.attempted]
+            )
+            each_row(connection, _MOVE, moved)
+            each_row(connection, _HEALTH, health)
+
+
+def tell_registered(
+    connection: Connection, registered: Sequence[Mapping[str, Any]], now: int
+) -> None:
+    """Have owners told of orders that are new, rows of these: that they are valid, and what came before.
+
+    Inside the transaction that registers them.
+    """
+    owned = {row["order"]: row for row in registered}
+    told = its_endpoints.of_owners(connection, {row["owner"] for row in registered})
+    if not told:
+        return
+    store = facts.identity(connection)
+    rows = [
+        _validated(store, endpoint, row, now)
+        for endpoint in told
+        for row in registered
+        if row["owner"] == endpoint.owner and is_told(endpoint, _VALIDATED, test=False)
+    ]
+    earlier = [Owned(*row) for row in connection.execute(OWNED.where(items.c.order.in_(owned)))]
+    for endpoint in told:
+        its = [each for each in earlier if each.owner == endpoint.owner]
+        rows += asked_for(connection, endpoint, its, now)
+    each_row(connection, insert(deliveries), rows)
+
+
+def is_told(endpoint: Endpoint, type: str, *, test: bool) -> bool:
+    """Whether an endpoint is told of a type of webhooks."""
+    return endpoint.test == test and (not endpoint.types or type in endpoint.types)
+
+
+_VALIDATED: Final = CloudprinterOrderValidated.__name__
+
+
+def _validated(store: str, endpoint: Endpoint, row: Mapping[str, Any], now: int) -> dict[str, Any]:
+    order = row["order"]
+    webhook = CloudprinterOrderValidated(
+        apikey="", order=order, order_reference=row["reference"], datetime=datetimes.write(now)
+    )
+    noted = Noted(
+        endpoint=endpoint.id,
+        message=messages.of_order(store, _VALIDATED, order),
+        position=0,
+        number=0,
+        type=_VALIDATED,
+        order=order,
+        item="",
+        webhook=encode(webhook).decode(),
+        state="asked",
+        due=now,
+    )
+    return row_of(noted, now)
+
+
+def asked_for(
+    connection: Connection, endpoint: Endpoint, found: Iterable[Owned], now: int
+) -> list[dict[str, Any]]:
+    """Rows that ask for these signals to be told at an endpoint, those that it is told of."""
+    store = facts.identity(connection)
+    wanted = [
+        Noted(
+            endpoint=endpoint.id,
+            message=messages.of_signal(store, each.position),
+            position=each.position,
+            number=each.number,
+            type=type_of(each.type),
+            order=each.order,
+            item=each.item,
+            state="asked",
+            due=now,
+        )
+        for each in sorted(found, key=lambda each: each.position)
+        if is_told(endpoint, type_of(each.type), test=each.test)
+    ]
+    return [row_of(each, now) for each in wanted]
+
+
+def type_of(signal_type: str) -> str:
+    """The type of webhook that a type of signal becomes."""
+    return WEBHOOK_OF[BY_NAME[signal_type]].__name__
+
+
+def _asked(
+    connection: Connection, told: Collection[int], limit: int
+) -> list[tuple[Noted, Owned | None]]:
+    """What was asked for, in the order of the log, with the signals of what has no webhook yet."""
+    chosen = deliveries.c.state == "asked", deliveries.c.endpoint.in_(told)
+    listed = select(deliveries).where(*chosen).order_by(*_IN_ORDER).limit(limit)
+    rows = [noted(row) for row in connection.execute(listed)] if told else []
+    positions = {each.position for each in rows if not each.webhook}
+    its = {}
+    if positions:
+        chosen_signals = OWNED.where(signals.c.position.in_(positions))
+        its = {row.position: Owned(*row) for row in connection.execute(chosen_signals)}
+    return [(each, its.get(each.position)) for each in rows]
+
+
+# ---- rows ----
+
+# What cancels an order stands where the item's own signal does, and is told after it.
+_IN_ORDER: Final = (deliveries.c.position, deliveries.c.type.desc())
+_headers: Final = msgspec.json.Decoder(list[tuple[str, str]]).decode
+_encode: Final = msgspec.json.Encoder().encode
+
+REMOVE: Final = delete(deliveries).where(
+    deliveries.c.endpoint == bindparam("its"), deliveries.c.message == bindparam("own")
+)
+_MOVE: Final = (
+    update(cursors)
+    .where(cursors.c.name == bindparam("its"), cursors.c.position < bindparam("to"))
+    .values(position=bindparam("to"))
+)
+_HEALTH: Final = (
+    update(endpoints)
+    .where(endpoints.c.id == bindparam("its"), endpoints.c.state != its_endpoints.REMOVED)
+    .values(
+        failures=bindparam("failures"),
+        failing_since=bindparam("failing_since"),
+        state=case(
+            (endpoints.c.state == bindparam("before"), bindparam("after")), else_=endpoints.c.state
+        ),
+        why=case(
+            (endpoints.c.state == bindparam("before"), bindparam("because")), else_=endpoints.c.why
+        ),
+    )
+)
+
+
+def each_row(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> None:
+    """Do the same with each of the rows, if there are any."""
+    if rows:
+        connection.execute(statement, rows)
+
+
+def row_of(each: Noted, now: int) -> dict[str, Any]:
+    """The row of a delivery that is noted now."""
+    return asdict(each) | {"webhook": each.webhook or None, "changed": now}
+
+
+def noted(row: Any) -> Noted:
+    """The delivery that a row has."""
+    return Noted(**dict(row._mapping) | {"webhook": row.webhook or ""})
+
+
+def _attempt_row(attempted: Attempted) -> dict[str, Any]:
+    row = asdict(attempted)
+    del row["id"]
+    return row | {"headers": _encode(attempted.headers).decode()}
+
+
+def _health_row(number: int, health: Health) -> dict[str, Any]:
+    return {
+        "its": number,
+        "failures": health.failures,
+        "failing_since": health.failing_since,
+        "before": health.before,
+        "after": health.state,
+        "because": health.why,
+    }
+
+
+def attempted(row: Any) -> Attempted:
+    """The attempt that a row has."""
+    return Attempted(**dict(row._mapping) | {"headers": _headers(row.headers)})

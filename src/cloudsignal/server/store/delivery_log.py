@@ -1,0 +1,148 @@
+"""What people see of deliveries, and ask for. Instants are microseconds since 1970."""
+
+from collections.abc import Collection
+from typing import Final
+
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
+
+from cloudsignal.server.store.database import Database
+from cloudsignal.server.store.deliveries import (
+    REMOVE,
+    Attempted,
+    Noted,
+    NotedState,
+    asked_for,
+    attempted,
+    each_row,
+    noted,
+    row_of,
+)
+from cloudsignal.server.store.endpoints import Endpoint
+from cloudsignal.server.store.errors import NotFound
+from cloudsignal.server.store.owned import OWNED, Owned
+from cloudsignal.server.store.schema import attempts, deliveries, signals
+
+FORGOTTEN: Final = 1_000
+"""How many attempts are forgotten in one transaction."""
+
+
+class DeliveryLog:
+    """The verbs of the delivery log. Every one may raise StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def counts(self) -> dict[int, dict[NotedState, int]]:
+        """How many deliveries of each endpoint are noted, by their states."""
+        counted = select(deliveries.c.endpoint, deliveries.c.state, func.count())
+        found: dict[int, dict[NotedState, int]] = {}
+        with self._database.reading() as connection:
+            grouped = counted.group_by(deliveries.c.endpoint, deliveries.c.state)
+            for endpoint, state, count in connection.execute(grouped):
+                found.setdefault(endpoint, {})[state] = count
+        return found
+
+    def noted(
+        self, endpoint: int, state: NotedState | None = None, *, after: str = "", limit: int
+    ) -> list[Noted]:
+        """What is noted of an endpoint's deliveries, by message; the next page is ``after`` the last one's."""
+        chosen = [deliveries.c.endpoint == endpoint, deliveries.c.message > after]
+        if state is not None:
+            chosen.append(deliveries.c.state == state)
+        listed = select(deliveries).where(*chosen).order_by(deliveries.c.message).limit(limit)
+        with self._database.reading() as connection:
+            return [noted(row) for row in connection.execute(listed)]
+
+    def attempts(
+        self,
+        *,
+        endpoint: int | None = None,
+        message: str | None = None,
+        failed: bool | None = None,
+        before: int | None = None,
+        limit: int,
+    ) -> list[Attempted]:
+        """Attempts, the newest first; the next page is ``before`` the last one's id."""
+        chosen: list[ColumnElement[bool]] = []
+        if endpoint is not None:
+            chosen.append(attempts.c.endpoint == endpoint)
+        if message is not None:
+            chosen.append(attempts.c.message == message)
+        if failed is not None:
+            chosen.append(attempts.c.error != "" if failed else attempts.c.error == "")
+        if before is not None:
+            chosen.append(attempts.c.id < before)
+        listed = select(attempts).where(*chosen).order_by(attempts.c.id.desc()).limit(limit)
+        with self._database.reading() as connection:
+            return [attempted(row) for row in connection.execute(listed)]
+
+    def redeliver(
+        self,
+        endpoint: int,
+        *,
+        messages: Collection[str] | None = None,
+        since: int | None = None,
+        now: int,
+    ) -> int:
+        """Ask for what was given up, or waits, once more, as if it had never been tried: how many.
+
+        Those of certain ``messages``, or those given up ``since`` an instant, or all that were given up.
+        """
+        chosen = [deliveries.c.endpoint == endpoint]
+        if messages is not None:
+            chosen.append(deliveries.c.message.in_(messages))
+        else:
+            chosen.append(deliveries.c.state == "dead")
+        if since is not None:
+            chosen.append(deliveries.c.changed >= since)
+        again = {"state": "asked", "attempts": 0, "first": None, "due": now, "changed": now}
+        with self._database.writing(beside=True) as connection:
+            return connection.execute(update(deliveries).where(*chosen).values(**again)).rowcount
+
+    def ask(self, endpoint: Endpoint, positions: Collection[int], *, now: int) -> list[str]:
+        """Ask for signals of the log to be told at an endpoint, once more or for the first time.
+
+        Their messages. Raises NotFound when one of them is not there, or not its owner's.
+        """
+        with self._database.writing(beside=True) as connection:
+            chosen = signals.c.position.in_(set(positions))
+            found = [Owned(*row) for row in connection.execute(OWNED.where(chosen))]
+            its = {each.position: each for each in found if each.owner == endpoint.owner}
+            for position in positions:
+                if position not in its:
+                    raise NotFound(f"there is no signal {position} for {endpoint.owner_name!r}")
+            rows = asked_for(connection, endpoint, its.values(), now)
+            stale = [{"its": row["endpoint"], "own": row["message"]} for row in rows]
+            each_row(connection, REMOVE, stale)
+            each_row(connection, insert(deliveries), rows)
+            return [row["message"] for row in rows]
+
+    def tell(self, noted: Noted, *, now: int) -> None:
+        """Ask for a delivery that follows from no signal, such as a test. It replaces one of that message."""
+        with self._database.writing(beside=True) as connection:
+            each_row(connection, REMOVE, [{"its": noted.endpoint, "own": noted.message}])
+            each_row(connection, insert(deliveries), [row_of(noted, now)])
+
+    def discard(self, endpoint: int, *, messages: Collection[str] | None = None) -> int:
+        """Forget what was given up, all of it or certain ``messages``: how many."""
+        chosen = [deliveries.c.endpoint == endpoint, deliveries.c.state == "dead"]
+        if messages is not None:
+            chosen.append(deliveries.c.message.in_(messages))
+        with self._database.writing(beside=True) as connection:
+            return connection.execute(delete(deliveries).where(*chosen)).rowcount
+
+    def forget(self, before: int) -> int:
+        """Forget attempts, and deliveries that were given up, before an instant: how many attempts.
+
+        A few at a time; 0 says that there are no more.
+        """
+        old = select(attempts.c.id).order_by(attempts.c.id).limit(FORGOTTEN).subquery()
+        last = select(func.max(old.c.id)).join(attempts, attempts.c.id == old.c.id)
+        with self._database.writing(beside=True) as connection:
+            until = connection.scalar(last.where(attempts.c.at < before)) or 0
+            dead = deliveries.c.state == "dead", deliveries.c.changed < before
+            connection.execute(delete(deliveries).where(*dead))
+            gone = connection.execute(
+                delete(attempts).where(attempts.c.id <= until, attempts.c.at < before)
+            )
+            return gone.rowcount

@@ -1,0 +1,100 @@
+"""Which node tells which endpoint's owner: one at a time, and another one soon after it is gone.
+
+A node says again and again that it is there. What is told by one that has not done so in time is free, and
+those that are there share all evenly.
+"""
+
+from collections.abc import Collection
+from typing import Final
+
+from msgspec import Struct
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+
+from cloudsignal.server.store import endpoints as its_endpoints
+from cloudsignal.server.store import facts
+from cloudsignal.server.store.database import Database
+from cloudsignal.server.store.endpoints import Endpoint
+from cloudsignal.server.store.schema import endpoints, nodes
+
+SECOND_US: Final = 1_000_000
+
+
+class Turn(Struct, frozen=True):
+    """What a node is to tell: these endpoints, less a ``surplus`` that it should give up to others.
+
+    One node of all ``leads``; ``revision`` is that of the endpoints.
+    """
+
+    endpoints: list[Endpoint]
+    surplus: int
+    leads: bool
+    revision: int
+
+
+class Nodes:
+    """The verbs of the nodes that tell. Every one may raise StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def stay(self, name: str, *, lease_s: float) -> Turn:
+        """Say that a node is there for so long, and take what is free: all that is its own now.
+
+        Where a single process serves the store, that is everything.
+        """
+        backend = self._database.backend
+        with self._database.writing() as connection:
+            now = backend.now(connection)
+            if not backend.nodes:
+                connection.execute(delete(nodes).where(nodes.c.name != name))
+            _stay(connection, name, now=now, until=now + int(lease_s * SECOND_US))
+            share = _share(connection)
+            mine = _take(connection, name, share)
+            return Turn(
+                its_endpoints.on_node(connection, name),
+                max(0, mine - share),
+                connection.scalar(select(func.min(nodes.c.name))) == name,
+                facts.number(connection, facts.ENDPOINTS_REVISION),
+            )
+
+    def leave(self, name: str) -> None:
+        """Say that a node tells nobody any more: others may at once."""
+        with self._database.writing() as connection:
+            connection.execute(delete(nodes).where(nodes.c.name == name))
+            connection.execute(_MINE, {"its": name})
+
+    def give_up(self, name: str, numbers: Collection[int]) -> None:
+        """Say that a node has ended telling some endpoints, which others wait for."""
+        with self._database.writing() as connection:
+            connection.execute(_MINE.where(endpoints.c.id.in_(numbers)), {"its": name})
+
+
+_MINE: Final = update(endpoints).where(endpoints.c.node == bindparam("its")).values(node=None)
+_THERE: Final = endpoints.c.state != its_endpoints.REMOVED
+
+
+def _stay(connection: Connection, name: str, *, now: int, until: int) -> None:
+    connection.execute(delete(nodes).where(nodes.c.until <= now))
+    changed = connection.execute(update(nodes).where(nodes.c.name == name).values(until=until))
+    if not changed.rowcount:
+        connection.execute(insert(nodes).values(name=name, until=until))
+
+
+def _share(connection: Connection) -> int:
+    """How many endpoints each node has to tell at most."""
+    present = connection.scalar(select(func.count()).select_from(nodes)) or 1
+    every = connection.scalar(select(func.count()).where(_THERE)) or 0
+    return -(-every // present)
+
+
+def _take(connection: Connection, name: str, share: int) -> int:
+    """Take as many of those that are free as the share allows: how many there are then."""
+    mine = connection.scalar(select(func.count()).where(_THERE, endpoints.c.node == name)) or 0
+    if mine >= share:
+        return mine
+    gone = endpoints.c.node.not_in(select(nodes.c.name))
+    free = select(endpoints.c.id).where(_THERE, endpoints.c.node.is_(None) | gone)
+    chosen = connection.scalars(free.order_by(endpoints.c.id).limit(share - mine)).all()
+    if chosen:
+        connection.execute(update(endpoints).where(endpoints.c.id.in_(chosen)).values(node=name))
+    return mine + len(chosen)
