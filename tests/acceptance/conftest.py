@@ -206,7 +206,7 @@ class Server:
         self.start()
 
     def children(self) -> list[int]:
-        """The processes it has started that still run: its writer's."""
+        """The processes it has started that still run."""
         assert self.process is not None
         return [
             int(entry.name)
@@ -216,7 +216,17 @@ class Server:
 
     def writer(self) -> int:
         """The process that writes."""
-        (pid,) = eventually(self.children, "there is no writer's process")
+        return self._child("cloudsignal.server.writer")
+
+    def deliverer(self) -> int:
+        """The process that tells order owners."""
+        return self._child("cloudsignal.server.deliverer")
+
+    def _child(self, module: str) -> int:
+        def find() -> list[int]:
+            return [pid for pid in self.children() if module in _words(pid)]
+
+        (pid,) = eventually(find, f"there is no process of {module}")
         return int(pid)
 
     # ---- what it says ----
@@ -403,6 +413,13 @@ def _stat(pid: str) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ["X", "0"]
+
+
+def _words(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
 
 
 def _parent(pid: str) -> int:

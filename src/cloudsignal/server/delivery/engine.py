@@ -22,11 +22,11 @@ from cloudsignal.server.store.endpoints import Endpoint
 from cloudsignal.server.store.errors import NotFound, StoreUnavailable
 from cloudsignal.server.store.store import Store
 
-LEASE_S: Final = 20.0
+LEASE_S: Final = 12.0
 """How long after it last said that it is there a node is believed to be."""
 MARGIN_S: Final = 2.0
 """How much earlier it stops by itself: what it began until then is over in time, or nearly."""
-STAY_S: Final = 5.0
+STAY_S: Final = 3.0
 """How often it says so."""
 HELD_ALL: Final = 50_000
 """How many deliveries that are not noted are held in all, and for one endpoint at most and at least."""

@@ -65,6 +65,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     failures: int
     failing_since: int | None
     created: int
+    node: str | None = None
+    """Which node tells it."""
     position: int
     """How far of the log its owner was told, or what is left of it is noted."""
 
@@ -242,7 +244,6 @@ def on_node(connection: Connection, node: str) -> list[Endpoint]:
 
 def _endpoint(row: Any) -> Endpoint:
     values = dict(row._mapping)
-    values.pop("node")
     sealed = Sealed(values.pop("url"), values.pop("apikey"), values.pop("secret"))
     return Endpoint(**values | {"types": _types(values["types"])}, sealed=sealed)
 
