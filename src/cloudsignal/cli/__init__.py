@@ -12,6 +12,7 @@ from cloudsignal.cli import (
     listen,
     look,
     outbox,
+    owners,
     registering,
     relay,
     send,
@@ -36,7 +37,7 @@ app.command("listen")(listen.listen)
 app.command("watch")(watch.watch_folder)
 app.add_typer(access.partner, name="partner")
 app.add_typer(access.interface, name="interface")
-app.add_typer(access.owner, name="owner")
+app.add_typer(owners.owner, name="owner")
 app.add_typer(access.token, name="token")
 app.add_typer(look.item, name="item")
 app.add_typer(look.order, name="order")

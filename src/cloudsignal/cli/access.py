@@ -1,15 +1,13 @@
-"""Who may speak, and who is spoken to: ``cloudsignal partner``, ``interface``, ``owner`` and ``token``."""
+"""Who may speak, and who may look: ``cloudsignal partner``, ``interface`` and ``token``."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import typer
 
+from cloudsignal.cli.desk import GivenKey, Overlap, at_desk, checked_key, checked_name
 from cloudsignal.cli.output import (
     NUMBER_MAX,
     Config,
@@ -18,7 +16,6 @@ from cloudsignal.cli.output import (
     Json,
     curl_line,
     iso,
-    opened,
     print_json,
     print_table,
     program,
@@ -27,56 +24,17 @@ from cloudsignal.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from cloudsignal.server.keys import Keyring
     from cloudsignal.server.settings import Settings
     from cloudsignal.server.store.access import Access, Interface, Partner, Token
-    from cloudsignal.server.store.orders import Orders
-
-HOUR_US: Final = 3600 * 1_000_000
-OVERLAP_HOURS_MAX: Final = 8760.0
-NAME_MAX: Final = 255
 
 partner = typer.Typer(help="Print partners.", no_args_is_help=True)
 interface = typer.Typer(help="CloudSignal API interfaces and their keys.", no_args_is_help=True)
-owner = typer.Typer(help="Owners of orders, and their keys.", no_args_is_help=True)
 token = typer.Typer(help="Bearer tokens for the API.", no_args_is_help=True)
 
 Number = Annotated[
     int,
     typer.Argument(metavar="INTERFACE", min=1, max=NUMBER_MAX, help="The interface's number."),
 ]
-GivenKey = Annotated[
-    str | None,
-    typer.Option("--apikey", metavar="32-HEX", help="The key to use, instead of a new one."),
-]
-
-Overlap = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        max=OVERLAP_HOURS_MAX,
-        help="For how long the old key stays valid beside the new one.",
-    ),
-]
-
-
-class Desk(NamedTuple):
-    """Where access is given: who may speak, whose orders there are, how keys are digested, the time, and the settings."""
-
-    access: "Access"
-    orders: "Orders"
-    keyring: "Keyring"
-    now: int
-    settings: "Settings"
-
-
-@contextmanager
-def _desk(database: str | None, config: Path | None) -> Iterator[Desk]:
-    with opened(database, config) as (store, settings):
-        from cloudsignal.server import clock
-        from cloudsignal.server.keys import open_keyring
-
-        yield Desk(store.access, store.orders, open_keyring(settings, store), clock.now(), settings)
 
 
 @partner.command("create")
@@ -84,8 +42,8 @@ def create_partner(
     name: str, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
     """Add a print partner."""
-    with _desk(database, config) as desk:
-        made = desk.access.create_partner(_checked_name(name), now=desk.now)
+    with at_desk(database, config) as desk:
+        made = desk.access.create_partner(checked_name(name), now=desk.now)
     if json:
         print_json(_partner_view(made))
     else:
@@ -98,7 +56,7 @@ def create_partner(
 @partner.command("list")
 def list_partners(json: Json = False, database: Database = None, config: Config = None) -> None:
     """List the print partners."""
-    with _desk(database, config) as desk:
+    with at_desk(database, config) as desk:
         found = desk.access.partners()
     if json:
         print_json([_partner_view(each) for each in found])
@@ -131,8 +89,8 @@ def create_interface(
     config: Config = None,
 ) -> None:
     """Add an interface for a print partner, and show its key: this once."""
-    key = _checked_key(apikey)
-    with _desk(database, config) as desk:
+    key = checked_key(apikey)
+    with at_desk(database, config) as desk:
         made = desk.access.create_interface(
             desk.access.partner(partner_name),
             desk.keyring.digest(key),
@@ -155,10 +113,10 @@ def create_interface(
 @interface.command("list")
 def list_interfaces(json: Json = False, database: Database = None, config: Config = None) -> None:
     """List the interfaces; keys are never shown again."""
-    with _desk(database, config) as desk:
+    with at_desk(database, config) as desk:
         found = desk.access.interfaces()
         keys = desk.access.apikeys()
-    valid = Counter(key.interface for key in keys if key.expires is None or key.expires > desk.now)
+    valid = Counter(key.interface for key in keys if desk.is_valid(key))
     if json:
         print_json([_interface_view(each) | {"keys": valid[each.id]} for each in found])
         return
@@ -192,10 +150,10 @@ def rotate_interface(
     config: Config = None,
 ) -> None:
     """Give an interface a new key, and show it: this once. The old one expires after the overlap."""
-    key = _checked_key(apikey)
-    with _desk(database, config) as desk:
+    key = checked_key(apikey)
+    with at_desk(database, config) as desk:
         _check_usable(desk.access, number)
-        expires = desk.now + int(overlap_hours * HOUR_US)
+        expires = desk.hours_from_now(overlap_hours)
         digest = desk.keyring.digest(key)
         made = desk.access.rotate_key(number, digest, expires=expires, now=desk.now)
     if json:
@@ -210,7 +168,7 @@ def disable_interface(
     number: Number, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
     """Close an interface: its keys get 403 until it is enabled again."""
-    with _desk(database, config) as desk:
+    with at_desk(database, config) as desk:
         _check_usable(desk.access, number)
         changed = desk.access.set_disabled(number, True)
     _show_state(changed, json)
@@ -221,7 +179,7 @@ def enable_interface(
     number: Number, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
     """Open a disabled interface again."""
-    with _desk(database, config) as desk:
+    with at_desk(database, config) as desk:
         _check_usable(desk.access, number)
         changed = desk.access.set_disabled(number, False)
     _show_state(changed, json)
@@ -232,88 +190,9 @@ def revoke_interface(
     number: Number, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
     """Close an interface for good: its keys get 403 for ever."""
-    with _desk(database, config) as desk:
+    with at_desk(database, config) as desk:
         changed = desk.access.revoke(number, now=desk.now)
     _show_state(changed, json)
-
-
-@owner.command("create")
-def create_owner(
-    name: str,
-    unregistered: Annotated[
-        bool,
-        typer.Option(
-            "--unregistered",
-            help="Have this one get what nobody registered, and no other any more.",
-        ),
-    ] = False,
-    json: Json = False,
-    database: Database = None,
-    config: Config = None,
-) -> None:
-    """Add an owner of orders."""
-    from cloudsignal.server.views import owner_view
-
-    with _desk(database, config) as desk:
-        made = desk.orders.create_owner(
-            _checked_name(name), unregistered=unregistered, now=desk.now
-        )
-    if json:
-        print_json(owner_view(made))
-    else:
-        print(f"Owner {made.name} is there. Next: the orders, from a table or a file of JSON:")
-        print(f"  {program()} order register FILE{where(database, config)}")
-
-
-@owner.command("list")
-def list_owners(json: Json = False, database: Database = None, config: Config = None) -> None:
-    """List the owners; keys are never shown again."""
-    from cloudsignal.server.views import owner_view
-
-    with _desk(database, config) as desk:
-        found = desk.orders.owners()
-        keys = desk.orders.owner_keys()
-    valid = Counter(key.owner for key in keys if key.expires is None or key.expires > desk.now)
-    if json:
-        views = [msgspec.to_builtins(owner_view(each)) | {"keys": valid[each.id]} for each in found]
-        print_json(views)
-        return
-    print_table(
-        "Owners",
-        ["name", "keys", "gets what nobody registered", "since, UTC"],
-        [
-            [
-                each.name,
-                str(valid[each.id]),
-                "yes" if each.unregistered else "",
-                shown(each.created)[:10],
-            ]
-            for each in found
-        ],
-        wrapping=("name",),
-    )
-
-
-@owner.command("key")
-def make_owner_key(
-    name: str,
-    overlap_hours: Overlap = 24.0,
-    apikey: GivenKey = None,
-    json: Json = False,
-    database: Database = None,
-    config: Config = None,
-) -> None:
-    """Give an owner a new key to read with, and show it: this once. Old ones expire after the overlap."""
-    key = _checked_key(apikey)
-    with _desk(database, config) as desk:
-        expires = desk.now + int(overlap_hours * HOUR_US)
-        digest = desk.keyring.digest(key)
-        made = desk.orders.add_owner_key(name, digest, expires=expires, now=desk.now)
-    if json:
-        print_json({"owner": made.name, "apikey": key, "old_keys_expire": iso(expires)})
-        return
-    print(f"A key of owner {made.name}, shown this once:\n\n  {key}\n")
-    print(f"Keys that were there before work until {shown(expires)} UTC.")
 
 
 @token.command("create")
@@ -330,8 +209,8 @@ def create_token(
     from cloudsignal.server.keys import new_token
 
     made = new_token()
-    with _desk(database, config) as desk:
-        desk.access.create_token(_checked_name(name), role, desk.keyring.digest(made), now=desk.now)
+    with at_desk(database, config) as desk:
+        desk.access.create_token(checked_name(name), role, desk.keyring.digest(made), now=desk.now)
     if json:
         print_json({"name": name, "role": role, "token": made})
     else:
@@ -342,7 +221,7 @@ def create_token(
 @token.command("list")
 def list_tokens(json: Json = False, database: Database = None, config: Config = None) -> None:
     """List the tokens; they themselves are never shown again."""
-    with _desk(database, config) as desk:
+    with at_desk(database, config) as desk:
         found = desk.access.tokens()
     if json:
         print_json([_token_view(each) for each in found])
@@ -360,7 +239,7 @@ def revoke_token(
     name: str, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
     """End a token: from now on it gets 401."""
-    with _desk(database, config) as desk:
+    with at_desk(database, config) as desk:
         ended = desk.access.revoke_token(name, now=desk.now)
     if json:
         print_json(_token_view(ended))
@@ -414,24 +293,6 @@ def _show_state(changed: "Interface", json: bool) -> None:
 def _check_usable(access: "Access", number: int) -> None:
     if access.interface(number).state == "revoked":
         raise Failed(f"interface {number} is revoked for good: create another one")
-
-
-def _checked_name(name: str) -> str:
-    if not name.strip() or len(name) > NAME_MAX or not name.isprintable():
-        raise Failed(f"a name has 1 to {NAME_MAX} printable characters")
-    return name
-
-
-def _checked_key(apikey: str | None) -> str:
-    from cloudsignal.server.keys import APIKEY, new_apikey
-
-    if apikey is None:
-        return new_apikey()
-    if not APIKEY.fullmatch(apikey):
-        raise Failed(
-            "--apikey must be 32 lower-case hex characters, such as `openssl rand -hex 16`"
-        )
-    return apikey
 
 
 def _checked_zone(name: str) -> str:
