@@ -12,9 +12,10 @@ import msgspec
 import pytest
 from sqlalchemy import update
 
+from cloudsignal.server.store.orders import Registration
 from cloudsignal.server.store.schema import states
 from cloudsignal.server.store.store import Store
-from cloudsignal.server.views import item_view, order_view, signal_view
+from cloudsignal.server.views import item_view, order_view, registered_order_view, signal_view
 from tests.cli.conftest import Run
 from tests.server.arrivals import arrival, report
 
@@ -113,6 +114,44 @@ def test_what_partners_write_is_shown_and_never_obeyed(
     if words[0] == "item":
         assert r"[bold]x[/bold] :smile: \u202ex\x9b31m\x1b[31mx" in told
         assert "[red]T[/red]:smile:" in told
+
+
+# ---- order list ----
+
+
+@pytest.fixture
+def books(store: Store) -> Store:
+    """A store with three orders of an owner, and one of another's."""
+    for name in ("Books", "Ink"):
+        store.orders.create_owner(name, now=1)
+    told = [Registration(each, "Books", reference=f"wp-{each}") for each in ("7", "8", "9 a")]
+    store.orders.register([*told, Registration("6", "Ink")], now=2)
+    return store
+
+
+def test_orders_for_programs_are_the_apis_view(run: Run, books: Store) -> None:
+    found = books.orders.orders("Books", limit=9)
+
+    assert run("order", "list", "--owner", "Books", "--json").json == [
+        built(registered_order_view(each)) for each in found
+    ]
+
+
+def test_orders_for_people_are_a_table_that_goes_on_where_it_ended(run: Run, books: Store) -> None:
+    first = run("order", "list", "--owner", "Books", "--limit", "2")
+    rest = run("order", "list", "--owner", "Books", "--after", "8")
+
+    assert [line.split()[:2] for line in first.out.splitlines()] == [
+        ["Orders", "of"], ["order", "reference"], ["7", "wp-7"], ["8", "wp-8"]
+    ]  # fmt: skip
+    assert first.err == "cloudsignal: there may be more: --after 8 goes on\n"
+    assert "wp-9 a" in rest.out
+    assert rest.err == ""
+
+
+def test_an_owner_that_is_not_there_is_told(run: Run, books: Store) -> None:
+    told = run("order", "list", "--owner", "books").sentence
+    assert told == "there is no owner called 'books'"
 
 
 # ---- order show ----

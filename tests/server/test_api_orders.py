@@ -194,6 +194,37 @@ def test_several_orders_are_registered_at_once_and_any_number_of_times(
     assert again.json == {"new": 0, "changed": 1, "unchanged": REGISTRATIONS_MAX - 1}
 
 
+def test_an_owners_orders_are_listed_page_by_page(server: Server, token: str, owner: str) -> None:
+    ids = sorted(fresh("order") for _ in range(3))
+    orders = [{"order": each, "owner": owner, "items": [{"item": "1"}]} for each in ids]
+    send(server, token, "orders", {"orders": orders})
+
+    first = server.get(f"/api/v1/orders?owner={owner}&limit=2").json
+    rest = server.get(f"/api/v1/orders?owner={owner}&limit=2&after={first['next']}").json
+
+    assert [each["order"] for each in first["orders"]] == ids[:2]
+    assert [each["order"] for each in rest["orders"]] == ids[2:]
+    assert rest["next"] is None
+    shown = server.get(f"/api/v1/orders/{ids[2]}").json["registration"]
+    assert shown.pop("items") == {"1": ""}
+    assert rest["orders"][0]["registration"] == shown
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("", "Missing required query parameter 'owner' for path /api/v1/orders"),
+        ("owner=nobody", "owner: there is no owner called 'nobody'"),
+        ("owner=a%00", "owner: Expected `str` matching regex"),
+        ("owner=Books&after=%00", "after: Expected `str` matching regex"),
+        ("owner=Books&limit=0", "limit: Expected `int` >= 1"),
+    ],
+)
+def test_orders_that_cannot_be_listed_are_told_why(server: Server, query: str, detail: str) -> None:
+    told = problem(server.get(f"/api/v1/orders?{query}"), 400)
+    assert told.detail.startswith(detail)
+
+
 @pytest.mark.parametrize("case", WRONG)
 def test_everything_that_is_wrong_is_told_with_its_place(
     server: Server, token: str, case: str

@@ -1,7 +1,8 @@
 """Looking at items, orders and the log; folding the items again."""
 
-import sys
+from collections.abc import Sequence
 from functools import partial
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -13,6 +14,7 @@ from cloudsignal.cli.output import (
     Database,
     Failed,
     Json,
+    note,
     opened,
     plain,
     print_json,
@@ -22,7 +24,7 @@ from cloudsignal.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from cloudsignal.server.views import ItemView, RegistrationView, SignalView
+    from cloudsignal.server.views import ItemView, RegisteredOrderView, RegistrationView, SignalView
 
 item = typer.Typer(help="Items.", no_args_is_help=True)
 order = typer.Typer(help="Orders.", no_args_is_help=True)
@@ -31,6 +33,8 @@ signals = typer.Typer(help="The log of signals.", no_args_is_help=True)
 POLL_S: Final = 0.5
 """How often ``signals tail --follow`` looks for more."""
 PAGE: Final = 500
+ORDERS_MAX: Final = 1000
+"""How many orders are listed at once."""
 
 
 @item.command("show")
@@ -68,8 +72,7 @@ def show_order(
             raise Failed(f"order {plain(order)} is not registered, and no signal has come for it")
         view = order_view(order, stored, registered)
     if len(view.items) < sum(view.states.values()):
-        note = f"only the {len(view.items)} items that changed last are shown"
-        print(f"cloudsignal: {note}", file=sys.stderr)
+        note(f"only the {len(view.items)} items that changed last are shown")
     if json:
         print_json(view)
         return
@@ -90,6 +93,48 @@ def show_order(
             for each in view.items
         ],
         wrapping=("item", "print partner", "tracking", "findings"),
+    )
+
+
+@order.command("list")
+def list_orders(
+    owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Whose orders.")],
+    after: Annotated[str, typer.Option(metavar="ORDER", help="Begin beyond this order's id.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=ORDERS_MAX, help="How many at most.")] = 100,
+    json: Json = False,
+    database: Database = None,
+    config: Config = None,
+) -> None:
+    """List what is registered of an owner's orders, by their ids."""
+    with opened(database, config) as (store, _):
+        from cloudsignal.server.views import registered_order_view
+
+        name = store.orders.owner(owner).name
+        found = store.orders.orders(name, after=after, limit=limit)
+    views = [registered_order_view(each) for each in found]
+    if json:
+        print_json(views)
+    else:
+        _print_orders(name, views)
+    if len(views) == limit:
+        note(f"there may be more: --after {quote(plain(views[-1].order))} goes on")
+
+
+def _print_orders(owner: str, views: "Sequence[RegisteredOrderView]") -> None:
+    print_table(
+        f"Orders of {owner}",
+        ["order", "reference", "print partner", "due, UTC", "registered, UTC"],
+        [
+            [
+                each.order,
+                each.registration.reference,
+                each.registration.partner or "",
+                _moment(each.registration.due or "")[:16],
+                _moment(each.registration.registered)[:16],
+            ]
+            for each in views
+        ],
+        wrapping=("order", "reference", "print partner"),
     )
 
 
@@ -150,7 +195,8 @@ def _print_registration(order: str, view: "RegistrationView") -> None:
         "due": _moment(view.due or ""),
         "tracking": ", ".join(f"{url} ({option})" for option, url in view.tracking_urls.items()),
         "items": ", ".join(
-            f"{item} ({reference})" if reference else item for item, reference in view.items.items()
+            f"{item} ({reference})" if reference else item
+            for item, reference in (view.items or {}).items()
         ),
     }
     _print_facts(facts)

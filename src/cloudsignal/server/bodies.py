@@ -18,6 +18,7 @@ NAME_CHARACTERS_MAX: Final = 255
 # Ends as in protocol/signals.py: `$` would let a trailing newline through in Python.
 END: Final = r"(?![\s\S])"
 LINE: Final = rf"^[^\x00-\x1f\x7f-\x9f]*{END}"
+"""What is written in one line: no control characters."""
 
 Name = Annotated[
     str,

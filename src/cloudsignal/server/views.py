@@ -60,16 +60,23 @@ class ItemView(Struct, frozen=True):
 
 
 class RegistrationView(Struct, frozen=True):
-    """What is registered of an order; ``items`` has what its owner calls them."""
+    """What is registered of an order; ``items``, where one order is shown, has what its owner calls them."""
 
     owner: str
     partner: str | None
     reference: str
     due: Instant | None
     tracking_urls: dict[str, str]
-    items: dict[str, str]
     registered: Instant
     changed: Instant
+    items: dict[str, str] | UnsetType = UNSET
+
+
+class RegisteredOrderView(Struct, frozen=True):
+    """An order in a list: what is registered of it."""
+
+    order: str
+    registration: RegistrationView
 
 
 class OrderView(Struct, frozen=True):
@@ -158,19 +165,25 @@ def order_view(
     """An order with its items, in the order of their ids, and what is registered of it."""
     found = stored or StoredOrder({}, [])
     items = [item_view(each) for each in sorted(found.items, key=lambda each: each.item)]
-    told = None if registered is None else registration_view(registered)
+    told = None if registered is None else _registration(registered, registered.items)
     return OrderView(order, found.states, items, told)
 
 
-def registration_view(registered: RegisteredOrder) -> RegistrationView:
-    """What is registered of an order."""
+def registered_order_view(registered: RegisteredOrder) -> RegisteredOrderView:
+    """An order in a list, without its items."""
+    return RegisteredOrderView(registered.order, _registration(registered))
+
+
+def _registration(
+    registered: RegisteredOrder, items: dict[str, str] | UnsetType = UNSET
+) -> RegistrationView:
     return RegistrationView(
         owner=registered.owner_name,
         partner=registered.partner_name,
         reference=registered.reference,
         due=None if registered.due is None else datetimes.write(registered.due),
         tracking_urls=registered.tracking_urls,
-        items=registered.items,
+        items=items,
         registered=datetimes.write(registered.registered),
         changed=datetimes.write(registered.changed),
     )

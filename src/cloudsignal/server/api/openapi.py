@@ -22,7 +22,7 @@ from cloudsignal.protocol.signals import (
     fields,
 )
 from cloudsignal.server.api.problems import MEDIA_TYPE, ProblemDetails
-from cloudsignal.server.api.routes import ItemPage, SignalPage
+from cloudsignal.server.api.routes import ItemPage, OrderPage, SignalPage
 from cloudsignal.server.registrations import OrderRegistration, OwnerCreation, Registrations
 from cloudsignal.server.store.orders import Registered
 from cloudsignal.server.views import InterfaceView, OrderView, OwnerView, PartnerView
@@ -73,6 +73,7 @@ ANSWERED: Final = [
     Health,
     ProblemDetails,
     ItemPage,
+    OrderPage,
     OrderView,
     OwnerView,
     Registered,

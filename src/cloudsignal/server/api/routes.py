@@ -21,10 +21,11 @@ from cloudsignal.protocol.items import State
 from cloudsignal.server import clock, registrations
 from cloudsignal.server.api.live import MEDIA_TYPE as LIVE_MEDIA_TYPE
 from cloudsignal.server.api.live import Live
+from cloudsignal.server.bodies import LINE
 from cloudsignal.server.registrations import BODY_BYTES_MAX
 from cloudsignal.server.store.access import Role
-from cloudsignal.server.store.errors import RegistrationRefused
-from cloudsignal.server.store.orders import Registered
+from cloudsignal.server.store.errors import NotFound, RegistrationRefused
+from cloudsignal.server.store.orders import Registered, RegisteredOrder
 from cloudsignal.server.store.reading import ItemQuery
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import Tokens
@@ -34,17 +35,19 @@ from cloudsignal.server.views import (
     OrderView,
     OwnerView,
     PartnerView,
+    RegisteredOrderView,
     SignalView,
     interface_view,
     item_view,
     order_view,
     owner_view,
     partner_view,
+    registered_order_view,
     signal_view,
 )
 
 LIMIT_MAX: Final = 1000
-"""How many items or signals a page holds at most."""
+"""How many items, signals or orders a page holds at most."""
 LIMIT: Final = 100
 POSITION_MAX: Final = 2**53 - 1
 """The last position that every program reads from JSON as it is."""
@@ -62,6 +65,13 @@ class ItemPage(Struct, frozen=True):
     """Items, the last changed first; ``next`` is the ``cursor`` of the page after this one."""
 
     items: list[ItemView]
+    next: str | None
+
+
+class OrderPage(Struct, frozen=True):
+    """Registered orders by their ids; ``next`` is what to give as ``after`` for the page after this one."""
+
+    orders: list[RegisteredOrderView]
     next: str | None
 
 
@@ -149,6 +159,29 @@ async def show_order(request: Request[Any, Any, Any], order: FromPath[str]) -> O
     if stored is None and registered is None:
         raise NotFoundException(f"order {order} is not registered, and no signal has come for it")
     return order_view(order, stored, registered)
+
+
+@get("/orders", guards=[READER], operation_id="listOrders", summary="Orders of an owner")
+async def list_orders(
+    request: Request[Any, Any, Any],
+    owner: Annotated[str, QueryParameter(pattern=LINE, description="whose orders")],
+    after: Annotated[
+        str, QueryParameter(pattern=LINE, description="an order's id: those beyond it")
+    ] = "",
+    limit: Limit = LIMIT,
+) -> OrderPage:
+    """What is registered of an owner's orders, by their ids, without their items."""
+    found = await asyncio.to_thread(_orders, _store(request), owner, after, limit)
+    following = found[-1].order if len(found) == limit else None
+    return OrderPage([registered_order_view(each) for each in found], following)
+
+
+def _orders(store: Store, owner: str, after: str, limit: int) -> list[RegisteredOrder]:
+    try:
+        name = store.orders.owner(owner).name
+    except NotFound as error:
+        raise ClientException(f"owner: {error}") from None
+    return store.orders.orders(name, after=after, limit=limit)
 
 
 @post(
@@ -264,6 +297,7 @@ ROUTES: Final = [
     list_items,
     show_item,
     show_order,
+    list_orders,
     register_orders,
     list_owners,
     create_owner,
