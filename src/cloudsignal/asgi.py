@@ -28,3 +28,23 @@ def content_length(scope: Scope) -> int:
         if name == b"content-length":
             return int(value)
     return 0
+
+
+async def read(scope: Scope, receive: Receive, body_bytes_max: int = http.BODY_BYTES_MAX) -> bytes:
+    """The whole body of a request.
+
+    Raises Refusal (``body_too_large``) as soon as it is known to be larger than it may be, and HungUp.
+    """
+    if content_length(scope) > body_bytes_max:
+        raise http.too_large(body_bytes_max)
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise HungUp
+        body += message.get("body", b"")
+        if len(body) > body_bytes_max:
+            raise http.too_large(body_bytes_max)
+        more = message.get("more_body", False)
+    return bytes(body)

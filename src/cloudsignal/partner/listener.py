@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from cloudsignal import asgi
 from cloudsignal.asgi import HungUp, Receive, Scope, Send
-from cloudsignal.partner import serving
 from cloudsignal.protocol import http, wire
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
@@ -59,7 +58,7 @@ class Listener:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            body = await serving.read(scope, receive)
+            body = await asgi.read(scope, receive)
             given, bodies, problems = self._heard(scope, body)
         except HungUp:
             return

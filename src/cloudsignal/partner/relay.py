@@ -15,7 +15,6 @@ import msgspec
 
 from cloudsignal import asgi
 from cloudsignal.asgi import HungUp, Receive, Scope, Send
-from cloudsignal.partner import serving
 from cloudsignal.partner.errors import OutboxError, OutboxFull
 from cloudsignal.partner.keys import ApiKey
 from cloudsignal.partner.outbox.file import Given, Health
@@ -99,7 +98,7 @@ class Relay:
     async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             http.check(scope["method"], scope["headers"])
-            body = await serving.read(scope, receive, self._body_bytes_max)
+            body = await asgi.read(scope, receive, self._body_bytes_max)
             receipt = await self._put(self._reports(body))
         except HungUp:
             return

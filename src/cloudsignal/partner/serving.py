@@ -11,7 +11,7 @@ from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cloudsignal import asgi
-from cloudsignal.asgi import Application, HungUp, Receive, Scope, Send, content_length
+from cloudsignal.asgi import Application, Receive, Scope, Send
 from cloudsignal.partner.errors import SetupError
 from cloudsignal.protocol import http
 from cloudsignal.stalled import close_stalled
@@ -26,26 +26,6 @@ HEAD_BYTES_MAX: Final = 64 << 10
 """How large the head of a request may be."""
 READ_TIMEOUT_S: Final = 30.0
 """How long a client may take to go on with a request that it began."""
-
-
-async def read(scope: Scope, receive: Receive, body_bytes_max: int = http.BODY_BYTES_MAX) -> bytes:
-    """The whole body of a request.
-
-    Raises Refusal (``body_too_large``) as soon as it is known to be larger than it may be, and HungUp.
-    """
-    if content_length(scope) > body_bytes_max:
-        raise http.too_large(body_bytes_max)
-    body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise HungUp
-        body += message.get("body", b"")
-        if len(body) > body_bytes_max:
-            raise http.too_large(body_bytes_max)
-        more = message.get("more_body", False)
-    return bytes(body)
 
 
 class Serving:

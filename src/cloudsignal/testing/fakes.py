@@ -12,7 +12,6 @@ from msgspec import Struct
 
 from cloudsignal import asgi
 from cloudsignal.asgi import HungUp, Receive, Scope, Send
-from cloudsignal.partner import serving
 from cloudsignal.partner.serving import Serving
 from cloudsignal.protocol import http, wire
 from cloudsignal.protocol.items import Item
@@ -226,7 +225,7 @@ class FakeServer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as an ASGI application."""
         try:
-            body = await serving.read(scope, receive, self.body_bytes_max)
+            body = await asgi.read(scope, receive, self.body_bytes_max)
             given = self.answer(scope["method"], scope["path"], scope["headers"], body)
         except Refusal as refusal:
             given = http.refused(refusal)
