@@ -19,6 +19,7 @@ from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.access import Interface, Key
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.store import Store
+from cloudsignal.server.strangers import Strangers
 from cloudsignal.server.windows import Windows
 
 _log: Final = logging.getLogger(__name__)
@@ -48,8 +49,8 @@ class Interfaces:
     def __init__(self, settings: Settings, store: Store, keyring: Keyring, clock: Clock) -> None:
         self._store = store
         self._keyring = keyring
-        self._failures_max = settings.failed_keys_max
-        self._failures = Windows(settings.failed_keys_window_s, clock)
+        self.strangers = Strangers(settings, clock)
+        """Shared with whoever else is asked with keys: no address gets several times as many tries."""
         self._posts_max = settings.posts_per_minute
         self._posts = Windows(MINUTE_S, clock)
         self._clock = clock
@@ -78,14 +79,7 @@ class Interfaces:
         if not self._is_trusted:
             # Without asking once more: the store has not answered for seconds.
             raise _unreadable()
-        where = addresses.neighbourhood(address)
-        failures, left_s = self._failures.of(where)
-        if failures >= self._failures_max:
-            raise refuse(
-                "too_many_requests",
-                "too many unknown keys came from this address: check the apikey, then wait",
-                retry_after_s=left_s,
-            )
+        self.strangers.check(address)
         digest = self._keyring.digest(apikey)
         try:
             caller, kind = await asyncio.to_thread(self._look_up, digest)
@@ -93,7 +87,7 @@ class Interfaces:
             raise _unreadable() from None
         if caller is not None:
             return caller
-        self._failures.count(where)
+        self.strangers.count(address)
         if kind:
             raise refuse(
                 "wrong_kind_of_key",
