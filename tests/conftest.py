@@ -16,6 +16,8 @@ CONTRACTS = (
     "copying",
     "cursors",
     "digest",
+    "orders",
+    "owned",
     "pruning",
     "reading",
     "rebuilding",

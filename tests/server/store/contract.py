@@ -10,6 +10,7 @@ from tests.server.store.appending_contract import AppendingContract
 from tests.server.store.cursors_contract import CursorsContract
 from tests.server.store.digest_contract import DigestContract
 from tests.server.store.orders_contract import OrdersContract
+from tests.server.store.owned_contract import OwnedContract
 from tests.server.store.pruning_contract import PruningContract
 from tests.server.store.reading_contract import ReadingContract
 from tests.server.store.rebuilding_contract import RebuildingContract
@@ -32,5 +33,6 @@ class StoreContract(
     DigestContract,
     PruningContract,
     OrdersContract,
+    OwnedContract,
 ):
     """All of it."""

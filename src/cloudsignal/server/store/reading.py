@@ -143,17 +143,8 @@ class Reading:
 
     def order(self, order: str) -> StoredOrder | None:
         """One order as it stands."""
-        counted = (
-            select(states.c.state, func.count())
-            .join(items, items.c.id == states.c.item)
-            .where(items.c.order == order)
-        )
-        query = ItemQuery(order=order, limit=ORDER_ITEMS_MAX)
         with self._database.reading() as connection:
-            counts = connection.execute(counted.group_by(states.c.state)).all()
-            if not counts:
-                return None
-            return StoredOrder({row[0]: row[1] for row in counts}, _items(connection, query))
+            return stored_order(connection, order)
 
     def items(self, query: ItemQuery) -> list[StoredItem]:
         """Items, the last changed first; the next page is ``before`` the last one's position."""
@@ -172,6 +163,20 @@ LOGGED: Final = (
     .join(partners, partners.c.id == signals.c.partner)
 )
 """Signals as ``LoggedSignal`` has them."""
+
+
+def stored_order(connection: Connection, order: str) -> StoredOrder | None:
+    """One order as it stands."""
+    counted = (
+        select(states.c.state, func.count())
+        .join(items, items.c.id == states.c.item)
+        .where(items.c.order == order)
+    )
+    counts = connection.execute(counted.group_by(states.c.state)).all()
+    if not counts:
+        return None
+    query = ItemQuery(order=order, limit=ORDER_ITEMS_MAX)
+    return StoredOrder({row[0]: row[1] for row in counts}, _items(connection, query))
 
 
 def _item(connection: Connection, order: str, item: str) -> StoredItem | None:

@@ -15,6 +15,7 @@ from cloudsignal.server.store.delivery_log import DeliveryLog
 from cloudsignal.server.store.endpoints import Endpoints
 from cloudsignal.server.store.nodes import Nodes
 from cloudsignal.server.store.orders import Orders
+from cloudsignal.server.store.owned_orders import OwnedOrders
 from cloudsignal.server.store.progress import Progress, Steps, silent
 from cloudsignal.server.store.reading import Reading
 
@@ -36,6 +37,7 @@ class Store:
         self._writer = database.backend.writer()
         self.access = Access(database)
         self.orders = Orders(database)
+        self.owned = OwnedOrders(database)
         self.reading = Reading(database)
         self.cursors = Cursors(database)
         self.endpoints = Endpoints(database)
