@@ -18,7 +18,9 @@ KEY = "13b37bb1ed6d3403e158abe719b4f6d0"
 """The key of the documentation's examples."""
 ADDRESS = "http://127.0.0.1:8000"
 QUICK_START = DOCS / "quickstart.md"
-PAGES = [DOCS / f"{page}.md" for page in ("print-partners", "operating", "api", "simulator")]
+PAGES = [
+    DOCS / f"{page}.md" for page in ("print-partners", "operating", "api", "simulator", "cloudcore")
+]
 INTERPRETERS = {
     "python": [sys.executable, "-"],
     "js": ["node", "--input-type=module", "-"],

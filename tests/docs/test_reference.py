@@ -4,6 +4,7 @@ import typer
 
 from cloudsignal.cli import app
 from cloudsignal.protocol import items, refusals, signals
+from cloudsignal.server.cloudcore import states
 from cloudsignal.server.metrics import Metrics
 from cloudsignal.server.prometheus import text as metrics_text
 from cloudsignal.server.settings import declared
@@ -51,6 +52,13 @@ def test_every_error_type_is_explained_with_its_status():
     }
     assert missing == set()
     assert mentioned(refusals.STATUS, REFERENCE / "errors.md") == set()
+
+
+def test_every_state_of_an_order_is_explained():
+    found = [each for each in vars(states).values() if isinstance(each, states.OrderState)]
+    assert len(found) == 4
+    names = [name for each in found for name in (each.number, each.code)]
+    assert mentioned(names, DOCS / "cloudcore.md") == set()
 
 
 def test_every_finding_is_explained():

@@ -18,9 +18,15 @@ ENDPOINT: Final = "/cloudsignal/2.0/status/"
 BODY_BYTES_MAX: Final = 1 << 20
 """How large a body may be, unless a setting says otherwise."""
 
-_SPELLINGS: Final = (ENDPOINT, ENDPOINT.removesuffix("/"))
-PATHS: Final = frozenset(_SPELLINGS) | {f"/{path}" for path in _SPELLINGS}
-"""With and without the last slash, and below a base URL that ends in one."""
+
+def spellings(path: str) -> frozenset[str]:
+    """A path with and without its last slash, and below a base URL that ends in one."""
+    bare = path.removesuffix("/")
+    return frozenset({path, bare, f"/{path}", f"/{bare}"})
+
+
+PATHS: Final = spellings(ENDPOINT)
+"""Where signals are taken."""
 REMOVED_PATHS: Final = frozenset(
     {"/cloudsignal/1.1/status/", "/cloudsignal/1.1/status", "/1.1/status/", "/1.1/status"}
 )
@@ -121,9 +127,9 @@ def refused(refusal: Refusal) -> Answer:
     return refusal.status, headers, body
 
 
-def nothing_here(path: str) -> Answer:
+def nothing_here(path: str, advice: str = f"signals are posted to {ENDPOINT}") -> Answer:
     """What is answered at an address that is nobody's, by those who have no API beside the endpoint."""
-    info = f"there is nothing at {wire.echo(path)}: signals are posted to {ENDPOINT}"
+    info = f"there is nothing at {wire.echo(path)}: {advice}"
     body = msgspec.json.encode({"error": {"type": "not_found", "info": info}})
     return 404, [JSON, length(body)], body
 

@@ -47,6 +47,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _BOM: Final = b"\xef\xbb\xbf"
 _GZIP: Final = b"\x1f\x8b"
 _NULL: Final = b"null"
+_BUNDLES: Final = '; send several signals as a bundle, {"apikey": …, "items": […]}'
 _KEY: Final = re.compile(r"[0-9a-f]{32}")
 _ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
 _SQUARE: Final = bytes.maketrans(b"{}", b"[]")
@@ -91,7 +92,7 @@ def decode(body: bytes) -> Post:
 
     Raises Refusal (``invalid_json``, ``not_an_object``, ``missing_parameter``).
     """
-    members = _members(body.removeprefix(_BOM))
+    members = open_object(body, _BUNDLES)
     try:
         apikey = _text.decode(members.pop("apikey"))
     except (KeyError, msgspec.ValidationError):
@@ -137,7 +138,12 @@ def encode(apikey: str, *signals: Signal) -> bytes:
     return _encode({"apikey": apikey, "items": signals})
 
 
-def _members(body: bytes) -> Members:
+def open_object(body: bytes, advice: str = "") -> Members:
+    """The members of the one JSON object that a body is, still unread.
+
+    Raises Refusal (``invalid_json``, ``not_an_object``); the ``advice`` is for those who sent something else.
+    """
+    body = body.removeprefix(_BOM)
     try:
         body.isascii() or body.decode()
         members = _object.decode(body)
@@ -155,13 +161,13 @@ def _members(body: bytes) -> Members:
             " there; encode the text as UTF-8, not as Latin-1 or Windows-1252",
         ) from None
     except ValueError:
-        raise _no_object(body) from None
+        raise _no_object(body, advice) from None
     except RecursionError:
         raise _too_deep() from None
     return members
 
 
-def _no_object(body: bytes) -> Refusal:
+def _no_object(body: bytes, advice: str) -> Refusal:
     """Why this body is no JSON object: no JSON at all, or JSON of another kind."""
     try:
         value = _unread.decode(body)
@@ -176,8 +182,7 @@ def _no_object(body: bytes) -> Refusal:
         return _too_deep()
     return refuse(
         "not_an_object",
-        f"the body must be one JSON object, not {_kind(value)}; send several signals as a bundle,"
-        ' {"apikey": …, "items": […]}',
+        f"the body must be one JSON object, not {_kind(value)}{advice}",
     )
 
 

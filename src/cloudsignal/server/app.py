@@ -19,6 +19,7 @@ from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import addresses, growth
 from cloudsignal.server.asgi import Answer, address, answer
 from cloudsignal.server.clock import Clock
+from cloudsignal.server.cloudcore import endpoint as cloudcore
 from cloudsignal.server.connections import BACKLOG, Connection, allow_many
 from cloudsignal.server.deliverer import Deliverer
 from cloudsignal.server.events import Followers
@@ -29,6 +30,7 @@ from cloudsignal.server.interfaces import Caller, Interfaces
 from cloudsignal.server.keys import Keyring
 from cloudsignal.server.logs import FailedLines, Logger, RefusedLines
 from cloudsignal.server.metrics import Metrics
+from cloudsignal.server.owners import Owners
 from cloudsignal.server.scoreboard import Scoreboard
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.log import Arrival
@@ -80,6 +82,8 @@ class App:
         )
         self._ingest = Ingest(settings, self._interfaces, self._group_commit, clock, self.refused)
         self._deliverer = Deliverer(settings, store, logger)
+        owners = Owners(store, keyring, clock, self._interfaces.strangers)
+        self._cloudcore = cloudcore.CloudCore(owners, store.owned)
         self._background: list[asyncio.Task[Any]] = []
         self._api: asyncio.Task[Any] | None = None
 
@@ -92,6 +96,8 @@ class App:
             await self._live(receive, send)
         elif path in self._health.paths:
             await self._surely(self._health, scope, receive, send)
+        elif cloudcore.is_its(scope["path"]):
+            await self._surely(self._cloudcore, scope, receive, send)
         elif path in REMOVED_PATHS:
             await self._removed(scope, send)
         elif self._api is not None:
