@@ -38,12 +38,13 @@ def app(tmp_path: Path) -> Iterator[App]:
         yield App(settings, store, Keyring("secret"), Logger(), clock.now)
 
 
-@pytest.mark.parametrize("path", ["/cloudsignal/2.0/status/", "/healthz"])
+@pytest.mark.parametrize("path", ["/cloudsignal/2.0/status/", "/cloudcore/1.0/orders/", "/healthz"])
 async def test_a_defect_is_answered_in_the_shape_of_all_errors_and_logged_with_its_trace(
     app: App, path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(app, "_ingest", Broken())
     monkeypatch.setattr(app, "_health", Broken())
+    monkeypatch.setattr(app, "_cloudcore", Broken())
     scope: dict[str, Any] = {"type": "http", "path": path, "client": ("192.0.2.7", 1)}
     sent: list[Any] = []
 
