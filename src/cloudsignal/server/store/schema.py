@@ -103,6 +103,9 @@ orders: Final = Table(
     Column("registered", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),
     Index("orders_owner_order", "owner", "order"),
+    # What an owner sees of its orders: the last ones, and those of a reference.
+    Index("orders_owner_registered_order", "owner", "registered", "order"),
+    Index("orders_owner_reference", "owner", "reference", "registered", "order"),
 )
 """What is registered of orders, before their first signal or after it; ``tracking_urls`` is JSON."""
 

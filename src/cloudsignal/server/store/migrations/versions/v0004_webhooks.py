@@ -13,6 +13,11 @@ def upgrade() -> None:
     _endpoints()
     _deliveries()
     _attempts()
+    # What an owner sees of its orders: the last ones, and those of a reference.
+    op.create_index("orders_owner_registered_order", "orders", ["owner", "registered", "order"])
+    op.create_index(
+        "orders_owner_reference", "orders", ["owner", "reference", "registered", "order"]
+    )
 
 
 def _endpoints() -> None:
