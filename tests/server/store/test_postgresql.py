@@ -66,6 +66,16 @@ class TestPostgreSQL(StoreContract):
             each.join(10)
             assert not each.is_alive()
 
+    def test_a_new_store_is_looked_at_before_its_plans_are_bad(self, store: Store, url: str) -> None:
+        known = "SELECT relname FROM pg_class WHERE relname IN ('items', 'states') AND reltuples > 0"
+        orders = iter(range(1_000))
+        for _ in range(4):
+            same = [report(order=str(next(orders)), item="1") for _ in range(250)]
+            assert not postgresql.execute(url, known)
+            store.append([arrival(*same)])
+
+        assert len(postgresql.execute(url, known)) == 2
+
     def test_the_tables_in_the_code_are_those_of_the_store(self, store: Store, url: str) -> None:
         with closing(Database(backend_of(url))) as database, database.reading() as connection:
             context = MigrationContext.configure(

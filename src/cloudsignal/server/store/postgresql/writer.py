@@ -1,7 +1,7 @@
 """The log's writer on PostgreSQL: a statement a table and group, and turns between nodes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import psycopg
@@ -36,6 +36,10 @@ GROUP_S: Final = 10.0
 
 # One for the whole database: there is one store in it. The number is "cloudsig" in ASCII.
 TURN: Final = "SELECT pg_advisory_xact_lock(7164775665041107303)"
+
+KNOWN_FROM: Final = 1_000
+"""The position from which on there is enough in the tables to plan by."""
+_IS_UNKNOWN: Final = "SELECT reltuples < 0 FROM pg_class WHERE oid = 'items'::regclass"
 
 _SESSION: Final = (
     # The best plan is one for any number of rows: look each up in its index. It is made once, and
@@ -159,6 +163,8 @@ class Writer:
         """The position from which on there may be no next part of the log."""
         self._is_unsure = False
         """Whether a commit was told not to wait for the standby any longer."""
+        self._may_be_unknown = True
+        """Whether the database may never have looked at what is in its tables."""
 
     def close(self) -> None:
         """Give the connection back; the next transaction opens another one."""
@@ -203,7 +209,21 @@ class Writer:
             connection.execute("; ".join(_SESSION))
             for each in (_REGISTERED, _LOAD, _KNOWN, _WRITE):
                 connection.execute(each.preparation)
+            self._may_be_unknown = True
         return self._connection
+
+    def _get_known(self) -> None:
+        """Have the database look at its tables, if it never did: its plans follow from that.
+
+        It would do so by itself within a minute or two. Until then it takes the index of the items' names for
+        as good as that of order and item, and every order may have an item of the same name.
+        """
+        self._may_be_unknown = False
+        connection = self._open()
+        (is_unknown,) = connection.execute(_IS_UNKNOWN).fetchone() or (False,)
+        if is_unknown:
+            with suppress(LockNotAvailable):  # Another one does it.
+                connection.execute("ANALYZE items, states, parcels")
 
     def _note(self, notice: Diagnostic) -> None:
         # By the place in the server that says so: the sentence is in the server's language.
@@ -264,6 +284,8 @@ class Writer:
             raise Overtaken from None
         self._in_turn = False
         [self._last] = found
+        if self._may_be_unknown and self._last >= KNOWN_FROM:
+            self._get_known()
         return self._last
 
     def confirm(self) -> None:
