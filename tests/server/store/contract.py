@@ -9,6 +9,7 @@ from tests.server.store.access_contract import AccessContract
 from tests.server.store.appending_contract import AppendingContract
 from tests.server.store.cursors_contract import CursorsContract
 from tests.server.store.digest_contract import DigestContract
+from tests.server.store.endpoints_contract import EndpointsContract
 from tests.server.store.orders_contract import OrdersContract
 from tests.server.store.owned_contract import OwnedContract
 from tests.server.store.pruning_contract import PruningContract
@@ -34,5 +35,6 @@ class StoreContract(
     PruningContract,
     OrdersContract,
     OwnedContract,
+    EndpointsContract,
 ):
     """All of it."""

@@ -15,11 +15,13 @@ from cloudsignal.server.store import database, migrations
 from cloudsignal.server.store.backends import backend_of
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.errors import StoreUnavailable, StoreUnusable
+from cloudsignal.server.store.orders import Registration
 from cloudsignal.server.store.rebuilding import Rebuilt
 from cloudsignal.server.store.schema import VERSION, metadata
 from cloudsignal.server.store.sqlite import Backend
 from cloudsignal.server.store.store import open_store
 from tests.server.arrivals import NOON, arrival, receipt, report
+from tests.server.store import told
 
 
 def database_at(path: Path) -> AbstractContextManager[Database]:
@@ -265,5 +267,26 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> N
 
         assert receipt(repeat) == Receipt(accepted=0, duplicates=1, position=5)
         assert receipt(new) == Receipt(accepted=1, duplicates=0, position=6)
+    make(tmp_path / "new.db")
+    assert described(path) == described(tmp_path / "new.db")
+
+
+def test_a_store_from_before_there_were_webhooks_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with closing(open_store(f"sqlite:///{path}")) as store:
+        store.append([arrival(report(), report("ItemProduce", minute=1))])
+        store.orders.create_owner("Books", now=1)
+        store.orders.register([Registration("7", "Books", reference="wp-1")], now=2)
+        before = store.orders.owners(), store.orders.order("7"), store.digest()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for table in ("endpoints", "nodes", "deliveries", "attempts"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("UPDATE alembic_version SET version_num = '0003'")
+
+    with closing(open_store(f"sqlite:///{path}")) as store:
+        assert (store.orders.owners(), store.orders.order("7"), store.digest()) == before
+        assert told.endpoint(store, "Books").position == 2
+        signal = store.deliveries.look({1}, after=1, limit=9).signals[0]
+        assert (signal.owner, signal.order_reference) == (1, "wp-1")
     make(tmp_path / "new.db")
     assert described(path) == described(tmp_path / "new.db")

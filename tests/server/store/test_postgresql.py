@@ -14,9 +14,14 @@ from cloudsignal.server.store.schema import metadata
 from cloudsignal.server.store.store import Store, open_store
 from tests import postgresql
 from tests.server.arrivals import arrival, report
+from tests.server.store import told
 from tests.server.store.contract import StoreContract
 
-TEMPLATE = "cloudsignal_template"
+LATER_TABLES = {
+    "0002": ("owner_keys", "owners", "orders", "order_items"),
+    "0003": ("endpoints", "nodes", "deliveries", "attempts"),
+}
+"""What a store of each version did not have yet."""
 
 
 class TestPostgreSQL(StoreContract):
@@ -84,16 +89,27 @@ class TestPostgreSQL(StoreContract):
             )
             assert compare_metadata(context, metadata) == []
 
-    def test_a_store_of_an_older_version_is_brought_up_to_date(self, url: str) -> None:
+    @pytest.mark.parametrize("version", LATER_TABLES)
+    def test_a_store_of_an_older_version_is_brought_up_to_date(
+        self, url: str, version: str
+    ) -> None:
         with closing(open_store(url)) as store:
             store.append([arrival(report())])
-        postgresql.execute(url, "DROP TABLE owner_keys, owners, orders, order_items")
-        postgresql.execute(url, "UPDATE alembic_version SET version_num = '0002'")
+            store.orders.create_owner("Ink", now=1)
+        later = [
+            table for since in LATER_TABLES if since >= version for table in LATER_TABLES[since]
+        ]
+        postgresql.execute(url, f"DROP TABLE {', '.join(later)}")
+        postgresql.execute(url, f"UPDATE alembic_version SET version_num = '{version}'")
 
         with closing(open_store(url)) as store:
             assert store.reading.last_position() == 1
             self.test_the_tables_in_the_code_are_those_of_the_store(store, url)
-            assert store.orders.create_owner("Books", now=1).id == 1
+            number = store.orders.create_owner("Books", now=1).id
+            assert number == (1 if version == "0002" else 2)
+            endpoint = told.endpoint(store)
+            assert (endpoint.id, endpoint.owner, endpoint.position) == (1, number, 1)
+            assert len(store.deliveries.look({1}, after=0, limit=9).signals) == 1
 
 
 def is_no_part_of_the_log(name: str, kind: str, parents: object) -> bool:

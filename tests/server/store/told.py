@@ -7,16 +7,21 @@ from cloudsignal.server.store.endpoints import Endpoint, Sealed, Wanted
 from cloudsignal.server.store.store import Store
 
 
-def endpoint(store: Store, owner: str = "Books", *, now: int = 9, **wanted: Any) -> Endpoint:
-    """An endpoint of an owner, who is added if need be."""
-    if owner not in [each.name for each in store.orders.owners()]:
-        store.orders.create_owner(owner, now=now)
+def wanted(**values: Any) -> Wanted:
+    """What is wanted of an endpoint."""
     given = {
         "seal": lambda number: Sealed(f"url {number}", f"key {number}", f"secret {number}"),
         "shown": "https://books.example/",
         "format": "cloudsignal-2.0",
     }
-    return store.endpoints.create(owner, Wanted(**given | wanted), now=now)
+    return Wanted(**given | values)
+
+
+def endpoint(store: Store, owner: str = "Books", *, now: int = 9, **values: Any) -> Endpoint:
+    """An endpoint of an owner, who is added if need be."""
+    if owner not in [each.name for each in store.orders.owners()]:
+        store.orders.create_owner(owner, now=now)
+    return store.endpoints.create(owner, wanted(**values), now=now)
 
 
 def noted(number: int, message: str = "m", **values: Any) -> Noted:
