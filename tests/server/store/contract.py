@@ -10,6 +10,7 @@ from tests.server.store.appending_contract import AppendingContract
 from tests.server.store.cursors_contract import CursorsContract
 from tests.server.store.digest_contract import DigestContract
 from tests.server.store.endpoints_contract import EndpointsContract
+from tests.server.store.nodes_contract import NodesContract
 from tests.server.store.orders_contract import OrdersContract
 from tests.server.store.owned_contract import OwnedContract
 from tests.server.store.pruning_contract import PruningContract
@@ -36,5 +37,6 @@ class StoreContract(
     OrdersContract,
     OwnedContract,
     EndpointsContract,
+    NodesContract,
 ):
     """All of it."""

@@ -236,10 +236,27 @@ def of_owners(connection: Connection, numbers: Iterable[int]) -> list[Endpoint]:
     return read(connection, _ENDPOINTS.where(endpoints.c.owner.in_(set(numbers))))
 
 
+TOLD: Final = endpoints.c.state.in_(("active", "probing"))
+"""Whether anything is sent to an endpoint."""
+
+
 def on_node(connection: Connection, node: str) -> list[Endpoint]:
     """Those that a node tells, inside a transaction."""
-    told = endpoints.c.state.in_(("active", "probing"))
-    return read(connection, _ENDPOINTS.where(endpoints.c.node == node, told))
+    return read(connection, _ENDPOINTS.where(endpoints.c.node == node, TOLD))
+
+
+def hold(connection: Connection, numbers: Iterable[int], *, node: str | None = None) -> set[int]:
+    """Those of the endpoints that are there, and a node's if one is given.
+
+    Until the transaction ends they stay so, and nobody else who holds them notes anything of their deliveries.
+    """
+    there = select(endpoints.c.id).where(
+        endpoints.c.id.in_(set(numbers)), endpoints.c.state != REMOVED
+    )
+    if node is not None:
+        there = there.where(endpoints.c.node == node)
+    # By their numbers, or two who hold some of the same might wait for each other.
+    return set(connection.scalars(there.order_by(endpoints.c.id).with_for_update()))
 
 
 def _endpoint(row: Any) -> Endpoint:

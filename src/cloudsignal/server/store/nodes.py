@@ -70,7 +70,6 @@ class Nodes:
 
 
 _MINE: Final = update(endpoints).where(endpoints.c.node == bindparam("its")).values(node=None)
-_THERE: Final = endpoints.c.state != its_endpoints.REMOVED
 
 
 def _stay(connection: Connection, name: str, *, now: int, until: int) -> None:
@@ -83,18 +82,23 @@ def _stay(connection: Connection, name: str, *, now: int, until: int) -> None:
 def _share(connection: Connection) -> int:
     """How many endpoints each node has to tell at most."""
     present = connection.scalar(select(func.count()).select_from(nodes)) or 1
-    every = connection.scalar(select(func.count()).where(_THERE)) or 0
+    every = connection.scalar(select(func.count()).where(its_endpoints.TOLD)) or 0
     return -(-every // present)
 
 
 def _take(connection: Connection, name: str, share: int) -> int:
     """Take as many of those that are free as the share allows: how many there are then."""
-    mine = connection.scalar(select(func.count()).where(_THERE, endpoints.c.node == name)) or 0
+    mine = (
+        connection.scalar(select(func.count()).where(its_endpoints.TOLD, endpoints.c.node == name))
+        or 0
+    )
     if mine >= share:
         return mine
     gone = endpoints.c.node.not_in(select(nodes.c.name))
-    free = select(endpoints.c.id).where(_THERE, endpoints.c.node.is_(None) | gone)
-    chosen = connection.scalars(free.order_by(endpoints.c.id).limit(share - mine)).all()
+    free = select(endpoints.c.id).where(its_endpoints.TOLD, endpoints.c.node.is_(None) | gone)
+    wanted = free.order_by(endpoints.c.id).limit(share - mine)
+    # Whoever was late may just be noting something of them: what is there after that is taken over.
+    chosen = connection.scalars(wanted.with_for_update()).all()
     if chosen:
         connection.execute(update(endpoints).where(endpoints.c.id.in_(chosen)).values(node=name))
     return mine + len(chosen)
