@@ -8,6 +8,8 @@ from cloudsignal.server.store.store import Store
 from tests.server.store.access_contract import AccessContract
 from tests.server.store.appending_contract import AppendingContract
 from tests.server.store.cursors_contract import CursorsContract
+from tests.server.store.deliveries_contract import DeliveriesContract
+from tests.server.store.delivery_log_contract import DeliveryLogContract
 from tests.server.store.digest_contract import DigestContract
 from tests.server.store.endpoints_contract import EndpointsContract
 from tests.server.store.nodes_contract import NodesContract
@@ -37,6 +39,8 @@ class StoreContract(
     OrdersContract,
     OwnedContract,
     EndpointsContract,
+    DeliveriesContract,
+    DeliveryLogContract,
     NodesContract,
 ):
     """All of it."""

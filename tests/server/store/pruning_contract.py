@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from cloudsignal.server.store import archive, facts, pruning
+from cloudsignal.server.store.deliveries import Progress
 from cloudsignal.server.store.errors import ArchiveFailed
 from cloudsignal.server.store.log import Arrival
 from cloudsignal.server.store.reading import ItemQuery
@@ -28,6 +29,7 @@ from tests.server.arrivals import (
     report,
     whole_log,
 )
+from tests.server.store import told
 from tests.server.store.rebuilding_contract import tamper, whole
 
 
@@ -133,6 +135,18 @@ class PruningContract:
         store.cursors.advance("slow", 5)
         assert store.prune(NOON + 5 * MINUTE).held_by is None
         assert positions(store) == [6, 7, 8, 9]
+
+    def test_what_is_still_to_be_told_at_an_endpoint_stays(self, store: Store) -> None:
+        quiet, removed = told.endpoint(store), told.endpoint(store)
+        fill(store)
+        store.deliveries.note(Progress(positions={quiet.id: 3, removed.id: 2}), now=9)
+        store.endpoints.remove(removed.id)
+
+        pruned = store.prune(NOON + 5 * MINUTE)
+
+        assert (pruned.position, pruned.held_by) == (3, quiet.cursor)
+        store.deliveries.note(Progress(positions={quiet.id: 9}), now=9)
+        assert store.prune(NOON + 5 * MINUTE).position == 5
 
     # ---- what is left ----
 

@@ -80,7 +80,7 @@ class Engine:
         self.leads = asyncio.Event()
         """Set while this is the one node of all that does what one has to do."""
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._keeper = Keeper(store, clock, lambda: self._recipients.values())
+        self._keeper = Keeper(store, node, clock, lambda: self._recipients.values())
         self._sending = Sending(
             store,
             dialer,

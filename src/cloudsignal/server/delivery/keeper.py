@@ -26,9 +26,10 @@ class Keeper:
     """Gathers progress, and saves it. Nothing is lost while the store is away."""
 
     def __init__(
-        self, store: Store, clock: Clock, recipients: Callable[[], Iterable[Recipient]]
+        self, store: Store, node: str, clock: Clock, recipients: Callable[[], Iterable[Recipient]]
     ) -> None:
         self._store = store
+        self._node = node
         self._now = clock
         self._recipients = recipients
         self._progress = Progress()
@@ -147,10 +148,11 @@ class Keeper:
         moved = [(each, each.lineup.position) for each in chosen]
         moved = [(each, position) for each, position in moved if position > each.saved]
         progress, self._progress, self._moved = self._progress, Progress(), set()
-        progress.positions = {each.endpoint.cursor: position for each, position in moved}
+        progress.positions = {each.id: position for each, position in moved}
         self._unsaved = progress or None
         return moved
 
     async def _note(self, progress: Progress) -> None:
-        await asyncio.to_thread(self._store.deliveries.note, progress, now=self._now())
+        note = self._store.deliveries.note
+        await asyncio.to_thread(note, progress, now=self._now(), node=self._node)
         self._unsaved = None

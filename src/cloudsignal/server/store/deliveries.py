@@ -99,13 +99,19 @@ class Health(Struct, frozen=True):
 class Progress(Struct):
     """What became of deliveries: noted in one transaction."""
 
-    positions: dict[str, int] = field(default_factory=dict)
-    """Cursors that have moved."""
+    positions: dict[int, int] = field(default_factory=dict)
+    """How far of the log those have come, by the numbers of their endpoints, whose cursors have moved."""
     done: list[tuple[int, str]] = field(default_factory=list)
     """Endpoint and message of what was noted and need not be any more."""
     noted: list[Noted] = field(default_factory=list)
     attempted: list[Attempted] = field(default_factory=list)
     health: dict[int, Health] = field(default_factory=dict)
+
+    @property
+    def endpoints(self) -> set[int]:
+        """Of which endpoints there is something to note."""
+        noted = {each.endpoint for each in self.noted}
+        return {*self.positions, *(number for number, _ in self.done), *noted, *self.health}
 
     def __bool__(self) -> bool:
         return bool(self.positions or self.done or self.noted or self.attempted or self.health)
@@ -177,19 +183,30 @@ class Deliveries:
         with self._database.reading() as connection:
             return connection.scalar(select(deliveries.c.webhook).where(*its)) or ""
 
-    def note(self, progress: Progress, *, now: int) -> None:
-        """Note what became of deliveries; on return that is on disk."""
-        stale = [*progress.done, *((each.endpoint, each.message) for each in progress.noted)]
-        moved = [{"its": name, "to": to} for name, to in progress.positions.items()]
-        health = [_health_row(number, each) for number, each in progress.health.items()]
+    def note(self, progress: Progress, *, now: int, node: str | None = None) -> None:
+        """Note what became of deliveries; on return that is on disk.
+
+        Nothing is noted of endpoints that are removed, nor, if a ``node`` notes it, of those that it does not
+        tell any more: whoever tells them now knows better. Only attempts are, which were made all the same.
+        """
         with self._database.writing(beside=True) as connection:
-            each_row(connection, REMOVE, [{"its": its, "own": own} for its, own in stale])
-            each_row(connection, insert(deliveries), [row_of(each, now) for each in progress.noted])
+            held = its_endpoints.hold(connection, progress.endpoints, node=node)
+            noted = [each for each in progress.noted if each.endpoint in held]
+            stale = [each for each in progress.done if each[0] in held]
+            _replace(connection, [row_of(each, now) for each in noted], stale)
             each_row(
                 connection, insert(attempts), [_attempt_row(each) for each in progress.attempted]
             )
+            moved = [
+                {"its": its_endpoints.cursor_of(number), "to": to}
+                for number, to in progress.positions.items()
+                if number in held
+            ]
             each_row(connection, _MOVE, moved)
-            each_row(connection, _HEALTH, health)
+            health = progress.health.items()
+            each_row(
+                connection, _HEALTH, [_health_row(*each) for each in health if each[0] in held]
+            )
 
 
 def tell_registered(
@@ -214,7 +231,7 @@ def tell_registered(
     for endpoint in told:
         its = [each for each in earlier if each.owner == endpoint.owner]
         rows += asked_for(connection, endpoint, its, now)
-    each_row(connection, insert(deliveries), rows)
+    ask_for(connection, rows)
 
 
 def is_told(endpoint: Endpoint, type: str, *, test: bool) -> bool:
@@ -243,6 +260,12 @@ def _validated(store: str, endpoint: Endpoint, row: Mapping[str, Any], now: int)
         due=now,
     )
     return row_of(noted, now)
+
+
+def ask_for(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Ask for these deliveries, in place of what is noted of them."""
+    held = its_endpoints.hold(connection, {row["endpoint"] for row in rows})
+    _replace(connection, [row for row in rows if row["endpoint"] in held])
 
 
 def asked_for(
@@ -295,7 +318,7 @@ _IN_ORDER: Final = (deliveries.c.position, deliveries.c.type.desc())
 _headers: Final = msgspec.json.Decoder(list[tuple[str, str]]).decode
 _encode: Final = msgspec.json.Encoder().encode
 
-REMOVE: Final = delete(deliveries).where(
+_REMOVE: Final = delete(deliveries).where(
     deliveries.c.endpoint == bindparam("its"), deliveries.c.message == bindparam("own")
 )
 _MOVE: Final = (
@@ -305,7 +328,7 @@ _MOVE: Final = (
 )
 _HEALTH: Final = (
     update(endpoints)
-    .where(endpoints.c.id == bindparam("its"), endpoints.c.state != its_endpoints.REMOVED)
+    .where(endpoints.c.id == bindparam("its"))
     .values(
         failures=bindparam("failures"),
         failing_since=bindparam("failing_since"),
@@ -323,6 +346,15 @@ def each_row(connection: Connection, statement: Any, rows: list[dict[str, Any]])
     """Do the same with each of the rows, if there are any."""
     if rows:
         connection.execute(statement, rows)
+
+
+def _replace(
+    connection: Connection, rows: list[dict[str, Any]], stale: Iterable[tuple[int, str]] = ()
+) -> None:
+    """Write rows of deliveries in place of those that are there; without some that are there no more."""
+    gone = [*stale, *((row["endpoint"], row["message"]) for row in rows)]
+    each_row(connection, _REMOVE, [{"its": its, "own": own} for its, own in gone])
+    each_row(connection, insert(deliveries), rows)
 
 
 def row_of(each: Noted, now: int) -> dict[str, Any]:

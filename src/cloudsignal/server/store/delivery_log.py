@@ -3,21 +3,20 @@
 from collections.abc import Collection
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.deliveries import (
-    REMOVE,
     Attempted,
     Noted,
     NotedState,
+    ask_for,
     asked_for,
     attempted,
-    each_row,
     noted,
     row_of,
 )
-from cloudsignal.server.store.endpoints import Endpoint
+from cloudsignal.server.store.endpoints import Endpoint, hold
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.owned import OWNED, Owned
 from cloudsignal.server.store.schema import attempts, deliveries, signals
@@ -97,6 +96,7 @@ class DeliveryLog:
             chosen.append(deliveries.c.changed >= since)
         again = {"state": "asked", "attempts": 0, "first": None, "due": now, "changed": now}
         with self._database.writing(beside=True) as connection:
+            hold(connection, {endpoint})
             return connection.execute(update(deliveries).where(*chosen).values(**again)).rowcount
 
     def ask(self, endpoint: Endpoint, positions: Collection[int], *, now: int) -> list[str]:
@@ -112,16 +112,13 @@ class DeliveryLog:
                 if position not in its:
                     raise NotFound(f"there is no signal {position} for {endpoint.owner_name!r}")
             rows = asked_for(connection, endpoint, its.values(), now)
-            stale = [{"its": row["endpoint"], "own": row["message"]} for row in rows]
-            each_row(connection, REMOVE, stale)
-            each_row(connection, insert(deliveries), rows)
+            ask_for(connection, rows)
             return [row["message"] for row in rows]
 
     def tell(self, noted: Noted, *, now: int) -> None:
         """Ask for a delivery that follows from no signal, such as a test. It replaces one of that message."""
         with self._database.writing(beside=True) as connection:
-            each_row(connection, REMOVE, [{"its": noted.endpoint, "own": noted.message}])
-            each_row(connection, insert(deliveries), [row_of(noted, now)])
+            ask_for(connection, [row_of(noted, now)])
 
     def discard(self, endpoint: int, *, messages: Collection[str] | None = None) -> int:
         """Forget what was given up, all of it or certain ``messages``: how many."""
