@@ -1,10 +1,12 @@
 """What is told at an endpoint of a signal, in its format. Less the key, which is put in on the way out."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC
 from typing import Final
 from urllib.parse import quote
 
-from msgspec import UNSET
+import msgspec
+from msgspec import UNSET, Struct
 
 from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.signals import ItemShipped, Signal
@@ -21,6 +23,13 @@ from cloudsignal.server.store.owned import Owned
 
 ORDER_CANCELED: Final = CloudprinterOrderCanceled.__name__
 _NO_KEY: Final = b'"apikey":""'
+
+
+class _Dated(Struct, frozen=True):
+    datetime: str
+
+
+_dated: Final = msgspec.json.Decoder(_Dated).decode
 
 
 class Composer:
@@ -88,6 +97,11 @@ class Composer:
         option = signal.shipping_option
         template = owned.urls.get(option) or self._templates.get(option, "")
         return template.replace("{tracking}", quote(signal.tracking, safe=""))
+
+
+def happened(webhook: str) -> int:
+    """When what is told happened."""
+    return datetimes.parse(_dated(webhook).datetime, UTC)
 
 
 def keyed(webhook: str, apikey: str) -> bytes:

@@ -200,7 +200,7 @@ class Engine:
         if begun:
             waiting = await asyncio.to_thread(self._store.deliveries.waiting, set(begun))
             for noted in waiting:
-                begun[noted.endpoint].lineup.add(delivery_of(noted))
+                begun[noted.endpoint].lineup.add(delivery_of(noted, noted.webhook))
             self._recipients |= begun
             self._reader.join(begun.values())
 

@@ -11,6 +11,9 @@ from msgspec import Struct
 
 NOTED_MAX: Final = 10_000
 """How many deliveries of an endpoint may wait for another attempt, or behind one that does."""
+SPAN_MAX: Final = 10_000
+"""How many deliveries of the log one that is neither done nor noted may keep from being passed: after a crash
+they are told again."""
 
 Stage = Literal["behind", "ready", "waiting", "under way", "done"]
 """Behind another one of its item, or the first of it: ready to be tried, waiting until it is due, being tried."""
@@ -45,7 +48,7 @@ class Lineup:
         self.read_to = position
         """How far of the log this has what is to be told."""
         self.under_way = 0
-        self._held_max = held_max
+        self.held_max = held_max
         self._held = 0
         """How many of them are not noted, and so hold the log."""
         self._known: dict[str, Delivery] = {}
@@ -61,18 +64,22 @@ class Lineup:
     @property
     def has_room(self) -> bool:
         """Whether more of the log may be taken in."""
-        return self._held < self._held_max and len(self) - self._held < NOTED_MAX
+        self._pass()
+        return (
+            self._held < self.held_max
+            and len(self) - self._held < NOTED_MAX
+            and len(self._unnoted) < SPAN_MAX
+        )
 
     @property
     def is_calm(self) -> bool:
         """Whether most of what was taken in is done, and there is room again."""
-        return self._held <= self._held_max // 2 and self.has_room
+        return self._held <= self.held_max // 2 and self.has_room
 
     @property
     def position(self) -> int:
         """Up to where everything of the log is done or noted."""
-        while self._unnoted and (self._unnoted[0].is_noted or self._unnoted[0].stage == "done"):
-            self._unnoted.popleft()
+        self._pass()
         return self._unnoted[0].position - 1 if self._unnoted else self.read_to
 
     def find(self, message: str) -> Delivery | None:
@@ -93,15 +100,33 @@ class Lineup:
             self._unnoted.append(delivery)
         if len(line) == 1:
             self._advance(delivery)
-        return self._skip(line) if newest_only else []
+        return self.keep_newest(delivery) if newest_only else []
+
+    def keep_newest(self, delivery: Delivery) -> list[Delivery]:
+        """End all but the latest of what has to wait about an item; what comes in its place waits as long."""
+        # What is about the whole order is no state of the item.
+        line = self._lines[delivery.line]
+        idle = [each for each in line if each.stage != "under way" and each.item]
+        if len(idle) < 2:
+            return []
+        latest = max(idle, key=lambda each: (each.happened, each.position))
+        skipped = [each for each in idle if each is not latest]
+        self._put_off(latest, max(each.due for each in idle))
+        for each in skipped:
+            self._finish(each)
+        return skipped
 
     def must_note(self, delivery: Delivery) -> bool:
-        """Whether a delivery has to be noted, because the first of its item waits for long."""
-        return not delivery.is_noted and self._lines[delivery.line][0].is_noted
+        """Whether a delivery has to be noted, because it, or the first of its item, waits for long."""
+        is_long = delivery.due > 0 or self._lines[delivery.line][0].is_noted
+        return is_long and not delivery.is_noted
 
-    def next(self, now: int) -> Delivery | None:
-        """What to try now, if there is anything, what failed before first: it is under way then."""
-        found = self._next(now)
+    def next(self, now: int, *, fresh_first: bool = False) -> Delivery | None:
+        """What to try now, if there is anything: it is under way then.
+
+        What failed before comes first, unless what is fresh is to.
+        """
+        found = self._next(now, fresh_first=fresh_first)
         if found is not None:
             found.stage = "under way"
             self.under_way += 1
@@ -140,11 +165,24 @@ class Lineup:
         if delivery.stage == "waiting":
             self._advance(delivery)
 
-    def _next(self, now: int) -> Delivery | None:
+    def _next(self, now: int, *, fresh_first: bool) -> Delivery | None:
         self._drop_stale()
-        if self._waiting and self._waiting[0][0] <= now:
+        is_due = bool(self._waiting) and self._waiting[0][0] <= now
+        if is_due and not (fresh_first and self._ready):
             return heapq.heappop(self._waiting)[2]
         return self._ready.popleft() if self._ready else None
+
+    def _pass(self) -> None:
+        """Forget what no longer keeps the log from being passed."""
+        while self._unnoted and (self._unnoted[0].is_noted or self._unnoted[0].stage == "done"):
+            self._unnoted.popleft()
+
+    def _put_off(self, delivery: Delivery, due: int) -> None:
+        """Have what is not under way tried then, once it is its turn."""
+        if delivery.due != due:
+            delivery.due = due
+            if delivery.stage in ("ready", "waiting"):
+                self._advance(delivery)
 
     def _advance(self, delivery: Delivery) -> None:
         """Have the first of a line tried now, or when it is due."""
@@ -165,6 +203,7 @@ class Lineup:
 
     def _finish(self, delivery: Delivery) -> None:
         delivery.stage = "done"
+        delivery.webhook = ""  # Though it may be remembered for a while, until the log is passed.
         del self._known[delivery.message]
         if not delivery.is_noted:
             self._held -= 1
@@ -174,19 +213,6 @@ class Lineup:
             del self._lines[delivery.line]
         elif line[0].stage == "behind":
             self._advance(line[0])
-
-    def _skip(self, line: deque[Delivery]) -> list[Delivery]:
-        """End all but the latest of what waits about an item; what comes in its place waits as long."""
-        # What is about the whole order is no state of the item.
-        idle = [each for each in line if each.stage != "under way" and each.item]
-        if len(idle) < 2:
-            return []
-        latest = max(idle, key=lambda each: (each.happened, each.position))
-        skipped = [each for each in idle if each is not latest]
-        latest.due = max(each.due for each in idle)
-        for each in skipped:
-            self._finish(each)
-        return skipped
 
 
 def _is_stale(due: int, _: int, delivery: Delivery) -> bool:

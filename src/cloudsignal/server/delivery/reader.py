@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from cloudsignal.server.clock import Clock
+from cloudsignal.server.delivery import composing
 from cloudsignal.server.delivery.composing import Composer
 from cloudsignal.server.delivery.keeper import Keeper
 from cloudsignal.server.delivery.lineup import Delivery
@@ -195,7 +196,7 @@ class Reader:
         webhook = noted.webhook
         if not webhook and owned is not None:
             webhook = self._composer.item(owned, recipient.endpoint).webhook
-        delivery = delivery_of(noted)
+        delivery = delivery_of(noted, webhook)
         if not webhook:
             self._keeper.noted(recipient, delivery, "", "dead", GONE)
             return
@@ -209,8 +210,8 @@ class Reader:
         recipient.lineup.noted(known or delivery)
 
 
-def delivery_of(noted: Noted) -> Delivery:
-    """The delivery that is noted."""
+def delivery_of(noted: Noted, webhook: str) -> Delivery:
+    """The delivery that is noted, of which that is told."""
     return Delivery(
         message=noted.message,
         position=noted.position,
@@ -219,6 +220,7 @@ def delivery_of(noted: Noted) -> Delivery:
         order=noted.order,
         item=noted.item,
         webhook="",
+        happened=composing.happened(webhook) if webhook else 0,
         attempts=noted.attempts,
         first=noted.first,
         due=noted.due,

@@ -205,7 +205,13 @@ class Sending:
             self._keeper.noted(recipient, delivery, webhook, "dead", attempt.error)
             recipient.lineup.done(delivery)
             return
-        for each in recipient.lineup.failed(delivery, now + int(wait * SECOND_US)):
+        unnoted = recipient.lineup.failed(delivery, now + int(wait * SECOND_US))
+        if recipient.takes_newest_only(catching_up=False):
+            for skipped in recipient.lineup.keep_newest(delivery):
+                self._keeper.done(recipient, skipped)
+        for each in unnoted:
+            if each.stage == "done":
+                continue
             text = webhook if each is delivery else each.webhook
             self._keeper.noted(recipient, each, text, why=attempt.error if each is delivery else "")
             recipient.lineup.noted(each)
