@@ -14,6 +14,7 @@ T = TypeVar("T")
 LIST_MAX: Final = 1000
 """How many things a list may have."""
 NAME_CHARACTERS_MAX: Final = 255
+_LIST_RULE: Final = f"an array of at most {LIST_MAX} items"
 
 # Ends as in protocol/signals.py: `$` would let a trailing newline through in Python.
 END: Final = r"(?![\s\S])"
@@ -101,16 +102,24 @@ def wrong_fields(
 
 def _wrong_value(hint: Any, value: Any, at: str) -> list[Wrong]:
     member = _member(hint)
-    if member is None:
+    if member is None or not isinstance(value, list):
         return [] if _fits(value, hint) else [Wrong(at, f"must be {_rule(hint)}")]
-    if not isinstance(value, list) or len(value) > LIST_MAX:
-        return [Wrong(at, f"must be an array of at most {LIST_MAX} items")]
-    return [
+    if len(value) > LIST_MAX:
+        return [Wrong(at, f"must be {_LIST_RULE}")]
+    wrong = [
         wrong
         for index, each in enumerate(value)
         if not _fits(each, member)
-        for wrong in _wrong(member, each, f"{at}[{index}]")
+        for wrong in _wrong_member(member, each, f"{at}[{index}]")
     ]
+    # Each of them may be right, and there are too many, or too few.
+    return wrong or ([] if _fits(value, hint) else [Wrong(at, f"must be {_rule(hint)}")])
+
+
+def _wrong_member(member: Any, value: Any, at: str) -> list[Wrong]:
+    if isinstance(member, type) and issubclass(member, Struct):
+        return _wrong(member, value, at)
+    return [Wrong(at, f"must be {_rule(member)}")]
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -132,6 +141,8 @@ def _rule(hint: Any) -> str:
     for meta in getattr(hint, "__metadata__", ()):
         if "rule" in (meta.extra or {}):
             return str(meta.extra["rule"])
+    if get_origin(hint) is list:
+        return _LIST_RULE
     for each in get_args(hint):
         if rule := _rule(each):
             return rule
