@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from cloudsignal.server.clock import Clock
-from cloudsignal.server.delivery.dialing import Attempt
+from cloudsignal.server.delivery.dialing import ANSWER_BYTES_MAX, HEADER_CHARS_MAX, Attempt
 from cloudsignal.server.delivery.lineup import Delivery
 from cloudsignal.server.delivery.recipient import Recipient
 from cloudsignal.server.store.deliveries import Attempted, Health, Noted, NotedState, Progress
@@ -19,7 +19,6 @@ IDLE_S: Final = 10.0
 """How often it is noted that the log was read on, though there was nothing to tell."""
 AGAIN_S: Final = 1.0
 """How long to wait for a store that is away."""
-_HIDDEN: Final = "…"
 
 
 class Keeper:
@@ -75,8 +74,8 @@ class Keeper:
     def attempted(
         self, recipient: Recipient, delivery: Delivery, webhook: str, begun: int, attempt: Attempt
     ) -> None:
-        """Have an attempt noted, without the key if the answer repeats it."""
-        apikey = recipient.secrets.apikey
+        """Have an attempt noted, without the key and what is secret of the URL if the answer repeats them."""
+        hide = recipient.secrets.hide
         self._progress.attempted.append(
             Attempted(
                 endpoint=recipient.id,
@@ -91,8 +90,11 @@ class Keeper:
                 error=attempt.error,
                 address=attempt.address,
                 webhook=webhook,
-                headers=[(name, value.replace(apikey, _HIDDEN)) for name, value in attempt.headers],
-                answer=attempt.body.replace(apikey.encode(), _HIDDEN.encode()),
+                headers=[
+                    (name, hide(value.encode(), is_cut=len(value) == HEADER_CHARS_MAX).decode())
+                    for name, value in attempt.headers
+                ],
+                answer=hide(attempt.body, is_cut=len(attempt.body) == ANSWER_BYTES_MAX),
             )
         )
         self._touch(recipient)

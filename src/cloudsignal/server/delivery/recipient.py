@@ -5,14 +5,18 @@ from typing import Final
 from msgspec import Struct
 
 from cloudsignal.protocol import signatures
+from cloudsignal.protocol.webhooks import encode
 from cloudsignal.server.delivery.lineup import Lineup
 from cloudsignal.server.delivery.pace import Pace
 from cloudsignal.server.delivery.sealing import Sealer
+from cloudsignal.server.delivery.targets import secrets_of
 from cloudsignal.server.store.endpoints import Endpoint, EndpointState
 
 URL: Final = "url"
 APIKEY: Final = "apikey"
 SECRET: Final = "secret"
+HIDDEN: Final = "…".encode()
+"""What stands in an answer in place of a secret."""
 
 
 def sealed_as(number: int, what: str) -> str:
@@ -28,6 +32,8 @@ class Opened(Struct, frozen=True, repr_omit_defaults=True):
     secret: bytes
     old_secret: bytes | None
     old_secret_until: int
+    hidden: tuple[bytes, ...] = ()
+    """What nobody may read in an answer, the longest first."""
 
     def __repr__(self) -> str:
         return "Opened(…)"
@@ -39,6 +45,22 @@ class Opened(Struct, frozen=True, repr_omit_defaults=True):
             secrets.append(self.old_secret)
         return signatures.headers(secrets, id=id, now_s=now // 1_000_000, body=body)
 
+    def hide(self, told: bytes, *, is_cut: bool) -> bytes:
+        """What an endpoint told, without what is secret of it; if it ``is_cut``, without the beginning of that too."""
+        for each in self.hidden:
+            told = told.replace(each, HIDDEN)
+            if is_cut:
+                told = _without_beginning(told, each)
+        return told
+
+
+def _without_beginning(told: bytes, secret: bytes) -> bytes:
+    """What was told, without the beginning of a secret at its end."""
+    for length in range(len(secret) - 1, 0, -1):
+        if told.endswith(secret[:length]):
+            return told[:-length] + HIDDEN
+    return told
+
 
 def opened(endpoint: Endpoint, sealer: Sealer) -> Opened:
     """The secrets of an endpoint. Raises SealError."""
@@ -46,13 +68,17 @@ def opened(endpoint: Endpoint, sealer: Sealer) -> Opened:
     def open(sealed: str, what: str) -> str:
         return sealer.open(sealed, of=sealed_as(endpoint.id, what))
 
+    url, apikey = open(endpoint.sealed.url, URL), open(endpoint.sealed.apikey, APIKEY)
+    # A key may have letters that JSON writes in another way.
+    hidden = {apikey, encode(apikey)[1:-1].decode(), *secrets_of(url)}
     old = endpoint.old_secret
     return Opened(
-        open(endpoint.sealed.url, URL),
-        open(endpoint.sealed.apikey, APIKEY),
+        url,
+        apikey,
         signatures.read(open(endpoint.sealed.secret, SECRET)),
         signatures.read(open(old, SECRET)) if old else None,
         endpoint.old_secret_until or 0,
+        tuple(sorted((each.encode() for each in hidden), key=len, reverse=True)),
     )
 
 

@@ -12,11 +12,13 @@ from cloudsignal.server.delivery.networks import Address, literal, refused_as
 from cloudsignal.server.settings import Settings
 
 URL_CHARS_MAX: Final = 2_000
+SECRET_CHARS_MIN: Final = 4
 
 _HOST: Final = re.compile(r"(?=.{1,253}$)(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 """A name that can be resolved, as it is once it is encoded."""
 _QUERY: Final = re.compile(r"[?#]")
 _USER: Final = re.compile(r"//[^/?#]*@")
+_BASIC: Final = "Basic "
 
 
 class Rules(Struct, frozen=True):
@@ -89,6 +91,18 @@ def shown(url: str) -> str:
     return _USER.sub("//", url[: end.start()] + "?…" if end else url)
 
 
+def secrets_of(url: str) -> set[str]:
+    """What is secret in a URL that was checked, in each spelling in which an answer may repeat it.
+
+    What is very short hides nothing, and is found in every answer.
+    """
+    parsed = URL(url)
+    found = {parsed.password, parsed.raw_password, parsed.raw_query_string, *parsed.query.values()}
+    if authorization := _authorization(parsed):
+        found.add(authorization.removeprefix(_BASIC))
+    return {each for each in found if each and len(each) >= SECRET_CHARS_MIN}
+
+
 def _parsed(text: str) -> URL:
     if len(text) > URL_CHARS_MAX:
         raise ValueError(f"the URL of an endpoint has {URL_CHARS_MAX} characters at most")
@@ -112,4 +126,4 @@ def _authorization(url: URL) -> str | None:
     if not url.user and not url.password:
         return None
     pair = f"{url.user or ''}:{url.password or ''}"
-    return f"Basic {b64encode(pair.encode()).decode()}"
+    return _BASIC + b64encode(pair.encode()).decode()
