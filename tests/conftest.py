@@ -13,6 +13,7 @@ from tests import postgresql
 CONTRACTS = (
     "access",
     "appending",
+    "attempts",
     "copying",
     "cursors",
     "deliveries",

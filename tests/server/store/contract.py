@@ -7,6 +7,7 @@ second time), ``new_store`` (makes furnished stores) and ``fault`` (makes a grou
 from cloudsignal.server.store.store import Store
 from tests.server.store.access_contract import AccessContract
 from tests.server.store.appending_contract import AppendingContract
+from tests.server.store.attempts_contract import AttemptsContract
 from tests.server.store.cursors_contract import CursorsContract
 from tests.server.store.deliveries_contract import DeliveriesContract
 from tests.server.store.delivery_log_contract import DeliveryLogContract
@@ -42,5 +43,6 @@ class StoreContract(
     DeliveriesContract,
     DeliveryLogContract,
     NodesContract,
+    AttemptsContract,
 ):
     """All of it."""

@@ -71,8 +71,12 @@ class TestPostgreSQL(StoreContract):
             each.join(10)
             assert not each.is_alive()
 
-    def test_a_new_store_is_looked_at_before_its_plans_are_bad(self, store: Store, url: str) -> None:
-        known = "SELECT relname FROM pg_class WHERE relname IN ('items', 'states') AND reltuples > 0"
+    def test_a_new_store_is_looked_at_before_its_plans_are_bad(
+        self, store: Store, url: str
+    ) -> None:
+        known = (
+            "SELECT relname FROM pg_class WHERE relname IN ('items', 'states') AND reltuples > 0"
+        )
         orders = iter(range(1_250))
         for _ in range(5):  # The last of them finds a thousand there.
             same = [report(order=str(next(orders)), item="1") for _ in range(250)]

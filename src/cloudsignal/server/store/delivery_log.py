@@ -3,8 +3,11 @@
 from collections.abc import Collection
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
+from cloudsignal.protocol.webhooks import CloudprinterOrderCanceled, CloudprinterOrderValidated
+from cloudsignal.server.store import facts
+from cloudsignal.server.store import messages as messages_of
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.deliveries import (
     Attempted,
@@ -19,8 +22,12 @@ from cloudsignal.server.store.deliveries import (
 from cloudsignal.server.store.endpoints import Endpoint, hold
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.owned import OWNED, Owned
-from cloudsignal.server.store.schema import attempts, deliveries, signals
+from cloudsignal.server.store.schema import attempts, deliveries, items, signals
 
+MESSAGES_MAX: Final = 1_000
+"""Of how many signals of an order the attempts are looked for."""
+ORDER_WEBHOOKS: Final = (CloudprinterOrderValidated, CloudprinterOrderCanceled)
+"""What is told of whole orders."""
 FORGOTTEN: Final = 1_000
 """How many attempts are forgotten in one transaction."""
 
@@ -57,11 +64,16 @@ class DeliveryLog:
         *,
         endpoint: int | None = None,
         message: str | None = None,
+        order: str | None = None,
+        item: str | None = None,
         failed: bool | None = None,
         before: int | None = None,
         limit: int,
     ) -> list[Attempted]:
-        """Attempts, the newest first; the next page is ``before`` the last one's id."""
+        """Attempts, the newest first; the next page is ``before`` the last one's id.
+
+        Those of an ``order``, or of an ``item`` of it, are found by its signals that are in the log.
+        """
         chosen: list[ColumnElement[bool]] = []
         if endpoint is not None:
             chosen.append(attempts.c.endpoint == endpoint)
@@ -71,8 +83,10 @@ class DeliveryLog:
             chosen.append(attempts.c.error != "" if failed else attempts.c.error == "")
         if before is not None:
             chosen.append(attempts.c.id < before)
-        listed = select(attempts).where(*chosen).order_by(attempts.c.id.desc()).limit(limit)
         with self._database.reading() as connection:
+            if order is not None:
+                chosen.append(attempts.c.message.in_(_messages_of(connection, order, item)))
+            listed = select(attempts).where(*chosen).order_by(attempts.c.id.desc()).limit(limit)
             return [attempted(row) for row in connection.execute(listed)]
 
     def redeliver(
@@ -143,3 +157,19 @@ class DeliveryLog:
                 delete(attempts).where(attempts.c.id <= until, attempts.c.at < before)
             )
             return gone.rowcount
+
+
+def _messages_of(connection: Connection, order: str, item: str | None) -> list[str]:
+    """What is told of an order, or of one of its items, is known by these; of very many, the newest."""
+    store = facts.read(connection, facts.IDENTITY)
+    if store is None:
+        return []
+    its = select(signals.c.position).join(items, items.c.id == signals.c.item)
+    chosen = its.where(items.c.order == order, signals.c.position >= items.c.id)
+    if item is not None:
+        chosen = chosen.where(items.c.item == item)
+    newest = chosen.order_by(signals.c.position.desc()).limit(MESSAGES_MAX)
+    found = [messages_of.of_signal(store, position) for position in connection.scalars(newest)]
+    if item is None:
+        found += [messages_of.of_order(store, each.__name__, order) for each in ORDER_WEBHOOKS]
+    return found

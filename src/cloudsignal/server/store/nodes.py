@@ -57,6 +57,13 @@ class Nodes:
                 facts.number(connection, facts.ENDPOINTS_REVISION),
             )
 
+    def any(self) -> bool:
+        """Whether there is a node that tells owners now."""
+        with self._database.reading() as connection:
+            now = self._database.backend.now(connection)
+            until = connection.scalar(select(func.max(nodes.c.until)))
+            return until is not None and until > now
+
     def leave(self, name: str) -> None:
         """Say that a node tells nobody any more: others may at once."""
         with self._database.writing() as connection:
