@@ -35,6 +35,12 @@ class Cohort:
     def __init__(self, position: int, members: Iterable[Recipient] = ()) -> None:
         self.position = position
         self.members = set(members)
+        self.is_read = False
+        """Whether a page for those who are members now is on its way: who joins would miss it."""
+
+    def takes(self, position: int) -> bool:
+        """Whether somebody who is there in the log may become a member."""
+        return not self.is_read and 0 <= position - self.position <= TOGETHER
 
     def by_owner(self) -> dict[int, list[Recipient]]:
         """The members by whose endpoints they are."""
@@ -78,7 +84,7 @@ class Reader:
         for recipient in sorted(recipients, key=lambda each: each.lineup.read_to):
             position = recipient.lineup.read_to
             last = self._others[-1] if self._others else None
-            if last is not None and 0 <= position - last.position <= TOGETHER:
+            if last is not None and last.takes(position):
                 last.members.add(recipient)
             else:
                 self._others.append(Cohort(position, [recipient]))
@@ -126,7 +132,11 @@ class Reader:
             cohort.members = set()
         if cohort is not self._main and not cohort.members:
             return False
-        look = await asyncio.to_thread(self._looking(cohort))
+        cohort.is_read = True
+        try:
+            look = await asyncio.to_thread(self._looking(cohort))
+        finally:
+            cohort.is_read = False
         self._changed(look.revision)
         if look.asked:
             await self._take_asked(cohort, look.asked)
