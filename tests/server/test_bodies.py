@@ -15,7 +15,7 @@ class Part(Struct):
     name: Word
 
 
-class Whole(Struct):
+class Whole(Struct, forbid_unknown_fields=True):
     words: Few = []
     parts: list[Part] = []
 
@@ -45,3 +45,7 @@ def test_what_is_no_list_is_told_what_it_must_be() -> None:
         "words: must be an array of at most 2 words",
         f"parts: must be an array of at most {LIST_MAX} items",
     ]
+
+
+def test_a_field_without_a_name_is_none_that_there_is() -> None:
+    assert wrong({"": None}) == ["there is no such field, there are words, parts"]

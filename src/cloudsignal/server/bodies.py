@@ -92,7 +92,7 @@ def _wrong(type: type[Any], value: Any, place: str) -> list[Wrong]:
 
 
 def wrong_fields(
-    type: type[Any], value: Mapping[str, Any], place: str, but: str = ""
+    type: type[Any], value: Mapping[str, Any], place: str, but: str | None = None
 ) -> list[Wrong]:
     """What is wrong with the names of the members of an object; those of a Struct are known, and ``but``."""
     known = type.__struct_fields__
