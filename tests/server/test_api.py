@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from cloudsignal.protocol.items import FINDINGS
-from cloudsignal.server.api.routes import LIMIT_MAX
+from cloudsignal.server.api.requests import LIMIT_MAX
 from cloudsignal.server.store.reading import ORDER_ITEMS_MAX
 from tests.acceptance.conftest import Server, fresh, signal
 

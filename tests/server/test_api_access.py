@@ -10,8 +10,9 @@ from litestar.routes import HTTPRoute
 
 from cloudsignal.server import clock
 from cloudsignal.server.api import create
+from cloudsignal.server.api.application import ROUTES
 from cloudsignal.server.api.problems import ProblemDetails
-from cloudsignal.server.api.routes import OPERATOR, READER, ROUTES
+from cloudsignal.server.api.requests import OPERATOR, READER
 from cloudsignal.server.store.errors import StoreUnavailable
 from tests.acceptance.conftest import Answer, Server, fresh
 
@@ -92,7 +93,7 @@ def test_a_higher_role_may_see_what_a_lower_one_may(server: Server, role: str) -
 
 
 def test_every_route_says_who_may_see_it() -> None:
-    app: Any = create(*[None] * 3)._app  # type: ignore[arg-type]
+    app: Any = create(*[None] * 4)._app  # type: ignore[arg-type]
     handlers = [
         handler
         for route in app.routes
@@ -154,7 +155,7 @@ def ask_in_process(store: Any, tokens: Any) -> Answer:
     """The answer of an API that has these parts."""
 
     async def asked() -> httpx2.Response:
-        transport = httpx2.ASGITransport(app=create(store, tokens, None))  # type: ignore[arg-type]
+        transport = httpx2.ASGITransport(app=create(store, tokens, None, None))  # type: ignore[arg-type]
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.get("/api/v1/partners")
 

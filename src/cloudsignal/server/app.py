@@ -40,6 +40,7 @@ from cloudsignal.server.writer import GC_ALLOCATIONS, Started, task_of
 from cloudsignal.stalled import close_stalled
 
 API: Final = "cloudsignal.server.api"
+DESK: Final = "cloudsignal.server.delivery.desk"
 
 
 class App:
@@ -151,7 +152,9 @@ class App:
     def _load_api(self) -> Any:
         # Its framework takes longer to import than everything else together, and no signal needs it.
         try:
-            return importlib.import_module(API).create(self.store, self.tokens, self.followers)
+            desk = importlib.import_module(DESK).Desk.of(self.store, self.settings)
+            create = importlib.import_module(API).create
+            return create(self.store, self.tokens, self.followers, desk)
         finally:
             # What is there now stays: looking through it for cycles again and again costs posts.
             gc.collect()

@@ -1,4 +1,4 @@
-"""The JSON API: items, orders, the log, and the registration of orders."""
+"""The JSON API: items, orders, the log, the registration of orders, endpoints and deliveries."""
 
 from cloudsignal.server.api.application import create
 

@@ -10,12 +10,14 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from cloudsignal import __version__
 from cloudsignal.asgi import Receive, Scope, Send
-from cloudsignal.server.api import openapi, problems, routes
+from cloudsignal.server.api import endpoints, openapi, problems, requests, routes
+from cloudsignal.server.delivery.desk import Desk
 from cloudsignal.server.events import Followers
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import Tokens
 
 PREFIX: Final = "/api/v1"
+ROUTES: Final = [*routes.ROUTES, *endpoints.ROUTES]
 
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
@@ -40,15 +42,21 @@ class Api:
         await app({**scope, "path": scope["raw_path"].decode("ascii")}, receive, send)
 
 
-def create(store: Store, tokens: Tokens, followers: Followers) -> Api:
+def create(store: Store, tokens: Tokens, followers: Followers, desk: Desk) -> Api:
     """The API on a store."""
-    reading = Router(
-        "/", route_handlers=routes.ROUTES, before_request=routes.refuse_unknown_parameters
+    described = Router(
+        "/", route_handlers=ROUTES, before_request=requests.refuse_unknown_parameters
     )
     app = Litestar(
-        [Router(PREFIX, route_handlers=[reading, document])],
+        [Router(PREFIX, route_handlers=[described, document])],
         state=State(
-            {"store": store, "tokens": tokens, "followers": followers, "document": _document()}
+            {
+                "store": store,
+                "tokens": tokens,
+                "followers": followers,
+                "desk": desk,
+                "document": _document(),
+            }
         ),
         exception_handlers=problems.HANDLERS,
         logging_config=None,
@@ -64,7 +72,7 @@ def _document() -> bytes:
     from elsewhere: so one is described, and another one serves.
     """
     described = Litestar(
-        [Router(PREFIX, route_handlers=routes.ROUTES)],
+        [Router(PREFIX, route_handlers=ROUTES)],
         logging_config=None,
         openapi_config=OpenAPIConfig(
             title="cloudsignal",

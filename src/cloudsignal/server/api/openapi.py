@@ -23,6 +23,21 @@ from cloudsignal.protocol.signals import (
 )
 from cloudsignal.server.api.problems import MEDIA_TYPE, ProblemDetails
 from cloudsignal.server.api.routes import ItemPage, OrderPage, SignalPage
+from cloudsignal.server.delivery.views import (
+    AttemptPage,
+    Chosen,
+    DeliveryPage,
+    EndpointView,
+    MadeView,
+    MessageView,
+)
+from cloudsignal.server.delivery.wishes import (
+    Discarding,
+    EndpointChange,
+    EndpointCreation,
+    Redelivery,
+    Rotation,
+)
 from cloudsignal.server.registrations import OrderRegistration, OwnerCreation, Registrations
 from cloudsignal.server.store.orders import Registered
 from cloudsignal.server.views import InterfaceView, OrderView, OwnerView, PartnerView
@@ -64,8 +79,15 @@ class Health(Struct):
 BODIES: Final[dict[str, list[type[Struct]]]] = {
     "registerOrders": [OrderRegistration, Registrations],
     "createOwner": [OwnerCreation],
+    "createEndpoint": [EndpointCreation],
+    "changeEndpoint": [EndpointChange],
+    "rotateEndpoint": [Rotation],
+    "redeliver": [Redelivery],
+    "discard": [Discarding],
 }
 """What the API's own routes are sent: one of these."""
+MAY_BE_THERE: Final = {"registerOrders", "createOwner"}
+"""Those that are answered 409 if something is there already."""
 SENT: Final = [*SIGNAL_TYPES, Bundle, *chain(*BODIES.values())]
 ANSWERED: Final = [
     ErrorBody,
@@ -80,6 +102,12 @@ ANSWERED: Final = [
     SignalPage,
     PartnerView,
     InterfaceView,
+    EndpointView,
+    MadeView,
+    MessageView,
+    DeliveryPage,
+    Chosen,
+    AttemptPage,
 ]
 
 
@@ -102,7 +130,7 @@ def _complete(operation: Document) -> None:
     """Say of a route what its framework does not."""
     for parameter in operation.get("parameters", []):
         _complete_parameter(parameter)
-    [succeeded] = operation["responses"].keys() & {"200", "201"}
+    [succeeded] = operation["responses"].keys() & {"200", "201", "204"}
     operation["responses"][succeeded]["description"] = operation["summary"]
     if bodies := BODIES.get(operation["operationId"]):
         schema = {"anyOf": [_ref(each.__name__) for each in bodies]}
@@ -121,7 +149,7 @@ def _complete_parameter(parameter: Document) -> None:
     if isinstance(schema["type"], list):
         schema["type"] = next(each for each in schema["type"] if each != "null")
         schema["enum"] = [each for each in schema["enum"] if each is not None]
-    if parameter["in"] == "path":
+    if parameter["in"] == "path" and parameter["name"] in ("order", "item"):
         field = next(each for each in fields(Signal) if each.name == parameter["name"])
         parameter["schema"] = msgspec.json.schema(field.type)
         parameter["description"] = field.description
@@ -133,7 +161,9 @@ def _problems_of(operation: Document) -> list[int]:
     if any(each["in"] == "path" for each in operation.get("parameters", [])):
         statuses.append(404)
     if operation["operationId"] in BODIES:
-        statuses += [409, 413]
+        statuses.append(413)
+    if operation["operationId"] in MAY_BE_THERE:
+        statuses.append(409)
     return sorted(statuses)
 
 

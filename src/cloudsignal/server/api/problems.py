@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 from cloudsignal.protocol.refusals import RETRY_AFTER_S
 from cloudsignal.server.bodies import Unfit, Wrong
 from cloudsignal.server.events import Full
-from cloudsignal.server.store.errors import AlreadyThere, StoreUnavailable
+from cloudsignal.server.store.errors import AlreadyThere, NotFound, StoreUnavailable
 from cloudsignal.server.tokens import NotAllowed
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -93,6 +93,11 @@ def of_unfit(request: Request[Any, Any, Any], error: Unfit) -> Response[bytes]:
     return problem(request, 400, str(error), problems=error.wrong)
 
 
+def of_missing(request: Request[Any, Any, Any], error: NotFound) -> Response[bytes]:
+    """There is nothing of that number."""
+    return problem(request, 404, str(error))
+
+
 def of_taken(request: Request[Any, Any, Any], error: AlreadyThere) -> Response[bytes]:
     """Something of that name is there."""
     return problem(request, 409, str(error))
@@ -114,6 +119,7 @@ HANDLERS: Any = {
     NotAllowed: of_token,
     StoreUnavailable: of_store,
     Unfit: of_unfit,
+    NotFound: of_missing,
     AlreadyThere: of_taken,
     Full: of_full,
     Exception: of_defect,

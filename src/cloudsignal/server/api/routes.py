@@ -2,33 +2,38 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
-from datetime import UTC
 from functools import partial
 from typing import Annotated, Any, Final, cast
-from urllib.parse import unquote
 
 from litestar import Request, get, post
-from litestar.connection import ASGIConnection
 from litestar.exceptions import ClientException, NotFoundException
-from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.types import ASGIApp
 from msgspec import Struct
 
-from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.items import State
 from cloudsignal.server import clock, registrations
 from cloudsignal.server.api.live import MEDIA_TYPE as LIVE_MEDIA_TYPE
 from cloudsignal.server.api.live import Live
+from cloudsignal.server.api.requests import (
+    DATETIME,
+    LIMIT,
+    OPERATOR,
+    POSITION_MAX,
+    READER,
+    Limit,
+    Position,
+    check,
+    decoded,
+    instant,
+    store_of,
+)
 from cloudsignal.server.bodies import LINE
 from cloudsignal.server.registrations import BODY_BYTES_MAX
-from cloudsignal.server.store.access import Role
 from cloudsignal.server.store.errors import NotFound, RegistrationRefused
 from cloudsignal.server.store.orders import Registered, RegisteredOrder
 from cloudsignal.server.store.reading import ItemQuery
 from cloudsignal.server.store.store import Store
-from cloudsignal.server.tokens import Tokens
 from cloudsignal.server.views import (
     InterfaceView,
     ItemView,
@@ -46,19 +51,7 @@ from cloudsignal.server.views import (
     signal_view,
 )
 
-LIMIT_MAX: Final = 1000
-"""How many items, signals or orders a page holds at most."""
-LIMIT: Final = 100
-POSITION_MAX: Final = 2**53 - 1
-"""The last position that every program reads from JSON as it is."""
-
 _CURSOR: Final = re.compile(r"[0-9a-f]{1,14}")
-
-_DATETIME: Final = "datetime, such as 2016-01-20T13:00:00+01:00 (a + is written %2B in a URL)"
-
-Limit = Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX, description="how many at most")]
-Position = Annotated[int, QueryParameter(ge=0, le=POSITION_MAX, description="a place in the log")]
-Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
 
 
 class ItemPage(Struct, frozen=True):
@@ -82,19 +75,6 @@ class SignalPage(Struct, frozen=True):
     next: int
 
 
-def role(needed: Role) -> Guard:
-    """Who may see a route: holders of a token whose role includes this one."""
-
-    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        await _check(connection, needed)
-
-    return guard
-
-
-READER: Final = role("reader")
-OPERATOR: Final = role("operator")
-
-
 @get("/items", guards=[READER], operation_id="listItems", summary="Search items")
 async def list_items(
     request: Request[Any, Any, Any],
@@ -106,10 +86,10 @@ async def list_items(
     delayed: FromQuery[bool | None] = None,
     test: FromQuery[bool | None] = None,
     since: Annotated[
-        str | None, QueryParameter(description=f"last changed at this {_DATETIME} or later")
+        str | None, QueryParameter(description=f"last changed at this {DATETIME} or later")
     ] = None,
     until: Annotated[
-        str | None, QueryParameter(description=f"last changed before this {_DATETIME}")
+        str | None, QueryParameter(description=f"last changed before this {DATETIME}")
     ] = None,
     cursor: Annotated[str | None, QueryParameter(description="the next of the page before")] = None,
     limit: Limit = LIMIT,
@@ -127,12 +107,12 @@ async def list_items(
         partner=partner,
         delayed=delayed,
         test=test,
-        since=_instant("since", since),
-        until=_instant("until", until),
+        since=instant("since", since),
+        until=instant("until", until),
         before=_before(cursor),
         limit=limit,
     )
-    found = await asyncio.to_thread(_store(request).reading.items, query)
+    found = await asyncio.to_thread(store_of(request).reading.items, query)
     following = f"{found[-1].position:x}" if len(found) == limit else None
     return ItemPage([item_view(each) for each in found], following)
 
@@ -142,8 +122,8 @@ async def show_item(
     request: Request[Any, Any, Any], order: FromPath[str], item: FromPath[str]
 ) -> ItemView:
     """An item with its signals; both ids percent-encoded."""
-    order, item = _decoded(order), _decoded(item)
-    reading = _store(request).reading
+    order, item = decoded(order), decoded(item)
+    reading = store_of(request).reading
     stored, signals = await asyncio.to_thread(reading.item_with_signals, order, item)
     if stored is None:
         raise NotFoundException(f"no signal has come for item {item} of order {order}")
@@ -153,9 +133,9 @@ async def show_item(
 @get("/orders/{order:str}", guards=[READER], operation_id="showOrder", summary="One order")
 async def show_order(request: Request[Any, Any, Any], order: FromPath[str]) -> OrderView:
     """An order with its items; its id percent-encoded."""
-    order = _decoded(order)
-    stored = await asyncio.to_thread(_store(request).reading.order, order)
-    registered = await asyncio.to_thread(_store(request).orders.order, order)
+    order = decoded(order)
+    stored = await asyncio.to_thread(store_of(request).reading.order, order)
+    registered = await asyncio.to_thread(store_of(request).orders.order, order)
     if stored is None and registered is None:
         raise NotFoundException(f"order {order} is not registered, and no signal has come for it")
     return order_view(order, stored, registered)
@@ -171,7 +151,7 @@ async def list_orders(
     limit: Limit = LIMIT,
 ) -> OrderPage:
     """What is registered of an owner's orders, by their ids, without their items."""
-    found = await asyncio.to_thread(_orders, _store(request), owner, after, limit)
+    found = await asyncio.to_thread(_orders, store_of(request), owner, after, limit)
     following = found[-1].order if len(found) == limit else None
     return OrderPage([registered_order_view(each) for each in found], following)
 
@@ -198,7 +178,7 @@ async def register_orders(request: Request[Any, Any, Any]) -> Registered:
     The same again changes nothing. What is left out stays as it was, and an order stays with its owner.
     """
     body = await request.body()
-    return await asyncio.to_thread(_register, _store(request), body)
+    return await asyncio.to_thread(_register, store_of(request), body)
 
 
 def _register(store: Store, body: bytes) -> Registered:
@@ -212,7 +192,7 @@ def _register(store: Store, body: bytes) -> Registered:
 @get("/owners", guards=[READER], operation_id="listOwners", summary="Owners")
 async def list_owners(request: Request[Any, Any, Any]) -> list[OwnerView]:
     """Every owner of orders, without its keys."""
-    found = await asyncio.to_thread(_store(request).orders.owners)
+    found = await asyncio.to_thread(store_of(request).orders.owners)
     return [owner_view(each) for each in found]
 
 
@@ -226,7 +206,7 @@ async def list_owners(request: Request[Any, Any, Any]) -> list[OwnerView]:
 async def create_owner(request: Request[Any, Any, Any]) -> OwnerView:
     """An owner of orders. Of several, one at most gets what nobody registered: the last added so."""
     told = registrations.read_owner(await request.body())
-    make = partial(_store(request).orders.create_owner, unregistered=told.unregistered)
+    make = partial(store_of(request).orders.create_owner, unregistered=told.unregistered)
     return owner_view(await asyncio.to_thread(make, told.owner, now=clock.now()))
 
 
@@ -238,7 +218,7 @@ async def read_log(
 
     Large ones make a page shorter: the end of the log is where a page is empty.
     """
-    found = await asyncio.to_thread(_store(request).reading.signals, after=after, limit=limit)
+    found = await asyncio.to_thread(store_of(request).reading.signals, after=after, limit=limit)
     return SignalPage([signal_view(each) for each in found], found[-1].position if found else after)
 
 
@@ -274,22 +254,22 @@ async def follow_log(
     """
     position = after if last_event_id is None else last_event_id
     if position is None:
-        position = await asyncio.to_thread(_store(request).reading.position_before, 0)
-    live: Any = Live(request.app.state.followers, position, lambda: _check(request, "reader"))
+        position = await asyncio.to_thread(store_of(request).reading.position_before, 0)
+    live: Any = Live(request.app.state.followers, position, lambda: check(request, "reader"))
     return cast(ASGIApp, live)
 
 
 @get("/partners", guards=[READER], operation_id="listPartners", summary="Print partners")
 async def list_partners(request: Request[Any, Any, Any]) -> list[PartnerView]:
     """Every print partner."""
-    found = await asyncio.to_thread(_store(request).access.partners)
+    found = await asyncio.to_thread(store_of(request).access.partners)
     return [partner_view(each) for each in found]
 
 
 @get("/interfaces", guards=[OPERATOR], operation_id="listInterfaces", summary="Interfaces")
 async def list_interfaces(request: Request[Any, Any, Any]) -> list[InterfaceView]:
     """Every interface, without its keys."""
-    found = await asyncio.to_thread(_store(request).access.interfaces)
+    found = await asyncio.to_thread(store_of(request).access.interfaces)
     return [interface_view(each) for each in found]
 
 
@@ -306,50 +286,6 @@ ROUTES: Final = [
     list_partners,
     list_interfaces,
 ]
-
-
-async def refuse_unknown_parameters(request: Request[Any, Any, Any]) -> None:
-    """A filter that is misspelt must not find everything: what no route knows is 400."""
-    parameters = request.route_handler.parsed_fn_signature.parameters
-    known = [
-        field.kwarg_definition.name or name
-        for name, field in parameters.items()
-        if isinstance(field.kwarg_definition, QueryParameter)
-    ]
-    for name in request.query_params:
-        if name not in known:
-            choice = f"there are {', '.join(known)}" if known else "there are none here"
-            raise ClientException(f"{name}: there is no such parameter, {choice}")
-
-
-async def _check(connection: ASGIConnection[Any, Any, Any, Any], needed: Role) -> None:
-    tokens: Tokens = connection.app.state.tokens
-    header = connection.headers.get("authorization", "")
-    await tokens.holder_of(header.encode("latin-1"), needed)
-
-
-def _store(request: Request[Any, Any, Any]) -> Store:
-    store: Store = request.app.state.store
-    return store
-
-
-def _decoded(part: str) -> str:
-    """The id that a part of the path stands for."""
-    try:
-        return unquote(part, errors="strict")
-    except UnicodeDecodeError:
-        raise ClientException(
-            f"{part}: write an id in UTF-8, each byte that is no letter or digit percent-encoded"
-        ) from None
-
-
-def _instant(name: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        return datetimes.parse(text, UTC)
-    except ValueError as error:
-        raise ClientException(f"{name}: {error} (a + is written %2B in a URL)") from None
 
 
 def _before(cursor: str | None) -> int | None:

@@ -2,122 +2,42 @@
 
 import secrets
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from datetime import UTC
+from typing import Any, Final, Self
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct
 
 from cloudsignal.protocol import datetimes, signatures
 from cloudsignal.protocol.webhooks import (
     SENT,
     CloudprinterOrderValidated,
-    Format,
     ItemWebhook,
     Webhook,
     encode,
 )
-from cloudsignal.server.bodies import END, Name, Unfit, Wrong
+from cloudsignal.server.bodies import Unfit, Wrong
 from cloudsignal.server.delivery.recipient import APIKEY, SECRET, URL, sealed_as
 from cloudsignal.server.delivery.sealing import Sealer
-from cloudsignal.server.delivery.targets import URL_CHARS_MAX, Rules, shown, target_of
+from cloudsignal.server.delivery.targets import Rules, shown, target_of
+from cloudsignal.server.delivery.wishes import (
+    Discarding,
+    EndpointChange,
+    EndpointCreation,
+    Redelivery,
+    Rotation,
+)
+from cloudsignal.server.keys import secret_of
+from cloudsignal.server.settings import Settings
 from cloudsignal.server.store import messages
 from cloudsignal.server.store.deliveries import Noted
 from cloudsignal.server.store.endpoints import Endpoint, Sealed, Wanted
+from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.store import Store
 
-APIKEY_CHARS_MAX: Final = 255
 SECRET_BYTES: Final = 32
 HOUR_US: Final = 3600 * 1_000_000
-OVERLAP_HOURS: Final = 24.0
-OVERLAP_HOURS_MAX: Final = 24.0 * 365
 TEST_ORDER: Final = "cloudsignal-test"
 """The order and the item that tests of an endpoint are about: nobody's."""
-
-_TYPES: Final = tuple(each.__name__ for each in SENT)
-WebhookType = Annotated[str, Meta(pattern=f"^({'|'.join(_TYPES)}){END}")]
-Url = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=URL_CHARS_MAX,
-        description="where webhooks are posted; user:password@ in it becomes Basic authorization",
-        extra={"rule": "a URL such as https://owner.example/webhooks"},
-    ),
-]
-Types = Annotated[
-    list[WebhookType],
-    Meta(
-        max_length=len(SENT),
-        description="which types of webhooks are sent; none for all",
-        extra={"rule": f"an array of types of webhooks: {', '.join(_TYPES)}"},
-    ),
-]
-Apikey = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=APIKEY_CHARS_MAX,
-        pattern=rf"^[\x21-\x7e]+{END}",
-        description="what stands in apikey of every webhook; made if it is left out",
-        extra={"rule": f"1 to {APIKEY_CHARS_MAX} visible ASCII characters"},
-    ),
-]
-Secret = Annotated[
-    str,
-    Meta(
-        max_length=128,
-        description="what webhooks are signed with, whsec_ and then base64; made if it is left out",
-        extra={"rule": "whsec_ and then base64"},
-    ),
-]
-FormatOf = Annotated[
-    Format,
-    Meta(
-        description="2.1 has in ItemShipped where the parcel can be followed",
-        extra={"rule": "cloudsignal-2.0 or cloudsignal-2.1"},
-    ),
-]
-NewestOnly = Annotated[
-    bool,
-    Meta(description="after an outage, send of each item what is newest only"),
-]
-
-
-class EndpointCreation(Struct, frozen=True, forbid_unknown_fields=True):
-    """An endpoint to be added."""
-
-    owner: Name
-    url: Url
-    format: FormatOf = "cloudsignal-2.0"
-    types: Types = []
-    test: Annotated[bool, Meta(description="send it test signals, and nothing else")] = False
-    newest_only: NewestOnly = False
-    apikey: Apikey | None = None
-    secret: Secret | None = None
-
-
-class EndpointChange(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is to be another at an endpoint. What is left out stays as it is."""
-
-    url: Url | UnsetType = UNSET
-    format: FormatOf | UnsetType = UNSET
-    types: Types | UnsetType = UNSET
-    newest_only: NewestOnly | UnsetType = UNSET
-
-
-class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
-    """Another secret for an endpoint, and another key if one is given."""
-
-    overlap_hours: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=OVERLAP_HOURS_MAX,
-            description="for how long the old secret signs as well",
-            extra={"rule": f"a number of hours from 0 to {OVERLAP_HOURS_MAX:g}"},
-        ),
-    ] = OVERLAP_HOURS
-    secret: Secret | None = None
-    apikey: Apikey | None = None
 
 
 class Made(Struct, frozen=True):
@@ -143,6 +63,11 @@ class Desk:
         self._sealer = sealer
         self._rules = rules
         self._random = random
+
+    @classmethod
+    def of(cls, store: Store, settings: Settings) -> Self:
+        """The desk of a store, as it is set. Raises SettingsError when the server's secret cannot be had."""
+        return cls(store, Sealer(secret_of(settings, make=False)), Rules.of(settings))
 
     def create(self, wish: EndpointCreation, *, now: int) -> Made:
         """Add an endpoint. Raises NotFound when there is no such owner."""
@@ -216,6 +141,30 @@ class Desk:
         )
         return message
 
+    def redeliver(self, number: int, wish: Redelivery, *, now: int) -> int:
+        """Have something told once more, as if it had never been tried: how many. Raises NotFound."""
+        _check_choice(wish)
+        endpoint = self._store.endpoints.endpoint(number)
+        log = self._store.delivery_log
+        if wish.positions is not UNSET:
+            try:
+                return len(log.ask(endpoint, wish.positions, now=now))
+            except NotFound as error:
+                raise Unfit([Wrong("positions", str(error))]) from None
+        return log.redeliver(
+            number,
+            messages=None if wish.messages is UNSET else wish.messages,
+            since=None if wish.since is UNSET else _instant(wish.since),
+            now=now,
+        )
+
+    def discard(self, number: int, wish: Discarding) -> int:
+        """Forget what was given up: how many. Raises NotFound."""
+        _check_choice(wish)
+        self._store.endpoints.endpoint(number)
+        chosen = None if wish.messages is UNSET else wish.messages
+        return self._store.delivery_log.discard(number, messages=chosen)
+
     def _check_url(self, url: str) -> None:
         try:
             target_of(url, self._rules)
@@ -237,3 +186,17 @@ class Desk:
 def _test_type(endpoint: Endpoint) -> type[Webhook]:
     known = {each.__name__: each for each in SENT}
     return known[endpoint.types[0]] if endpoint.types else CloudprinterOrderValidated
+
+
+def _check_choice(wish: Redelivery | Discarding) -> None:
+    """Make sure that one of the ways to choose is used. Raises Unfit."""
+    names = wish.__struct_fields__
+    if sum(getattr(wish, name) not in (UNSET, False) for name in names) != 1:
+        raise Unfit([Wrong("", f"choose deliveries in one way: by {', '.join(names)}")])
+
+
+def _instant(since: str) -> int:
+    try:
+        return datetimes.parse(since, UTC)
+    except ValueError as error:
+        raise Unfit([Wrong("since", f"cannot be read: {error}")]) from None
