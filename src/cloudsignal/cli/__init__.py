@@ -7,7 +7,9 @@ import typer
 
 from cloudsignal.cli import (
     access,
+    deliveries,
     doctor,
+    endpoints,
     importing,
     listen,
     look,
@@ -38,6 +40,8 @@ app.command("watch")(watch.watch_folder)
 app.add_typer(access.partner, name="partner")
 app.add_typer(access.interface, name="interface")
 app.add_typer(owners.owner, name="owner")
+app.add_typer(endpoints.endpoint, name="endpoint")
+endpoints.endpoint.add_typer(deliveries.deliveries)
 app.add_typer(access.token, name="token")
 app.add_typer(look.item, name="item")
 app.add_typer(look.order, name="order")

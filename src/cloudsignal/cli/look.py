@@ -14,9 +14,11 @@ from cloudsignal.cli.output import (
     Database,
     Failed,
     Json,
+    moment,
     note,
     opened,
     plain,
+    print_facts,
     print_json,
     print_json_line,
     print_table,
@@ -88,7 +90,7 @@ def show_order(
                 _state(each),
                 " ".join(parcel.tracking for parcel in each.parcels),
                 " ".join(each.findings),
-                _moment(each.updated)[:16],
+                moment(each.updated)[:16],
             ]
             for each in view.items
         ],
@@ -129,8 +131,8 @@ def _print_orders(owner: str, views: "Sequence[RegisteredOrderView]") -> None:
                 each.order,
                 each.registration.reference,
                 each.registration.partner or "",
-                _moment(each.registration.due or "")[:16],
-                _moment(each.registration.registered)[:16],
+                moment(each.registration.due or "")[:16],
+                moment(each.registration.registered)[:16],
             ]
             for each in views
         ],
@@ -192,30 +194,18 @@ def _print_registration(order: str, view: "RegistrationView") -> None:
         "owner": view.owner,
         "print partner": view.partner or "",
         "reference": view.reference,
-        "due": _moment(view.due or ""),
+        "due": moment(view.due),
         "tracking": ", ".join(f"{url} ({option})" for option, url in view.tracking_urls.items()),
         "items": ", ".join(
             f"{item} ({reference})" if reference else item
             for item, reference in (view.items or {}).items()
         ),
     }
-    _print_facts(facts)
-
-
-def _print_facts(facts: dict[str, str]) -> None:
-    for name, value in facts.items():
-        if value:
-            print(f"{name:>14}  {plain(value)}")
-    print()
+    print_facts(facts)
 
 
 def _counted(states: dict[str, int]) -> str:
     return ", ".join(f"{count} {state}" for state, count in states.items())
-
-
-def _moment(instant: str) -> str:
-    """An instant as views have it, to the second."""
-    return instant[:19].replace("T", " ")
 
 
 def _state(view: "ItemView") -> str:
@@ -234,7 +224,7 @@ def _print_item(view: "ItemView") -> None:
         "delay": "" if view.delay_hours is None else f"{view.delay_hours:g} hours",
         "findings": ", ".join(view.findings),
     }
-    _print_facts(facts)
+    print_facts(facts)
     print_table(
         "Signals",
         ["no.", "type", "happened, UTC", "received, UTC", "findings"],
@@ -242,8 +232,8 @@ def _print_item(view: "ItemView") -> None:
             [
                 str(each.position),
                 each.type,
-                _moment(each.datetime),
-                _moment(each.received)[:16],
+                moment(each.datetime),
+                moment(each.received)[:16],
                 " ".join(each.findings or []),
             ]
             for each in view.signals or []
@@ -254,6 +244,6 @@ def _print_item(view: "ItemView") -> None:
 
 def _line(view: "SignalView") -> str:
     return plain(
-        f"{view.position:>9}  {_moment(view.received)}  {view.type:<14}  {view.order}  {view.item}"
+        f"{view.position:>9}  {moment(view.received)}  {view.type:<14}  {view.order}  {view.item}"
         f"  {view.partner}{'  test' if view.test else ''}"
     )

@@ -177,6 +177,14 @@ def print_table(
     Console(markup=False, emoji=False, highlight=False).print(table)
 
 
+def print_facts(facts: dict[str, str]) -> None:
+    """Facts for people, a line each. Those without a value are left out."""
+    for name, value in facts.items():
+        if value:
+            print(f"{name:>14}  {plain(value)}")
+    print()
+
+
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """A bar on standard error for each step of a long command, as it is told how far that is."""
@@ -229,6 +237,11 @@ def iso(instant: int | None) -> str | None:
 def shown(instant: int | None) -> str:
     """An instant for people, to the second, in UTC."""
     return (iso(instant) or "")[:19].replace("T", " ")
+
+
+def moment(instant: str | None) -> str:
+    """An instant as views have it, for people: to the second."""
+    return (instant or "")[:19].replace("T", " ")
 
 
 def program() -> str:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final, TypeVar
 from litestar import Request, delete, get, patch, post
 from litestar.exceptions import ClientException
 from litestar.params import FromQuery, PathParameter, QueryParameter
-from msgspec import to_builtins
 
 from cloudsignal.server import bodies, clock
 from cloudsignal.server.api.requests import LIMIT, OPERATOR, POSITION_MAX, READER, Limit, store_of
@@ -24,6 +23,7 @@ from cloudsignal.server.delivery.views import (
     delivery_view,
     endpoint_view_of,
     endpoint_views,
+    made_view,
     view_now,
 )
 from cloudsignal.server.delivery.wishes import (
@@ -313,4 +313,4 @@ async def _set_state(request: Asked, number: int, state: EndpointState) -> Endpo
 
 def _made_view(store: Store, made: Made, now: int) -> MadeView:
     view = view_now(store, made.endpoint, now=now)
-    return MadeView(**to_builtins(view), apikey=made.apikey, secret=made.secret)
+    return made_view(view, made.apikey, made.secret)

@@ -8,7 +8,7 @@ from codecs import getincrementaldecoder
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, structs
 
 from cloudsignal.protocol import datetimes
 from cloudsignal.server.delivery.pace import DISABLED_AFTER, WARNED_AT
@@ -150,6 +150,11 @@ def view_now(store: Store, endpoint: Endpoint, *, now: int) -> EndpointView:
     """An endpoint that was just read, with what is there for it. Raises StoreUnavailable."""
     counts, last = store.delivery_log.counts(), store.reading.last_position()
     return endpoint_view(endpoint, counts.get(endpoint.id, {}), last, now=now)
+
+
+def made_view(view: EndpointView, apikey: str | None, secret: str | None) -> MadeView:
+    """An endpoint with what is new of its key and its secret."""
+    return MadeView(**structs.asdict(view), apikey=apikey, secret=secret)
 
 
 def endpoint_view(

@@ -16,7 +16,13 @@ POSITION_MAX: Final = 2**53 - 1
 """The last position that every program reads from JSON as it is."""
 
 _TYPES: Final = tuple(each.__name__ for each in SENT)
-WebhookType = Annotated[str, Meta(pattern=f"^({'|'.join(_TYPES)}){END}")]
+WebhookType = Annotated[
+    str,
+    Meta(
+        pattern=f"^({'|'.join(_TYPES)}){END}",
+        extra={"rule": f"one of the types of webhooks: {', '.join(_TYPES)}"},
+    ),
+]
 Url = Annotated[
     str,
     Meta(
