@@ -50,9 +50,11 @@ def receiving() -> Iterator[Owner]:
             owner.received.append(Received(headers, body))
             answer = owner.answer or json.dumps(headers | {"path": self.path}).encode() + body
             self.send_response(owner.status)
-            self.send_header("content-length", str(len(answer)))
+            if owner.status != 204:  # Which has neither a body nor its length.
+                self.send_header("content-length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(answer)
+            if owner.status != 204:
+                self.wfile.write(answer)
 
         def log_message(self, format: str, *args: Any) -> None: ...
 

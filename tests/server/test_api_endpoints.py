@@ -13,7 +13,7 @@ from cloudsignal.protocol import signatures
 from cloudsignal.protocol.webhooks import SENT
 from cloudsignal.server.api.endpoints import ATTEMPTS_MAX
 from cloudsignal.server.bodies import LIST_MAX
-from cloudsignal.server.delivery.pace import DISABLED_AFTER
+from cloudsignal.server.delivery.pace import DISABLED_AFTER, RESTS_AFTER
 from cloudsignal.server.store.deliveries import Health, Progress
 from cloudsignal.webhooks import verify
 from tests.acceptance.conftest import JSON, Answer, Server, eventually, fresh, signal
@@ -430,6 +430,30 @@ def test_a_paused_endpoint_gets_nothing_and_all_of_it_later(
     assert resumed["state"] == "active"
     receiver.receives(2)
     eventually(lambda: shown(api, endpoint)["asked"] == shown(api, endpoint)["behind"] == 0)
+
+
+def test_a_test_is_posted_at_once_to_an_endpoint_that_fails_and_rests(
+    api: Api, endpoint: Any, receiver: Owner
+) -> None:
+    number = endpoint["endpoint"]
+    pause(api, number)
+    with api.server.store() as store:
+        health = Health(RESTS_AFTER, NOON, "paused", "paused", "")
+        store.deliveries.note(Progress(health={number: health}), now=NOON)
+    api.post(f"endpoints/{number}/resume")
+    receiver.status = 500
+
+    tests = []
+    for count in (1, 2, 3):
+        tests.append(api.post(f"endpoints/{number}/test").json["message"])
+        receiver.receives(count)
+
+    assert [each.headers["webhook-id"] for each in receiver.received] == tests
+    receiver.status = 204
+    tests.append(api.post(f"endpoints/{number}/test").json["message"])
+    received = receiver.receives(7)
+    assert received[3].headers["webhook-id"] == tests[3]
+    assert {each.headers["webhook-id"] for each in received[4:]} == set(tests[:3])
 
 
 def test_a_disabled_endpoint_is_probed_before_it_is_active(

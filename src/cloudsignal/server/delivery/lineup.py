@@ -57,6 +57,7 @@ class Lineup:
         self._ready: deque[Delivery] = deque()
         self._waiting: list[tuple[int, int, Delivery]] = []
         self._serial = 0
+        self._first: Delivery | None = None
 
     def __len__(self) -> int:
         return len(self._known)
@@ -66,10 +67,13 @@ class Lineup:
         """Whether more of the log may be taken in."""
         self._pass()
         return (
-            self._held < self.held_max
-            and len(self) - self._held < NOTED_MAX
-            and len(self._unnoted) < SPAN_MAX
+            self._held < self.held_max and self.has_room_for_noted and len(self._unnoted) < SPAN_MAX
         )
+
+    @property
+    def has_room_for_noted(self) -> bool:
+        """Whether more may be taken in that is noted, and so holds nothing of the log."""
+        return len(self) - self._held < NOTED_MAX
 
     @property
     def is_calm(self) -> bool:
@@ -165,8 +169,15 @@ class Lineup:
         if delivery.stage == "waiting":
             self._advance(delivery)
 
+    def put_first(self, delivery: Delivery) -> None:
+        """Try a delivery before all others, once it is the first of its item."""
+        self._first = delivery
+
     def _next(self, now: int, *, fresh_first: bool) -> Delivery | None:
         self._drop_stale()
+        if self._first is not None and self._first.stage == "ready":
+            first, self._first = self._first, None
+            return first
         is_due = bool(self._waiting) and self._waiting[0][0] <= now
         if is_due and not (fresh_first and self._ready):
             return heapq.heappop(self._waiting)[2]

@@ -77,5 +77,9 @@ class Pace(Struct):
             self._rest(now, wait_s(times, since_first_s=0.0, jitter=jitter) or 0.0)
         return True
 
+    def hurry(self) -> None:
+        """Rest no longer: somebody wants to see whether it works again."""
+        self.rests_until = 0
+
     def _rest(self, now: int, for_s: float) -> None:
         self.rests_until = max(self.rests_until, now + int(for_s * SECOND_US))

@@ -150,13 +150,22 @@ class Reader:
         owners = set(cohort.by_owner())
         return partial(
             self._store.deliveries.look,
-            {each.id for each in cohort.members},
+            set(self._asked_of(cohort)),
             after=cohort.position,
             until=None if is_main else self._main.position,
             owned_by=owners if len(owners) <= OWNERS_MAX else None,
             find_outdated=not is_main and any(e.endpoint.newest_only for e in cohort.members),
             limit=PAGE,
         )
+
+    def _asked_of(self, cohort: Cohort) -> dict[int, Recipient]:
+        """Those by number for whom it is looked, with a cohort, what was asked for.
+
+        With the main one also those who are read nothing more: whoever mends an endpoint that fails asks for a test.
+        """
+        others = self._lagging if cohort is self._main else ()
+        told = (each for each in (*cohort.members, *others) if each.is_told)
+        return {each.id: each for each in told if each.lineup.has_room_for_noted}
 
     def _take(self, cohort: Cohort, look: Look) -> None:
         """Put a page of the log before those whom it is for."""
@@ -193,9 +202,9 @@ class Reader:
 
     async def _take_asked(self, cohort: Cohort, asked: list[tuple[Noted, Owned | None]]) -> None:
         """Put what was asked for before those whom it is for, and have it noted that it was."""
-        members = {each.id: each for each in cohort.members}
+        recipients = self._asked_of(cohort)
         for noted, owned in asked:
-            recipient = members.get(noted.endpoint)
+            recipient = recipients.get(noted.endpoint)
             if recipient is not None:
                 self._take_one(recipient, noted, owned)
                 self._pump(recipient)
@@ -218,6 +227,9 @@ class Reader:
             recipient.lineup.add(delivery)
         self._keeper.noted(recipient, known or delivery, webhook)
         recipient.lineup.noted(known or delivery)
+        if recipient.pace.is_down:
+            recipient.lineup.put_first(known or delivery)
+            recipient.pace.hurry()
 
 
 def delivery_of(noted: Noted, webhook: str) -> Delivery:
