@@ -62,7 +62,7 @@ def test_an_endpoint_gets_a_key_and_a_secret_that_are_shown_once(desk: Desk, sto
 
 
 def test_who_brings_a_key_and_a_secret_keeps_them(desk: Desk) -> None:
-    made = desk.create(wish(apikey="mine", secret=SECRET.removeprefix("whsec_")), now=9)
+    made = desk.create(wish(apikey="mine", secret=SECRET), now=9)
 
     assert (made.apikey, made.secret) == ("mine", SECRET)
     assert opened(made.endpoint, SEALER).secret == b"s" * 32
@@ -134,7 +134,7 @@ def test_a_network_that_the_operator_allows_is_no_obstacle(desk: Desk) -> None:
     assert desk.create(wish(url="https://10.1.2.3/"), now=9).endpoint.shown == "https://10.1.2.3/"
 
 
-@pytest.mark.parametrize("secret", ["whsec_", "whsec_?", "word", signatures.written(b"s" * 23), ""])
+@pytest.mark.parametrize("secret", ["whsec_A", signatures.written(b"s" * 23)])
 def test_a_secret_that_is_none_is_refused(desk: Desk, store: Store, secret: str) -> None:
     desk.create(wish(), now=9)
     before = store.endpoints.endpoints()
