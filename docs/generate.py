@@ -19,6 +19,7 @@ from cloudsignal.cli.profile import PANEL
 from cloudsignal.partner import profiles
 from cloudsignal.protocol import items, refusals, retry, signals, webhooks
 from cloudsignal.server import settings
+from cloudsignal.server.delivery import dialing, lineup, pace, schedule, sending
 
 FOLDER: Final = Path(__file__).parent / "reference"
 NOTE: Final = "<!-- Made by `make docs` from {source}: change it there, not here. -->"
@@ -29,6 +30,7 @@ def documents() -> dict[str, str]:
     return {
         "signals.md": page("Signal types", "protocol/signals.py", signal_types()),
         "webhooks.md": page("Webhook types", "protocol/webhooks.py", webhook_types()),
+        "schedule.md": page("Schedule of webhooks", "server/delivery/schedule.py", when_told()),
         "errors.md": page("Error types", "protocol/refusals.py", error_types()),
         "findings.md": page("Findings", "protocol/items.py", findings()),
         "settings.md": page("Settings", "server/settings.py", all_settings()),
@@ -118,6 +120,60 @@ def webhook_types() -> Iterator[str]:
         if own and issubclass(webhook, webhooks.ItemWebhook):
             names = [f"`{name}`" + (" (2.1 only)" if name == "url" else "") for name in own]
             yield f"Own fields: {', '.join(names)}."
+
+
+def when_told() -> Iterator[str]:
+    """When a webhook that failed is tried again, and how many there are at once."""
+    part = f"{schedule.JITTER:.0%}".replace("%", " %")
+    yield (
+        "When a webhook that was not taken is tried again, as [Webhooks](../webhooks.md#when-it-fails) says. A wait"
+        f" may be up to {part} shorter than it stands here, so that what failed together does not come back"
+        f" together. After {schedule.ATTEMPTS_MAX} attempts, or {span(schedule.GIVE_UP_AFTER_S)} after the first"
+        " one began, it is given up."
+    )
+    waits = schedule.FIRST_WAITS_S
+    steady = f"{len(waits) + 1} to {schedule.ATTEMPTS_MAX - 1}"
+    yield table(
+        ["after attempt", "waits", "waits in all"],
+        [
+            *(
+                [str(each), span(wait), span(sum(waits[:each]))]
+                for each, wait in enumerate(waits, start=1)
+            ),
+            [steady, span(schedule.STEADY_WAIT_S), span(schedule.GIVE_UP_AFTER_S)],
+        ],
+    )
+    yield "## An endpoint that fails"
+    warned = ", ".join(map(str, pace.WARNED_AT))
+    yield (
+        f"After {pace.RESTS_AFTER} failures, one after the other, it is tried with one webhook at a time, and rests in"
+        " between as long as the table says: after the last of these as after attempt 1, and so on. Failures"
+        " of attempts that were under way at the same time count as one. After"
+        f" {pace.DISABLED_AFTER} of them it is disabled; the log warns at {warned}."
+    )
+    yield "## Limits"
+    yield table(
+        ["what", "at most"],
+        [
+            ["how long one attempt may take", span(schedule.ATTEMPT_S_MAX)],
+            ["how long an endpoint can ask to wait", span(schedule.RETRY_AFTER_MAX_S)],
+            ["attempts at an endpoint at the same time", str(pace.AT_ONCE_MAX)],
+            ["attempts in all at the same time, for each server", str(sending.AT_ONCE_MAX)],
+            ["deliveries of an endpoint that wait for another attempt", f"{lineup.NOTED_MAX:,}"],
+            ["bytes of an answer that are kept", f"{dialing.ANSWER_BYTES_MAX:,}"],
+        ],
+    )
+    yield "Of what exceeds the limit on deliveries that wait, nothing is lost: it stays in the log of signals until then."
+
+
+def span(seconds: float) -> str:
+    """A span of time in words."""
+    left, parts = round(seconds), []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts)
 
 
 # ---- error types and findings --------------------------------------------------------------------
