@@ -25,6 +25,9 @@ FOR_READERS = [
     "/api/v1/signals/live?after=x",
     "/api/v1/partners",
     "/api/v1/owners",
+    "/api/v1/endpoints",
+    "/api/v1/endpoints/1/deliveries",
+    "/api/v1/attempts",
 ]
 
 
@@ -128,7 +131,22 @@ def test_another_method_is_405(server: Server, method: str) -> None:
 
 
 def test_a_query_that_is_no_utf_8_finds_nothing(server: Server) -> None:
-    assert server.get("/api/v1/items?order=%FF%FE%00").json == {"items": [], "next": None}
+    assert server.get("/api/v1/items?order=%FF%FE").json == {"items": [], "next": None}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "items?order=%00",
+        "attempts?message=a%00",
+        "endpoints?owner=%00",
+        "orders/%00",
+        "items/1/%00",
+    ],
+)
+def test_a_nul_is_400_because_not_every_store_can_look_for_it(server: Server, path: str) -> None:
+    told = problem(server.get(f"/api/v1/{path}"), 400)
+    assert told.detail.endswith(": no id and no name has a character NUL")
 
 
 def test_the_document_is_for_everyone(server: Server) -> None:

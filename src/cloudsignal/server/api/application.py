@@ -44,9 +44,7 @@ class Api:
 
 def create(store: Store, tokens: Tokens, followers: Followers, desk: Desk) -> Api:
     """The API on a store."""
-    described = Router(
-        "/", route_handlers=ROUTES, before_request=requests.refuse_unknown_parameters
-    )
+    described = Router("/", route_handlers=ROUTES, before_request=requests.refuse_parameters)
     app = Litestar(
         [Router(PREFIX, route_handlers=[described, document])],
         state=State(

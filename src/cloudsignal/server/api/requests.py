@@ -22,6 +22,9 @@ LIMIT: Final = 100
 POSITION_MAX: Final = 2**53 - 1
 """The last position that every program reads from JSON as it is."""
 
+NUL: Final = "\0"
+NO_NUL: Final = "no id and no name has a character NUL"
+"""Nor can PostgreSQL look for it."""
 DATETIME: Final = "datetime, such as 2016-01-20T13:00:00+01:00 (a + is written %2B in a URL)"
 
 Limit = Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX, description="how many at most")]
@@ -42,15 +45,17 @@ READER: Final = role("reader")
 OPERATOR: Final = role("operator")
 
 
-async def refuse_unknown_parameters(request: Request[Any, Any, Any]) -> None:
-    """A filter that is misspelt must not find everything: what no route knows is 400."""
+async def refuse_parameters(request: Request[Any, Any, Any]) -> None:
+    """A filter that is misspelt must not find everything: what no route knows, or no text can be, is 400."""
     parameters = request.route_handler.parsed_fn_signature.parameters
     known = [
         field.kwarg_definition.name or name
         for name, field in parameters.items()
         if isinstance(field.kwarg_definition, QueryParameter)
     ]
-    for name in request.query_params:
+    for name, text in request.query_params.multi_items():
+        if NUL in text:
+            raise ClientException(f"{name}: {NO_NUL}")
         if name not in known:
             choice = f"there are {', '.join(known)}" if known else "there are none here"
             raise ClientException(f"{name}: there is no such parameter, {choice}")
@@ -72,11 +77,14 @@ def store_of(request: Request[Any, Any, Any]) -> Store:
 def decoded(part: str) -> str:
     """The id that a part of the path stands for."""
     try:
-        return unquote(part, errors="strict")
+        found = unquote(part, errors="strict")
     except UnicodeDecodeError:
         raise ClientException(
             f"{part}: write an id in UTF-8, each byte that is no letter or digit percent-encoded"
         ) from None
+    if NUL in found:
+        raise ClientException(f"{part}: {NO_NUL}")
+    return found
 
 
 def instant(name: str, text: str | None) -> int | None:
