@@ -1,5 +1,8 @@
 """What the cursors of the log's readers promise, on any store."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 from cloudsignal.server.store.store import Store
 
 
@@ -23,3 +26,10 @@ class CursorsContract:
         assert store.cursors.positions() == {}
         store.cursors.advance("a", 3)
         assert store.cursors.positions() == {"a": 3}
+
+    def test_a_store_has_an_identity_of_its_own(
+        self, store: Store, another: Store, new_store: Callable[[], AbstractContextManager[Store]]
+    ) -> None:
+        assert store.identity() == store.identity() == another.identity()
+        with new_store() as other:
+            assert other.identity() != store.identity()

@@ -298,7 +298,7 @@ def _rows(connection: Connection, table: Table) -> int:
 
 
 def _identity(source: Database) -> str:
-    """What tells a store and its copies from all others; given to it when that is first asked.
+    """What tells the source and its copies from all others.
 
     Raises StoreUnusable when there is nothing to copy.
     """

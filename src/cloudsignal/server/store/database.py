@@ -119,6 +119,11 @@ class Database:
         with self.reading() as connection:
             return _version(connection)
 
+    def identity(self) -> str:
+        """What tells this store and its copies from all others. Raises StoreUnavailable."""
+        with self.writing() as connection:
+            return facts.identity(connection)
+
     def _migrate(self) -> None:
         with self.writing() as connection:
             version = _version(connection)  # Another program may have been faster.

@@ -51,18 +51,18 @@ def grow(connection: Connection, name: str) -> None:
     note(connection, name, str(number(connection, name) + 1))
 
 
+def forget(connection: Connection, name: str) -> None:
+    """Note nothing under a name any more."""
+    connection.execute(delete(facts).where(facts.c.name == name))
+
+
 def identity(connection: Connection) -> str:
-    """What tells this store and its copies from all others; made when it is first asked for."""
+    """What tells a store and its copies from all others; given to it when it is first asked for."""
     found = read(connection, IDENTITY)
     if found is None:
         found = secrets.token_hex(16)
         note(connection, IDENTITY, found)
     return found
-
-
-def forget(connection: Connection, name: str) -> None:
-    """Note nothing under a name any more."""
-    connection.execute(delete(facts).where(facts.c.name == name))
 
 
 def pruned(connection: Connection) -> int:

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudsignal.server.store import facts, log, rebuilding
+from cloudsignal.server.store import log, rebuilding
 from cloudsignal.server.store.access import Access
 from cloudsignal.server.store.backends import Listening, backend_of
 from cloudsignal.server.store.cursors import Cursors
@@ -94,14 +94,13 @@ class Store:
 
         return pruning.prune(self._database, before, folder=folder, progress=progress)
 
-    def identity(self) -> str:
-        """What tells this store and its copies from all others. Raises StoreUnavailable."""
-        with self._database.writing() as connection:
-            return facts.identity(connection)
-
     def version(self) -> str | None:
         """The version of its schema. Raises StoreUnavailable."""
         return self._database.version()
+
+    def identity(self) -> str:
+        """What tells this store and its copies from all others. Raises StoreUnavailable."""
+        return self._database.identity()
 
     @property
     def nodes(self) -> bool:
