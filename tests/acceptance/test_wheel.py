@@ -23,7 +23,16 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 DEADLINE_S = 120.0
 """How long one step of an installation may take on a machine that fetches packages."""
-OF_OTHERS = {"sqlalchemy", "alembic", "litestar", "python-calamine", "psycopg", "pytest", "mypy"}
+OF_OTHERS = {
+    "sqlalchemy",
+    "alembic",
+    "litestar",
+    "python-calamine",
+    "psycopg",
+    "nats-py",
+    "pytest",
+    "mypy",
+}
 """What only the extras and our tools bring."""
 
 FAKE_SERVER = """

@@ -163,6 +163,42 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
             " GLS=https://gls.example/{tracking}"
         ),
     ] = ()
+    nats_url: Annotated[
+        str,
+        Secret,
+        Meta(
+            description="where NATS is, with JetStream, to publish every signal to: nats://USER:PASSWORD@HOST:4222"
+            " or tls://…, TOKEN@ instead, commas between several servers; without it, nothing is published"
+        ),
+    ] = ""
+    nats_credentials_file: Annotated[
+        str, Meta(description="a file of credentials (.creds) to tell NATS who we are")
+    ] = ""
+    nats_ca_file: Annotated[
+        str,
+        Meta(
+            description="the certificates of whom NATS' own are signed by, in PEM; without it, the system's"
+        ),
+    ] = ""
+    nats_stream: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^\s.*>/\\]{1,255}\Z",
+            description="the stream that signals are published to; made if it is not there",
+        ),
+    ] = "CLOUDSIGNAL"
+    nats_subject: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z",
+            max_length=100,
+            description="what their subjects begin with; print partner and type follow",
+        ),
+    ] = "cloudsignal"
+    nats_replicas: Annotated[
+        int,
+        Meta(ge=1, le=5, description="on how many servers of NATS a stream that is made is kept"),
+    ] = 1
     log_format: Annotated[
         Literal["auto", "console", "json"],
         Meta(description="how log lines look; auto is console on a terminal, else json"),
