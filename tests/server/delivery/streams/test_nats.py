@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
@@ -621,6 +623,20 @@ def test_files_that_are_not_what_they_must_be_are_told_of(tmp_path: Path) -> Non
             chosen = Settings(nats_url="nats://a", **{name: str(file)})
             with pytest.raises(SettingsError, match=f"the setting {name} is not what it must be"):
                 running.streams_of(chosen)
+
+
+def test_without_the_library_one_is_told_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['nats'] = None\n"
+        "from cloudsignal.server.delivery.streams import running\n"
+        "from cloudsignal.server.settings import Settings, SettingsError\n"
+        "assert running.streams_of(Settings()) == []\n"
+        "try: running.streams_of(Settings(nats_url='nats://a'))\n"
+        "except SettingsError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert "pip install 'cloudsignal[server,nats]' brings it" in done.stdout, done.stderr
 
 
 def test_the_servers_show_no_password() -> None:

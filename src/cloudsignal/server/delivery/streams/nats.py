@@ -28,6 +28,7 @@ from cloudsignal.server.settings import Settings, SettingsError, parts
 
 try:
     import nats.errors
+    import nkeys  # type: ignore[import-untyped]  # noqa: F401 - nats-py needs it for credentials
     from nats.aio.client import Client, RawCredentials
     from nats.aio.msg import Msg
     from nats.js import errors
