@@ -7,15 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from cloudsignal.server.settings import Settings
 
 if TYPE_CHECKING:
+    from cloudsignal.server.delivery.engine import Engine
     from cloudsignal.server.logs import Logger
     from cloudsignal.server.store.store import Store
 
@@ -66,7 +68,8 @@ class Deliverer:
         await asyncio.to_thread(self._process.wait)
 
     def _is_needed(self) -> bool:
-        return self._settings.deliver and self._store.endpoints.any()
+        settings = self._settings
+        return settings.deliver and (bool(settings.nats_url) or self._store.endpoints.any())
 
     def _see_to_it(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -97,50 +100,113 @@ class Deliverer:
             self._line = None
 
 
+def check(settings: Settings) -> None:
+    """Make sure that streams can be as they are set. Raises SettingsError."""
+    if settings.deliver and settings.nats_url:
+        from cloudsignal.server.delivery.streams.running import streams_of
+
+        streams_of(settings)
+
+
 async def deliver(settings: Settings, line: socket.socket) -> None:
-    """Tell order owners until the other end of the line hangs up; every byte of it says that there is more."""
+    """Tell order owners until the other end of the line hangs up; every byte of it says that there is more.
+
+    One node of all publishes to the streams that are set, too.
+    """
     from cloudsignal.server import clock, growth, logs
     from cloudsignal.server.delivery.dialing import Dialer
     from cloudsignal.server.delivery.engine import Engine, Plan
     from cloudsignal.server.delivery.sealing import Sealer
     from cloudsignal.server.delivery.sending import AT_ONCE_MAX
+    from cloudsignal.server.delivery.streams.running import run as publish
     from cloudsignal.server.delivery.targets import Rules
     from cloudsignal.server.keys import secret_of
     from cloudsignal.server.store.store import open_store
 
     logger = logs.configure(settings)
-    plan = Plan(settings.delivery_log_days, templates(settings.tracking_urls))
     with closing(open_store(settings.database)) as store:
-        identity = await asyncio.to_thread(store.identity)
-        rules = Rules.of(settings)
         async with Dialer(
-            rules, connections_max=AT_ONCE_MAX, connections_per_host_max=AT_ONCE_MAX
+            Rules.of(settings), connections_max=AT_ONCE_MAX, connections_per_host_max=AT_ONCE_MAX
         ) as dialer:
             engine = Engine(
                 store,
                 Sealer(secret_of(settings, make=False)),
                 dialer,
-                plan,
+                Plan(settings.delivery_log_days, templates(settings.tracking_urls)),
                 node=f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(4)}",
-                identity=identity,
+                identity=await asyncio.to_thread(store.identity),
                 clock=clock.now,
                 warn=logger.warning,
             )
-            hung_up = _listen(line, engine.wake)
-            parts = [asyncio.create_task(engine.run()), hung_up]
+            bell = Bell()
+            bell.answer(engine.wake)
+            parts = [_listen(line, bell.ring), asyncio.create_task(engine.run())]
+            if settings.nats_url:
+                publishing = partial(publish, settings, store, bell.listener)
+                parts.append(asyncio.create_task(_lead(engine, publishing)))
             if store.nodes:
                 wanted = asyncio.Event()
                 wanted.set()
-                parts.append(asyncio.create_task(growth.watch(store, wanted, engine.wake)))
+                parts.append(asyncio.create_task(growth.watch(store, wanted, bell.ring)))
             try:
-                done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+                await _first(parts)
             finally:
-                for task in parts:
-                    task.cancel()
-                await asyncio.gather(*parts, return_exceptions=True)
                 await engine.stop(UNDER_WAY_S)
+
+
+async def _first(parts: "list[asyncio.Future[None]]") -> None:
+    """Wait until one part is over, and end the others. Raises what it ended with."""
+    done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+    for part in parts:
+        part.cancel()
+    await asyncio.gather(*parts, return_exceptions=True)
+    for part in done:
+        part.result()
+
+
+async def _lead(engine: "Engine", act: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do what one node has to do, while this is the one."""
+    while True:
+        await engine.leads.wait()
+        acting = asyncio.create_task(act())
+        resting = asyncio.create_task(engine.rests.wait())
+        try:
+            await asyncio.wait((acting, resting), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in (acting, resting):
+                each.cancel()
+            [outcome, _] = await asyncio.gather(acting, resting, return_exceptions=True)
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+class Bell:
+    """Tells everybody who listens that there may be more."""
+
+    def __init__(self) -> None:
+        self._heard: list[Callable[[], None]] = []
+
+    def ring(self) -> None:
+        """Say that there may be more."""
+        for heard in self._heard:
+            heard()
+
+    def answer(self, heard: Callable[[], None]) -> None:
+        """Call this each time."""
+        self._heard.append(heard)
+
+    def listener(self) -> Callable[[float], Awaitable[None]]:
+        """A way to wait for it, so many seconds at most: what it missed since makes it return at once."""
+        rung = asyncio.Event()
+        self.answer(rung.set)
+
+        async def wait(timeout_s: float) -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await rung.wait()
+            rung.clear()
+
+        return wait
 
 
 def templates(given: tuple[str, ...]) -> dict[str, str]:

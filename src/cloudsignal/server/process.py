@@ -41,11 +41,12 @@ def run(
     gc.disable()  # Until the server runs: nothing of what is imported for it is garbage.
     backend_of(settings.database)
     first_writer = writer.start(writer.task_of(settings))
-    from cloudsignal.server import app, clock, connections, logs
+    from cloudsignal.server import app, clock, connections, deliverer, logs
     from cloudsignal.server.keys import open_keyring
     from cloudsignal.server.store.store import open_store
 
     logger = logs.configure(settings)
+    deliverer.check(settings)
     with closing(open_store(settings.database)) as store:
         keyring = open_keyring(settings, store)
         if prepare is not None:

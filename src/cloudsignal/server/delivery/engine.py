@@ -78,7 +78,8 @@ class Engine:
         self._outdated = asyncio.Event()
         self._mine_until = 0.0
         self.leads = asyncio.Event()
-        """Set while this is the one node of all that does what one has to do."""
+        """Set while this is the one node of all that does what one has to do; ``rests`` while it is not."""
+        self.rests = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._keeper = Keeper(store, node, clock, lambda: self._recipients.values())
         self._sending = Sending(
@@ -149,6 +150,7 @@ class Engine:
         self._mine_until = begun + LEASE_S - MARGIN_S
         self._revision = turn.revision
         _set(self.leads, turn.leads)
+        _set(self.rests, not turn.leads)
         mine = {each.id: each for each in turn.endpoints[: len(turn.endpoints) - turn.surplus]}
         for number, recipient in self._recipients.items():
             if number not in mine:

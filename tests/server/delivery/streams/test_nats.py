@@ -585,14 +585,14 @@ async def test_no_password_is_sent_where_tls_is_asked_for_and_not_offered(
 
 
 async def test_without_a_url_there_is_nothing_to_run(store: Store) -> None:
-    await running.run(Settings(), store, growth)
+    await running.run(Settings(), store, lambda: growth)
 
     assert store.cursors.positions() == {}
 
 
 async def test_what_is_set_runs_until_it_is_cancelled(store: Store, server: Server) -> None:
     last = append(store, 3)
-    task = asyncio.create_task(running.run(settings(server), store, growth))
+    task = asyncio.create_task(running.run(settings(server), store, lambda: growth))
     await eventually(lambda: passed(store) == last)
     await ended(task)
 

@@ -1,6 +1,7 @@
 """The streams that are set, each followed by itself."""
 
 import asyncio
+from collections.abc import Callable
 
 from cloudsignal.server.delivery.streams.following import Following, Growth
 from cloudsignal.server.delivery.streams.stream import Stream
@@ -22,10 +23,10 @@ def streams_of(settings: Settings) -> list[Stream]:
     return found
 
 
-async def run(settings: Settings, store: Store, wait_for_growth: Growth) -> None:
+async def run(settings: Settings, store: Store, growth: Callable[[], Growth]) -> None:
     """Publish every signal to each stream that is set, until cancelled; returns at once if none is.
 
-    ``wait_for_growth`` waits until the log may have grown, or for so many seconds; what has come since it
+    What ``growth`` makes waits until the log may have grown, or for so many seconds; what has come since it
     was last asked makes it return at once. To be run by one node at a time: should two overlap, for
     example because a lease has just passed to another, streams recognise most of what is repeated by
     its id, and the order stays. Raises SettingsError as ``streams_of`` does.
@@ -33,4 +34,4 @@ async def run(settings: Settings, store: Store, wait_for_growth: Growth) -> None
     streams = streams_of(settings)
     async with asyncio.TaskGroup() as group:
         for stream in streams:
-            group.create_task(Following(store, stream, wait_for_growth).run())
+            group.create_task(Following(store, stream, growth()).run())
