@@ -127,7 +127,7 @@ def require_postgresql() -> None:
     if postgresql.GIVEN not in os.environ and not postgresql.binaries():
         sys.exit(
             "No PostgreSQL is installed here (Debian: apt-get install postgresql), and"
-            f" {postgresql.GIVEN} names no server: --rows a,b,c,d,e does without."
+            f" {postgresql.GIVEN} names no server: --rows a,b,c,d,e,k,l,m,p does without."
         )
 
 

@@ -1,7 +1,7 @@
 """The table, the comparisons drawn from it, and the same as JSON."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rows import Row, ratio_to
+from benchmarks.rows import FAULTS, Row, ratio_to
+
+TAKEN = ("conn.", "signals/s", "/ empty", "p50 ms", "p99 ms")
+TOLD = ("conn.", "signals/s", "told/s", "p50 ms", "p95 ms")
+FAULT_WORDS = {
+    "unstored": "ANSWERED 200 AND NOT STORED",
+    "unseen": "NOT SHOWN TO A READER IN ORDER",
+    "untold": "NOT TOLD THE OWNER",
+    "mistold": "TOLD WRONG OR OUT OF ORDER",
+    "errors": "NOT ANSWERED 200",
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,7 @@ class Fact:
 
 
 def compare(rows: list[Row], facts: list[Fact]) -> list[Comparison]:
-    found = [*on_sqlite(rows), *on_postgresql(rows), *of_the_outbox(rows)]
+    found = [*on_sqlite(rows), *on_postgresql(rows), *of_the_outbox(rows), *of_telling(rows)]
     kept = [one for one in found if one is not None]
     for fact in facts:
         kept.append(Comparison(fact.name, fact.figure, fact.unit, fact.at_most, at_most=True))
@@ -86,12 +96,34 @@ def of_the_outbox(rows: list[Row]) -> Iterator[Comparison | None]:
         yield between(sender, server, 0.5)
 
 
+def of_telling(rows: list[Row]) -> Iterator[Comparison | None]:
+    rates = of_letter(rows, "m")
+    for ours, bare in zip(rates[::2], rates[1::2], strict=True):
+        yield between(ours, bare, 0.5, "told_per_s")
+    for row in of_letter(rows, "n"):
+        yield soon(row, 50)
+    ingest = of_letter(rows, "o")
+    for alone, telling in zip(ingest[::2], ingest[1::2], strict=True):
+        ratio = ratio_to(telling, alone) or 0
+        name = f"{telling.name} / {alone.name}, {crowd(alone)}, {alone.stage}"
+        yield Comparison(name, ratio, "x")
+    for row in of_letter(rows, "p"):
+        yield soon(row)
+
+
+def soon(row: Row, aim: float | None = None) -> Comparison:
+    figure = row.median("told_p95_ms") or 0
+    return Comparison(f"{row.stage} told, {row.name}", figure, "ms, p95", aim, at_most=True)
+
+
 def measured(row: Row, figure: str, unit: str, aim: float, *, at_most: bool = False) -> Comparison:
     return Comparison(row.name, row.median(figure) or 0, unit, aim, at_most)
 
 
-def between(row: Row, other: Row, aim: float | None = None) -> Comparison:
-    return Comparison(f"{row.name} / {other.name}", ratio_to(row, other) or 0, "x", aim)
+def between(
+    row: Row, other: Row, aim: float | None = None, figure: str = "signals_per_s"
+) -> Comparison:
+    return Comparison(f"{row.name} / {other.name}", ratio_to(row, other, figure) or 0, "x", aim)
 
 
 def against_empty(name: str, row: Row | None, aim: float | None = None) -> Comparison | None:
@@ -108,7 +140,7 @@ def against(
 
 
 def crowd(row: Row) -> str:
-    return f"{row.load.connections} connections"
+    return f"{connections(row)} connections"
 
 
 def behind(row: Row | None) -> Comparison | None:
@@ -152,40 +184,67 @@ def is_at(row: Row, letter: str, connections: int) -> bool:
 
 
 def print_rows(console: Console, rows: list[Row], rounds: int) -> None:
-    table = Table(title=f"Signals in, medians of {rounds} alternating rounds")
+    taken = [row for row in rows if not is_of_telling(row)]
+    told = [row for row in rows if is_of_telling(row)]
+    if taken:
+        console.print(filled(table_of("Signals in", TAKEN, rounds), taken, taken_cells))
+    if told:
+        console.print(filled(table_of("Owners told", TOLD, rounds), told, told_cells))
+
+
+def is_of_telling(row: Row) -> bool:
+    return row.letter in "mnop"
+
+
+def table_of(title: str, columns: Sequence[str], rounds: int) -> Table:
+    table = Table(title=f"{title}, medians of {rounds} alternating rounds")
     table.add_column("row", no_wrap=True)
-    for name in ("conn.", "signals/s", "/ empty", "p50 ms", "p99 ms", "RSS MB", "errors"):
+    for name in (*columns, "RSS MB", "errors"):
         table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def filled(table: Table, rows: list[Row], cells: Callable[[Row], list[str]]) -> Table:
     stage = ""
     for row in rows:
         if row.stage != stage:
             stage = row.stage
             table.add_section()
             table.add_row(f"[bold]{stage}")
-        table.add_row(*cells(row))
-    console.print(table)
+        memory = number(row.median("peak_rss_mb"), 0)
+        table.add_row(f"({row.letter}) {row.name}", *cells(row), memory, fault(row))
+    return table
 
 
-def cells(row: Row) -> list[str]:
+def taken_cells(row: Row) -> list[str]:
     return [
-        f"({row.letter}) {row.name}",
-        str(row.load.connections) if row.load else "",
+        connections(row),
         number(row.median("signals_per_s"), 0),
         number(row.ratio, 2),
         number(row.median("p50_ms"), 2),
         number(row.median("p99_ms"), 2),
-        number(row.median("peak_rss_mb"), 0),
-        fault(row),
     ]
 
 
+def told_cells(row: Row) -> list[str]:
+    return [
+        connections(row),
+        number(row.median("signals_per_s"), 0),
+        number(row.median("told_per_s"), 0),
+        number(row.median("told_p50_ms"), 1),
+        number(row.median("told_p95_ms"), 1),
+    ]
+
+
+def connections(row: Row) -> str:
+    return str(row.load.connections) if row.load else ""
+
+
 def fault(row: Row) -> str:
-    errors, unstored, unseen = (row.total(name) for name in ("errors", "unstored", "unseen"))
-    if unstored:
-        return f"[bold white on red] {unstored} ANSWERED 200 AND NOT STORED "
-    if unseen:
-        return f"[bold white on red] {unseen} NOT SHOWN TO A READER IN ORDER "
-    return f"[bold white on red] {errors} NOT ANSWERED 200 " if errors else "0"
+    for name, words in FAULT_WORDS.items():
+        if count := row.total(name):
+            return f"[bold white on red] {count} {words} "
+    return "0"
 
 
 def number(figure: float | None, digits: int) -> str:
@@ -218,6 +277,7 @@ def write_json(
 
 def as_figures(row: Row) -> dict[str, Any]:
     medians = ("signals_per_s", "p50_ms", "p99_ms", "peak_rss_mb", "behind_s")
+    medians += ("told_per_s", "told_p50_ms", "told_p95_ms")
     return {
         "row": row.letter,
         "name": row.name,
@@ -226,8 +286,6 @@ def as_figures(row: Row) -> dict[str, Any]:
         "company": asdict(row.company),
         "ratio_to_empty": row.ratio,
         **{name: row.median(name) for name in medians},
-        "errors": row.total("errors"),
-        "unstored": row.total("unstored"),
-        "unseen": row.total("unseen"),
+        **{name: row.total(name) for name in FAULTS},
         "rounds": [asdict(one) for one in row.rounds],
     }

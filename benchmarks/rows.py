@@ -15,6 +15,7 @@ from benchmarks.stores import Store, make_token
 from benchmarks.wrk import Load, run_load
 
 WARM_UP_S = 1
+FAULTS = ("errors", "unstored", "unseen", "untold", "mistold")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ ALONE = Company()
 
 @dataclass(frozen=True)
 class Measurement:
-    signals_per_s: float
+    signals_per_s: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
     peak_rss_mb: float | None = None
@@ -38,6 +39,11 @@ class Measurement:
     unstored: int = 0  # answered 200, yet not in the log: must be 0
     unseen: int = 0  # in the log, yet not shown to a reader, or out of order: must be 0
     behind_s: float | None = None  # how long after the last answer the last reader had it
+    told_per_s: float | None = None
+    told_p50_ms: float | None = None  # from the 200 at the print partner to the owner's receiver
+    told_p95_ms: float | None = None
+    untold: int = 0  # in the log, yet not told a healthy owner: must be 0
+    mistold: int = 0  # not in order for its item, or not what the log has: must be 0
 
 
 @dataclass
@@ -59,7 +65,7 @@ class Row:
         return sum(getattr(one, figure) for one in self.rounds)
 
     def faults(self) -> int:
-        return sum(self.total(figure) for figure in ("errors", "unstored", "unseen"))
+        return sum(self.total(figure) for figure in FAULTS)
 
 
 def wrk_row(
@@ -147,9 +153,9 @@ def empty_row(rows: list[Row], load: Load | None) -> Row | None:
     return next((row for row in rows if row.letter == "a" and row.load == load), None)
 
 
-def ratio_to(row: Row | None, other: Row | None) -> float | None:
+def ratio_to(row: Row | None, other: Row | None, figure: str = "signals_per_s") -> float | None:
     """The median of the ratios within each round."""
     if row is None or other is None:
         return None
     pairs = zip(row.rounds, other.rounds, strict=True)
-    return statistics.median(one.signals_per_s / two.signals_per_s for one, two in pairs)
+    return statistics.median(getattr(one, figure) / getattr(two, figure) for one, two in pairs)

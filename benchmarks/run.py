@@ -1,4 +1,4 @@
-"""Compares cloudsignal with an empty handler, the usual pick and SQLite itself: see README.md."""
+"""Compares cloudsignal with an empty handler, the usual pick, SQLite and aiohttp themselves: see README.md."""
 
 import argparse
 import shutil
@@ -15,7 +15,7 @@ from benchmarks.servers import CLOUDSIGNAL
 from benchmarks.stages import ON_POSTGRESQL, ON_SQLITE, OURS, Run, measure_all
 from benchmarks.wrk import require_wrk
 
-LETTERS = ON_SQLITE + ON_POSTGRESQL
+LETTERS = sorted({*ON_SQLITE, *ON_POSTGRESQL})
 PEERS_NEED = {"d": ("fastapi", "aiosqlite", "greenlet"), "h": ("fastapi", "asyncpg", "greenlet")}
 
 TABLE_WIDTH = 120

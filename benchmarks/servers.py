@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,9 @@ UVICORN = ["--http", "httptools", "--loop", "uvloop", "--no-proxy-headers", "--n
 UVICORN += ["--no-server-header", "--no-access-log", "--log-level", "warning"]
 
 START_S_MAX, STOP_S_MAX, POLL_S = 30, 30, 0.002
+
+# Owners are told at loopback, which is neither public nor encrypted.
+TELL = ("--webhook-http", "--webhook-networks", "127.0.0.0/8")
 
 USUAL_APIKEY = "13b37bb1ed6d3403e158abe719b4f6d0"
 USUAL_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
@@ -76,10 +79,13 @@ def uvicorn(app: str, port: int) -> list[str]:
 
 
 @contextmanager
-def serving(kind: str, place: Place, first_body: bytes | None) -> Iterator[Server]:
+def serving(
+    kind: str, place: Place, first_body: bytes | None, flags: Sequence[str] = ()
+) -> Iterator[Server]:
     """A running server that has answered 200 once: to `first_body`, or else to GET /readyz."""
     port = free_port()
     command, environment = KINDS[kind](place, port)
+    command += flags
     log_file = place.folder / f"server-{port}.log"
     with log_file.open("wb") as log:
         started = time.perf_counter()

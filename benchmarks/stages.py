@@ -13,8 +13,9 @@ from benchmarks.stores import Store, grow, make_store
 from benchmarks.workload import first_item_now
 from benchmarks.wrk import Load
 
-ON_SQLITE, ON_POSTGRESQL = "abcdekl", "fghij"
-OURS = "bcefgijkl"
+TELLING = "mnop"
+ON_SQLITE, ON_POSTGRESQL = "abcdekl" + TELLING, "fghijno"
+OURS = "bcefgijkl" + TELLING
 
 SINGLES = (Load(1), Load(64), Load(256))
 CROWDS = (Load(64), Load(256))
@@ -74,14 +75,16 @@ def measure_all(run: Run) -> None:
 
 
 def measure_on_sqlite(run: Run, home: Files, empty: Store) -> None:
-    ours = run.make("ours", home, "bcel")
+    ours = run.make("ours", home, "bcelno")
     usual = run.make("usual", home, "d")
     if ours is not None:
         run.facts += [new_start_fact(home), start_fact(ours)]
-    if run.wants("bcd") or not run.wants(ON_POSTGRESQL + "ekl"):
+    if run.wants("bcd") or not run.wants(ON_POSTGRESQL + "ekl" + TELLING):
         run.measure("new store", new_rows(run, empty, ours, usual))
     if run.wants("kl"):
         measure_outbox(run, home, ours)
+    if run.wants(TELLING):
+        measure_telling(run, home, ours)
     if ours is not None and run.wants("e"):
         for size in sizes(run.options.quick):
             grow(ours, size)
@@ -98,6 +101,25 @@ def measure_outbox(run: Run, home: Files, ours: Store | None) -> None:
         run.measure("outbox, out", outbox.drain_rows(ours, run.options.seconds))
 
 
+def measure_telling(run: Run, home: Home, ours: Store | None) -> None:
+    from benchmarks import telling  # It needs cloudsignal, which the peers' rows do without.
+    from benchmarks.receiver import receiving
+
+    seconds, rows = run.options.seconds, list[Row]()
+    with receiving(telling.HEALTHY, telling.SILENT) as receiver:
+        if not home.where and run.wants("m"):
+            rows += telling.rate_rows(home, receiver, run.first_item, quick=run.options.quick)
+        if ours is not None and run.wants("n"):
+            rows.append(telling.latency_row(ours, receiver, telling.PACED_S * seconds))
+        if ours is not None and run.wants("o"):
+            rows += telling.ingest_rows(ours, receiver, CROWDS, seconds)
+        if not home.where and run.wants("p"):
+            rows.append(
+                telling.crowd_row(home, receiver, run.first_item, telling.PACED_S * seconds)
+            )
+        run.measure(f"owners{home.where}", rows)
+
+
 def new_rows(run: Run, empty: Store, ours: Store | None, usual: Store | None) -> list[Row]:
     """Rows a to d: every store has just begun."""
     rows = [run.row("a", "empty handler", empty, load) for load in (*SINGLES, BUNDLES)]
@@ -108,12 +130,14 @@ def new_rows(run: Run, empty: Store, ours: Store | None, usual: Store | None) ->
 
 
 def measure_on_postgresql(run: Run, home: Databases, empty: Store) -> None:
-    ours = run.make("ours", home, "fgij")
+    ours = run.make("ours", home, "fgijno")
     usual = run.make("usual", home, "h")
     if ours is not None:
         run.facts.append(start_fact(ours))
     if run.wants("fghi"):
         run.measure(f"new store{home.where}", new_rows_on_postgresql(run, empty, ours, usual))
+    if run.wants("no"):
+        measure_telling(run, home, ours)
     if ours is not None and run.wants("j"):
         for size in sizes(run.options.quick, LARGE_MIN):
             run.facts.append(grow_and_count_wal(home, ours, size))

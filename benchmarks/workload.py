@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 TYPES = ("ItemRegistered", "ItemProduce", "ItemProduced", "ItemPacked", "ItemShipped")
 # Ticks between two steps of an item: 4,000 items are on their way at any time. Where several
@@ -87,11 +88,26 @@ def order_of(number: int, size: int, now_s: int) -> list[dict[str, str]]:
     ]
 
 
+def first_step(number: int) -> dict[str, str]:
+    """The first signal of an item of that number."""
+    order = order_id(number)
+    return step_of(0, order, f"{order}-1", int(time.time()) - OLDEST_S)
+
+
 def single(apikey: str, first_item: int, slot: int) -> bytes:
-    return json.dumps(
-        {"apikey": apikey} | (signal(first_item, slot, int(time.time())) or {}),
-        separators=(",", ":"),
-    ).encode()
+    return single_of(apikey, signal(first_item, slot, int(time.time())) or {})
+
+
+def single_of(apikey: str, report: dict[str, str]) -> bytes:
+    return encoded({"apikey": apikey} | report)
+
+
+def bundle(apikey: str, reports: list[dict[str, str]]) -> bytes:
+    return encoded({"apikey": apikey, "items": reports})
+
+
+def encoded(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 def bundles(
@@ -103,5 +119,4 @@ def bundles(
         stop = min(start + size, slots.stop)
         found = [signal(first_item, slot, now_s) for slot in range(start, stop)]
         items = [one for one in found if one is not None]
-        body = {"apikey": apikey, "items": items}
-        yield len(items), json.dumps(body, separators=(",", ":")).encode()
+        yield len(items), bundle(apikey, items)
