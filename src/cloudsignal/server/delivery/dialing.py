@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from typing import Final, Self
 
@@ -44,6 +44,8 @@ KEEP_ALIVE_S: Final = 4.0
 """How long an idle connection is kept: less than the 5 s after which many servers close theirs."""
 LOOKUPS_MAX: Final = 32
 """How many names are looked up at once: each holds a thread, for as long as a dead name server is silent."""
+TARGETS_KEPT: Final = 1_000
+"""How many URLs are kept as they were taken apart. What their names mean is asked and checked all the same."""
 NAMES_KNOWN_S: Final = 10
 """How long what a name means is remembered."""
 
@@ -97,6 +99,7 @@ class Dialer:
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rules = rules
+        self._target = lru_cache(TARGETS_KEPT)(partial(target_of, rules=rules))
         self._timeout_s = timeout_s
         self._now = now
         self._timer = timer
@@ -147,7 +150,7 @@ class Dialer:
 
     async def _attempt(self, url: str, body: bytes, headers: Mapping[str, str]) -> Attempt:
         try:
-            target = target_of(url, self._rules)
+            target = self._target(url)
         except ValueError as error:
             return Attempt(error=str(error))
         answer: _Answer | None = None
