@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudsignal.protocol.datetimes import parse, write
+from cloudsignal.protocol.datetimes import parse, reread, write
 from tests.strategies import instants, offsets, spellings
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -235,3 +235,18 @@ def test_documented_spellings_mean_their_moment(data: st.DataObject) -> None:
 def test_no_text_does_worse_than_a_value_error(text: str, zone: tzinfo) -> None:
     with suppress(ValueError):
         assert EARLIEST <= parse(text, zone) <= LATEST
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [
+        ("2000-01-01T00:00:00.000001+14:00", UTC),
+        ("2100-12-31T23:59:59-12:00", UTC),
+        ("2016-01-20 13:00:00", BERLIN),
+    ],
+)
+def test_what_was_written_is_read_again_though_its_year_is_another_in_utc(
+    text: str, zone: tzinfo
+) -> None:
+    instant = parse(text, zone)
+    assert reread(write(instant)) == instant

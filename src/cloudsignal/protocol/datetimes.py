@@ -52,3 +52,8 @@ def parse(text: str, zone: tzinfo) -> int:
 def write(instant: int) -> str:
     """The instant in ISO 8601 with offset, in UTC: ``2016-01-20T13:00:00+00:00``."""
     return (_EPOCH + instant * _MICROSECOND).isoformat()
+
+
+def reread(written: str) -> int:
+    """The instant that was written so, whatever year it is in UTC."""
+    return (datetime.fromisoformat(written) - _EPOCH) // _MICROSECOND

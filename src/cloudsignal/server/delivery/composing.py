@@ -1,7 +1,6 @@
 """What is told at an endpoint of a signal, in its format. Less the key, which is put in on the way out."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC
 from typing import Final
 from urllib.parse import quote
 
@@ -101,7 +100,7 @@ class Composer:
 
 def happened(webhook: str) -> int:
     """When what is told happened."""
-    return datetimes.parse(_dated(webhook).datetime, UTC)
+    return datetimes.reread(_dated(webhook).datetime)
 
 
 def keyed(webhook: str, apikey: str) -> bytes:
