@@ -81,7 +81,9 @@ class Engine:
         """Set while this is the one node of all that does what one has to do; ``rests`` while it is not."""
         self.rests = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._keeper = Keeper(store, node, clock, lambda: self._recipients.values())
+        self._keeper = Keeper(
+            store, node, lambda: self._recipients.values(), clock=clock, timer=timer
+        )
         self._sending = Sending(
             store,
             dialer,

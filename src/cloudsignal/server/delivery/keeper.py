@@ -25,14 +25,25 @@ class Keeper:
     """Gathers progress, and saves it. Nothing is lost while the store is away."""
 
     def __init__(
-        self, store: Store, node: str, clock: Clock, recipients: Callable[[], Iterable[Recipient]]
+        self,
+        store: Store,
+        node: str,
+        recipients: Callable[[], Iterable[Recipient]],
+        *,
+        clock: Clock,
+        timer: Callable[[], float],
     ) -> None:
         self._store = store
         self._node = node
         self._now = clock
+        self._timer = timer
         self._recipients = recipients
         self._progress = Progress()
+        self._latest: dict[tuple[int, str], Noted | None] = {}
+        """What is to be noted of deliveries, by endpoint and message: None for nothing any more."""
         self._unsaved: Progress | None = None
+        self._noting: asyncio.Task[None] | None = None
+        self._all_saved = timer()
         self._moved: set[int] = set()
         self._something = asyncio.Event()
         self._saving = asyncio.Lock()
@@ -40,7 +51,7 @@ class Keeper:
     def done(self, recipient: Recipient, delivery: Delivery) -> None:
         """Take in that a delivery is over."""
         if delivery.is_noted:
-            self._progress.done.append((recipient.id, delivery.message))
+            self._latest[recipient.id, delivery.message] = None
         self._touch(recipient)
 
     def noted(
@@ -52,22 +63,20 @@ class Keeper:
         why: str = "",
     ) -> None:
         """Have a delivery noted as it is now."""
-        self._progress.noted.append(
-            Noted(
-                endpoint=recipient.id,
-                message=delivery.message,
-                position=delivery.position,
-                number=delivery.line if isinstance(delivery.line, int) else 0,
-                type=delivery.type,
-                order=delivery.order,
-                item=delivery.item,
-                webhook=webhook,
-                state=state,
-                attempts=delivery.attempts,
-                first=delivery.first,
-                due=delivery.due,
-                why=why,
-            )
+        self._latest[recipient.id, delivery.message] = Noted(
+            endpoint=recipient.id,
+            message=delivery.message,
+            position=delivery.position,
+            number=delivery.line if isinstance(delivery.line, int) else 0,
+            type=delivery.type,
+            order=delivery.order,
+            item=delivery.item,
+            webhook=webhook,
+            state=state,
+            attempts=delivery.attempts,
+            first=delivery.first,
+            due=delivery.due,
+            why=why,
         )
         self._touch(recipient)
 
@@ -118,11 +127,11 @@ class Keeper:
     async def keep(self) -> None:
         """Save what is gathered, again and again."""
         while True:
-            idle = not await self._is_something()
-            if not idle:
+            if await self._is_something():
                 await asyncio.sleep(GATHERED_S)
             try:
-                await self.save(idle=idle)
+                # However much there is to note of some: what of the log the others have passed can be pruned.
+                await self.save(everybody=self._timer() - self._all_saved >= IDLE_S)
             except StoreUnavailable:
                 await asyncio.sleep(AGAIN_S)
 
@@ -133,28 +142,44 @@ class Keeper:
         except TimeoutError:
             return False
 
-    async def save(self, *, idle: bool = False) -> None:
-        """Note what is gathered; if ``idle``, how far everybody has come too. Raises StoreUnavailable."""
+    async def save(self, *, everybody: bool = False) -> None:
+        """Note what is gathered, and how far ``everybody`` has come or those of whom there is something.
+
+        Raises StoreUnavailable.
+        """
         async with self._saving:
             if self._unsaved is not None:
                 await self._note(self._unsaved)
-            moved = self._gather(idle=idle)
+            moved = self._gather(everybody=everybody)
             if self._unsaved is not None:
                 await self._note(self._unsaved)
             for recipient, position in moved:
                 recipient.saved = position
+            if everybody:
+                self._all_saved = self._timer()
 
-    def _gather(self, *, idle: bool) -> list[tuple[Recipient, int]]:
+    def _gather(self, *, everybody: bool) -> list[tuple[Recipient, int]]:
         self._something.clear()
-        chosen = [each for each in self._recipients() if idle or each.id in self._moved]
+        chosen = [each for each in self._recipients() if everybody or each.id in self._moved]
         moved = [(each, each.lineup.position) for each in chosen]
         moved = [(each, position) for each, position in moved if position > each.saved]
         progress, self._progress, self._moved = self._progress, Progress(), set()
         progress.positions = {each.id: position for each, position in moved}
+        latest, self._latest = self._latest, {}
+        progress.noted = [each for each in latest.values() if each is not None]
+        progress.done = [key for key, each in latest.items() if each is None]
         self._unsaved = progress or None
         return moved
 
     async def _note(self, progress: Progress) -> None:
-        note = self._store.deliveries.note
-        await asyncio.to_thread(note, progress, now=self._now(), node=self._node)
+        if self._noting is None:
+            note = self._store.deliveries.note
+            noting = asyncio.to_thread(note, progress, now=self._now(), node=self._node)
+            self._noting = asyncio.create_task(noting)
+        try:
+            # A thread goes on though whoever waits for it is canceled: the next one waits for the same.
+            await asyncio.shield(self._noting)
+        finally:
+            if self._noting.done():
+                self._noting = None
         self._unsaved = None
