@@ -17,7 +17,7 @@ from cloudsignal.server.delivery.pace import SECOND_US
 from cloudsignal.server.delivery.reader import Reader, delivery_of
 from cloudsignal.server.delivery.recipient import Opened, Recipient, opened
 from cloudsignal.server.delivery.sealing import Sealer, SealError
-from cloudsignal.server.delivery.sending import Sending
+from cloudsignal.server.delivery.sending import Later, Sending
 from cloudsignal.server.store.endpoints import Endpoint
 from cloudsignal.server.store.errors import NotFound, StoreUnavailable
 from cloudsignal.server.store.store import Store
@@ -64,8 +64,12 @@ class Engine:
         warn: Tell,
         timer: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        later: Later | None = None,
     ) -> None:
-        """``node`` is this process's own name, ``identity`` the store's; ``warn`` is told what people must know."""
+        """``node`` is this process's own name, ``identity`` the store's; ``warn`` is told what people must know.
+
+        ``later`` calls what is due at an instant of ``clock``: the event loop, unless it is said otherwise.
+        """
         self._store = store
         self._sealer = sealer
         self._plan = plan
@@ -90,7 +94,8 @@ class Engine:
             self._keeper,
             clock=clock,
             chance=chance,
-            is_mine=lambda: timer() < self._mine_until,
+            later=later or asyncio.get_running_loop().call_later,
+            is_mine=self._is_mine,
             landed=lambda recipient: self._reader.landed(recipient),
             defect=self._fail,
             warn=lambda recipient, what: warn(f"{_named(recipient.endpoint)} {what}"),
@@ -120,14 +125,20 @@ class Engine:
         """Let what is under way end, for so long, note it, and leave everything to others."""
         self._mine_until = 0.0
         await self._sending.stop(within_s)
-        await self._keeper.save()
-        await asyncio.to_thread(self._store.tellers.leave, self._node)
+        # If the store is away, what was delivered last is delivered again, and others wait until this one is gone.
+        with suppress(StoreUnavailable):
+            await self._keeper.save()
+            await asyncio.to_thread(self._store.tellers.leave, self._node)
 
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():
             self._failed.set_exception(error)
 
     # ---- whose turn it is ----
+
+    def _is_mine(self) -> bool:
+        """Whether nobody else may tell those whom this node tells."""
+        return self._timer() < self._mine_until
 
     async def _stay(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from cloudsignal.server.clock import Clock
@@ -23,6 +24,8 @@ UNPROVEN_MAX: Final = AT_ONCE_MAX // 2
 AGAIN_US: Final = SECOND_US
 """When to look again for what is told, if it could not be read."""
 
+Later = Callable[[float, Callable[[], None]], asyncio.TimerHandle]
+"""Calls something after so many seconds, as an event loop does."""
 Warn = Callable[[Recipient, str], None]
 """Told what the operator has to know of an endpoint, in a sentence."""
 
@@ -38,6 +41,7 @@ class Sending:
         *,
         clock: Clock,
         chance: Callable[[], float],
+        later: Later,
         is_mine: Callable[[], bool],
         landed: Callable[[Recipient], None],
         defect: Callable[[BaseException], None],
@@ -51,6 +55,7 @@ class Sending:
         self._keeper = keeper
         self._now = clock
         self._chance = chance
+        self._later = later
         self._is_mine = is_mine
         self._landed = landed
         self._defect = defect
@@ -70,7 +75,8 @@ class Sending:
             if not self._has_room(recipient):
                 self._wait_for_room(recipient)
                 return
-            delivery = recipient.lineup.next(now)
+            # Where everything fails, it may be because of that which is tried again and again.
+            delivery = recipient.lineup.next(now, fresh_first=recipient.pace.is_down)
             if delivery is None:
                 break
             self._begin(recipient, delivery)
@@ -91,8 +97,12 @@ class Sending:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
+    @property
+    def _is_full(self) -> bool:
+        return len(self._tasks) >= self._at_once_max
+
     def _has_room(self, recipient: Recipient) -> bool:
-        if len(self._tasks) >= self._at_once_max:
+        if self._is_full:
             return False
         return recipient.pace.is_proven or self._unproven < self._unproven_max
 
@@ -101,21 +111,26 @@ class Sending:
 
     def _share_room(self) -> None:
         """Let those who wait begin, the longest waiting first."""
-        for line in self._hungry:
-            for recipient in list(line):
-                if not self._has_room(recipient):
-                    break
-                del line[recipient]
-                self.pump(recipient)
+        proven, others = self._hungry
+        for recipient in list(proven):
+            if self._is_full:
+                return
+            # Perhaps it is not proven any more: then it waits with the others from now on.
+            del proven[recipient]
+            self.pump(recipient)
+        for recipient in list(others):
+            if not self._has_room(recipient):
+                return
+            del others[recipient]
+            self.pump(recipient)
 
     def _set_timer(self, recipient: Recipient, now: int) -> None:
         self.end(recipient)
         at = recipient.next_at()
-        if at is not None:
+        # Once it is this node again that tells, everybody is looked at.
+        if at is not None and self._is_mine():
             delay_s = max(0.0, (at - now) / SECOND_US)
-            self._timers[recipient.id] = asyncio.get_running_loop().call_later(
-                delay_s, self.pump, recipient
-            )
+            self._timers[recipient.id] = self._later(delay_s, partial(self.pump, recipient))
 
     def _begin(self, recipient: Recipient, delivery: Delivery) -> None:
         is_unproven = not recipient.pace.is_proven
