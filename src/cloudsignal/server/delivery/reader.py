@@ -35,12 +35,10 @@ class Cohort:
     def __init__(self, position: int, members: Iterable[Recipient] = ()) -> None:
         self.position = position
         self.members = set(members)
-        self.is_read = False
-        """Whether a page for those who are members now is on its way: who joins would miss it."""
 
     def takes(self, position: int) -> bool:
         """Whether somebody who is there in the log may become a member."""
-        return not self.is_read and 0 <= position - self.position <= TOGETHER
+        return 0 <= position - self.position <= TOGETHER
 
     def by_owner(self) -> dict[int, list[Recipient]]:
         """The members by whose endpoints they are."""
@@ -72,6 +70,7 @@ class Reader:
         self._changed = changed
         self._main = Cohort(0)
         self._others: list[Cohort] = []
+        self._joining: dict[Recipient, None] = {}
         self._lagging: set[Recipient] = set()
         self._woken = asyncio.Event()
 
@@ -81,18 +80,25 @@ class Reader:
 
     def join(self, recipients: Iterable[Recipient]) -> None:
         """Read to these as well, to each from where it is."""
-        for recipient in sorted(recipients, key=lambda each: each.lineup.read_to):
+        # Not at once: while a cohort is read to, it was asked already whose signals are looked for.
+        self._joining.update(dict.fromkeys(recipients))
+        self.wake()
+
+    def _let_join(self) -> None:
+        joining = sorted(self._joining, key=lambda each: each.lineup.read_to)
+        self._joining.clear()
+        for recipient in joining:
             position = recipient.lineup.read_to
             last = self._others[-1] if self._others else None
             if last is not None and last.takes(position):
                 last.members.add(recipient)
             else:
                 self._others.append(Cohort(position, [recipient]))
-        self.wake()
 
     def leave(self, recipient: Recipient) -> None:
         """Read to this one no more."""
         self._lagging.discard(recipient)
+        self._joining.pop(recipient, None)
         for cohort in (self._main, *self._others):
             cohort.members.discard(recipient)
 
@@ -110,6 +116,7 @@ class Reader:
         """Read, as long as this node tells. Raises StoreUnavailable."""
         while True:
             self._woken.clear()
+            self._let_join()
             more = await self._read(self._main)
             # One page for each of the others, so that nobody who keeps up waits for long.
             for cohort in list(self._others):
@@ -132,11 +139,7 @@ class Reader:
             cohort.members = set()
         if cohort is not self._main and not cohort.members:
             return False
-        cohort.is_read = True
-        try:
-            look = await asyncio.to_thread(self._looking(cohort))
-        finally:
-            cohort.is_read = False
+        look = await asyncio.to_thread(self._looking(cohort))
         self._changed(look.revision)
         if look.asked:
             await self._take_asked(cohort, look.asked)
