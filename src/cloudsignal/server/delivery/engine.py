@@ -156,8 +156,13 @@ class Engine:
 
     async def _renew(self) -> None:
         """Say that this node is there, and tell whom it is to tell. Raises StoreUnavailable."""
+        if not self._is_mine():
+            self._end_all()
+        # Only of those that have ended by now is everything noted, and so known to the store, after it.
+        ended = {number for number, each in self._recipients.items() if not each.is_told}
+        over = self._over()
         await self._keeper.save()
-        await self._drop()
+        await self._drop(over)
         begun = self._timer()
         turn = await asyncio.to_thread(self._store.tellers.stay, self._node, lease_s=LEASE_S)
         self._mine_until = begun + LEASE_S - MARGIN_S
@@ -169,18 +174,28 @@ class Engine:
             if number not in mine:
                 self._end(recipient)
         for number in mine.keys() & self._recipients.keys():
-            await self._go_on(self._recipients[number], mine[number])
+            if not self._recipients[number].is_stale:
+                await self._go_on(mine[number], has_ended=number in ended)
         await self._begin([each for number, each in mine.items() if number not in self._recipients])
         for recipient in self._recipients.values():
             self._sending.pump(recipient)
 
-    async def _drop(self) -> None:
-        """Forget those that are over, now that what became of them is noted. Raises StoreUnavailable."""
-        over = {
+    def _end_all(self) -> None:
+        """Go on with nobody: another node may have told them meanwhile, so what is known here is old."""
+        for recipient in self._recipients.values():
+            self._end(recipient)
+            recipient.is_stale = True
+
+    def _over(self) -> set[int]:
+        """Those that are over, with nothing under way."""
+        return {
             number
             for number, each in self._recipients.items()
             if each.is_over and not each.lineup.under_way
         }
+
+    async def _drop(self, over: set[int]) -> None:
+        """Forget those that are over, now that what became of them is noted. Raises StoreUnavailable."""
         for number in over:
             del self._recipients[number]
         if over:
@@ -191,8 +206,9 @@ class Engine:
         self._reader.leave(recipient)
         self._sending.end(recipient)
 
-    async def _go_on(self, recipient: Recipient, endpoint: Endpoint) -> None:
-        """Go on with an endpoint as it is now. Raises StoreUnavailable."""
+    async def _go_on(self, endpoint: Endpoint, *, has_ended: bool) -> None:
+        """Go on with an endpoint as it is now, also if it ``has_ended`` before. Raises StoreUnavailable."""
+        recipient = self._recipients[endpoint.id]
         if not endpoint.has_same_secrets(recipient.endpoint):
             secrets = await self._open(endpoint)
             if secrets is None:
@@ -200,13 +216,16 @@ class Engine:
                 return
             recipient.secrets = secrets
         recipient.endpoint = endpoint
-        if not recipient.is_told:
+        if has_ended:
             recipient.resume()
             self._reader.join([recipient])
 
     async def _begin(self, endpoints: list[Endpoint]) -> None:
         """Begin to tell these. Raises StoreUnavailable."""
-        held_max = max(HELD_MIN, min(HELD_MAX, HELD_ALL // max(1, len(endpoints))))
+        told = len(self._recipients) + len(endpoints)
+        held_max = max(HELD_MIN, min(HELD_MAX, HELD_ALL // max(1, told)))
+        for recipient in self._recipients.values():
+            recipient.lineup.held_max = held_max
         begun: dict[int, Recipient] = {}
         for endpoint in endpoints:
             secrets = await self._open(endpoint)

@@ -104,6 +104,8 @@ class Recipient:
         """The position that is on disk."""
         self.is_over = False
         """Whether it is not for this node to tell it any more."""
+        self.is_stale = False
+        """Whether another node may have told it meanwhile: then it is never gone on with."""
 
     def resume(self) -> None:
         """Go on, as the endpoint is now."""
@@ -124,7 +126,7 @@ class Recipient:
     @property
     def wants_more(self) -> bool:
         """Whether more of the log may be taken in."""
-        return self.is_told and not self.pace.is_down and self.lineup.has_room
+        return self.is_told and self.lineup.has_room
 
     def may_send(self, now: int) -> bool:
         """Whether another attempt may begin."""
