@@ -1,10 +1,11 @@
 """What copying a store promises, from any store to any other."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 from sqlalchemy import delete, insert, update
 
 from cloudsignal.server.store import batches
@@ -12,6 +13,7 @@ from cloudsignal.server.store.copying import Copied
 from cloudsignal.server.store.deliveries import Progress
 from cloudsignal.server.store.errors import CopyDiffers, StoreUnusable
 from cloudsignal.server.store.orders import Registration
+from cloudsignal.server.store.schema import attempts as attempts_table
 from cloudsignal.server.store.schema import (
     items,
     metadata,
@@ -321,6 +323,44 @@ class CopyingContract:
 
         assert content(target) == content(source)
         assert {row[3] for row in content(target)["items"]} == {2}
+
+    def test_what_became_of_deliveries_since_is_copied_again_and_again(
+        self, store: Store, source: str, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(batches, "ROWS", 2)
+        endpoint = told.endpoint(store)
+
+        def note(**progress: Any) -> None:
+            store.deliveries.note(Progress(**progress), now=9)
+
+        def attempts(*instants: int) -> list[Any]:
+            return [told.attempted(1, at=each) for each in instants]
+
+        note(noted=[told.noted(1, each) for each in "abc"], attempted=attempts(30, 10, 40, 10))
+        changes: list[Callable[[], object]] = [
+            lambda: None,
+            lambda: note(done=[(1, "a")], noted=[told.noted(1, "b", state="dead")]),
+            lambda: note(attempted=attempts(50, 60, 70), positions={endpoint.id: 7}),
+            # Numbered after what is younger, as they were longer under way.
+            lambda: store.delivery_log.forget(20),
+            lambda: store.delivery_log.forget(35),
+            lambda: tamper(
+                store,
+                insert(attempts_table).values(asdict(attempts(45)[0]) | {"id": 2, "headers": "[]"}),
+            ),
+            lambda: told.endpoint(store),
+            lambda: store.endpoints.remove(1),
+            lambda: store.delivery_log.forget(99),
+        ]
+        for change in changes:
+            change()
+            copy_store(source, target)
+            assert content(target) == content(source)
+
+        with closing(open_store(target)) as copy:
+            copy.deliveries.note(Progress(attempted=attempts(99)), now=9)
+            assert told.endpoint(copy).id == 3
+            assert copy.tellers.stay("its own", lease_s=9).surplus == 0
 
     def test_an_unfinished_copy_of_another_store_is_left_alone(
         self, store: Store, source: str, target: str, other: str

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import Connection, Select, Table, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, select
 
 from cloudsignal.server.store import facts, pruning
 from cloudsignal.server.store.batches import batches
@@ -223,6 +223,10 @@ class _Run:
             first, last = self._origin.execute(_ENDS).one()
             connection.execute(delete(attempts).where(attempts.c.id < (first or 0)))
             after = min(connection.execute(_ENDS).one()[1] or 0, last or 0)
+            there = attempts.c.id <= after
+            if _rows(connection, attempts, there) != _rows(self._origin, attempts, there):
+                # They are numbered before they are there, and forgotten by their age.
+                after = 0
             connection.execute(delete(attempts).where(attempts.c.id > after))
         self._each("deliveries copied", select(deliveries), partial(self._insert, deliveries))
         missing = select(attempts).where(attempts.c.id > after).order_by(attempts.c.id)
@@ -290,8 +294,8 @@ def _counted(connection: Connection) -> dict[str, int]:
     return {table.name: _rows(connection, table) for table in (*SMALL, *REGISTERED, *FOLDED, *TOLD)}
 
 
-def _rows(connection: Connection, table: Table) -> int:
-    return connection.scalar(select(func.count()).select_from(table)) or 0
+def _rows(connection: Connection, table: Table, *which: ColumnElement[bool]) -> int:
+    return connection.scalar(select(func.count()).select_from(table).where(*which)) or 0
 
 
 # ---- which stores ----
