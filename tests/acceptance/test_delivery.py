@@ -152,6 +152,12 @@ def test_an_owner_is_told_everything_in_the_words_of_the_field(
         assert request.headers["authorization"] == "Basic bWU6d29yZA=="
         assert key not in request.body.decode()
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == len(found)
+    taken = f'cloudsignal_webhook_attempts_total{{outcome="delivered"}} {len(found)}.0'
+    eventually(lambda: taken in server.request("GET", "/metrics").body.decode())
+    assert (
+        'cloudsignal_endpoints{state="active"} 1.0'
+        in server.request("GET", "/metrics").body.decode()
+    )
     assert server.terminate() == 0, server.stderr
     assert not [line for line in server.lines() if line["level"] in ("warning", "error")]
 

@@ -5,13 +5,14 @@ import pytest
 from cloudsignal.protocol.refusals import refuse
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import prometheus
-from cloudsignal.server.metrics import Distribution, Metrics
+from cloudsignal.server.metrics import Distribution, Metrics, Told
+from cloudsignal.server.store.delivery_log import Standing
 from tests.server.arrivals import arrival, report
 
 
-def figures(metrics: Metrics) -> dict[str, float]:
+def figures(metrics: Metrics, standing: Standing | None = None) -> dict[str, float]:
     """What Prometheus reads."""
-    lines = prometheus.text(metrics.figures()).decode().splitlines()
+    lines = prometheus.text(metrics.figures(), standing).decode().splitlines()
     return {
         name: float(value)
         for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))
@@ -87,3 +88,26 @@ def test_the_position_never_goes_back() -> None:
     metrics.note_group([arrival()], [Receipt(0, 1, 3)], 0.1)
 
     assert figures(metrics)["cloudsignal_log_position"] == 9
+
+
+def test_telling_owners_is_counted_and_how_it_stands_is_told() -> None:
+    told = Told()
+    told.note("delivered", 0.02)
+    told.note("failed", 14.0)
+    told.told_seconds.note(0.03)
+    both = Told()
+    both.add(told)
+    both.add(told)
+    metrics = Metrics(lambda: 0, lambda: both)
+
+    found = figures(metrics, Standing({"active": 3, "paused": 1}, {"dead": 2}, 70))
+
+    assert found['cloudsignal_webhook_attempts_total{outcome="delivered"}'] == 2
+    assert found['cloudsignal_webhook_attempts_total{outcome="failed"}'] == 2
+    assert found['cloudsignal_webhook_attempt_seconds_bucket{le="0.025"}'] == 2
+    assert found["cloudsignal_webhook_attempt_seconds_count"] == 4
+    assert found['cloudsignal_webhook_told_seconds_bucket{le="0.05"}'] == 2
+    assert found['cloudsignal_endpoints{state="active"}'] == 3
+    assert found['cloudsignal_deliveries{state="dead"}'] == 2
+    assert found["cloudsignal_endpoints_behind"] == 70
+    assert "cloudsignal_endpoints_behind" not in figures(metrics)

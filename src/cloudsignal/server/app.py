@@ -72,7 +72,8 @@ class App:
             failed=FailedLines(logger, clock),
             first=writer,
         )
-        self._metrics = Metrics(lambda: self._group_commit.waiting)
+        self._deliverer = Deliverer(settings, store, logger)
+        self._metrics = Metrics(lambda: self._group_commit.waiting, self._deliverer.told)
         self._scoreboard = Scoreboard(shared, self._metrics.figures)
         self._health = Health(
             settings,
@@ -82,7 +83,6 @@ class App:
             lambda: self._group_commit.is_up,
         )
         self._ingest = Ingest(settings, self._interfaces, self._group_commit, clock, self.refused)
-        self._deliverer = Deliverer(settings, store, logger)
         owners = Owners(store, keyring, clock, self._interfaces.strangers)
         self._cloudcore = cloudcore.CloudCore(owners, store.owned)
         self._background: list[asyncio.Task[Any]] = []

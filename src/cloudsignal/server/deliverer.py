@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from cloudsignal.server.metrics import Told
 from cloudsignal.server.settings import Settings
+from cloudsignal.server.writer import READ_BYTES, Frames, frame
 
 if TYPE_CHECKING:
     from cloudsignal.server.delivery.engine import Engine
@@ -27,8 +29,12 @@ END_S: Final = 4.0
 """How long the process may take to end."""
 UNDER_WAY_S: Final = 2.0
 """How long what is being posted may take when it ends; what is not over by then will be posted again."""
+SAY_S: Final = 1.0
+"""How old the figures may be that others are told."""
 TASK_BYTES_MAX: Final = 1 << 20
 _WAKE: Final = b"."
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Told).decode
 
 
 class Deliverer:
@@ -40,6 +46,18 @@ class Deliverer:
         self._logger = logger
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
+        self._frames = Frames()
+        self._counted = Told()
+        """What the process has counted that runs now."""
+        self._counted_before = Told()
+        """And those before it, all together."""
+
+    def told(self) -> Told:
+        """What has been counted of telling order owners since the start."""
+        told = Told()
+        for each in (self._counted_before, self._counted):
+            told.add(each)
+        return told
 
     async def keep(self) -> None:
         """Have it run, from when there is anybody to tell; start another one when it ends."""
@@ -80,6 +98,7 @@ class Deliverer:
                 code=self._process.returncode,
             )
         self._hang_up()
+        self._counted_before, self._counted = self.told(), Told()
         self._start()
 
     def _start(self) -> None:
@@ -93,9 +112,25 @@ class Deliverer:
         # Not as an argument: those are there for every user of the machine to read.
         self._line.sendall(msgspec.json.encode(self._settings) + b"\n")
         self._line.setblocking(False)
+        self._frames = Frames()
+        asyncio.get_running_loop().add_reader(self._line, self._hear, self._line)
+
+    def _hear(self, line: socket.socket) -> None:
+        """Take in what the process has counted."""
+        try:
+            said = line.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        if not said:
+            asyncio.get_running_loop().remove_reader(line)
+        for payload in self._frames.feed(said):
+            self._counted = _decode(payload)
 
     def _hang_up(self) -> None:
         if self._line is not None:
+            asyncio.get_running_loop().remove_reader(self._line)
             self._line.close()
             self._line = None
 
@@ -140,7 +175,11 @@ async def deliver(settings: Settings, line: socket.socket) -> None:
             )
             bell = Bell()
             bell.answer(engine.wake)
-            parts = [_listen(line, bell.ring), asyncio.create_task(engine.run())]
+            parts = [
+                _listen(line, bell.ring),
+                asyncio.create_task(engine.run()),
+                asyncio.create_task(_say(line, engine.told)),
+            ]
             if settings.nats_url:
                 publishing = partial(publish, settings, store, bell.listener)
                 parts.append(asyncio.create_task(_lead(engine, publishing)))
@@ -178,6 +217,18 @@ async def _lead(engine: "Engine", act: Callable[[], Coroutine[Any, Any, None]]) 
             [outcome, _] = await asyncio.gather(acting, resting, return_exceptions=True)
         if isinstance(outcome, Exception):
             raise outcome
+
+
+async def _say(line: socket.socket, told: Told) -> None:
+    """Say what is counted, again and again, to who started this process."""
+    said, loop = b"", asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(SAY_S)
+        saying = _encode(told)
+        if saying != said:
+            said = saying
+            with suppress(OSError):  # It has hung up, which is heard elsewhere.
+                await loop.sock_sendall(line, frame(saying))
 
 
 class Bell:

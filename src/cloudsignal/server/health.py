@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from email.utils import formatdate
 from typing import Final
 
@@ -13,6 +14,7 @@ from cloudsignal.server import addresses
 from cloudsignal.server.asgi import address, answer
 from cloudsignal.server.metrics import Figures
 from cloudsignal.server.settings import Settings
+from cloudsignal.server.store.delivery_log import Standing
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import NotAllowed, Tokens
@@ -85,4 +87,15 @@ class Health:
         # Imported by those who ask: most servers start without being watched, and all the faster.
         from cloudsignal.server import prometheus
 
-        return 200, prometheus.CONTENT_TYPE, prometheus.text(self._counted())
+        return (
+            200,
+            prometheus.CONTENT_TYPE,
+            prometheus.text(self._counted(), await self._standing()),
+        )
+
+    async def _standing(self) -> Standing | None:
+        """How endpoints stand, if the store can say it just now."""
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(READY_S):
+                return await asyncio.to_thread(self._store.delivery_log.standing)
+        return None

@@ -17,6 +17,8 @@ from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server.store.log import Arrival
 
 GROUP_SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+ATTEMPT_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
+TOLD_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 600.0)
 COMMIT_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
@@ -46,6 +48,29 @@ class Distribution(Struct):
         return list(zip(names, accumulate(self.counts), strict=True))
 
 
+class Told(Struct):
+    """What is counted of telling order owners.
+
+    ``attempts`` by what became of them; ``attempt_seconds`` is how long each took, ``told_seconds`` how long after a
+    signal arrived its owner had taken it, of those that were taken at the first attempt.
+    """
+
+    attempts: dict[str, int] = field(default_factory=dict)
+    attempt_seconds: Distribution = field(default_factory=lambda: Distribution(ATTEMPT_SECONDS))
+    told_seconds: Distribution = field(default_factory=lambda: Distribution(TOLD_SECONDS))
+
+    def note(self, outcome: str, took_s: float) -> None:
+        """Count an attempt."""
+        self.attempts[outcome] = self.attempts.get(outcome, 0) + 1
+        self.attempt_seconds.note(took_s)
+
+    def add(self, other: "Told") -> None:
+        """Count what another process has counted."""
+        self.attempts = _added(self.attempts, other.attempts)
+        self.attempt_seconds.add(other.attempt_seconds)
+        self.told_seconds.add(other.told_seconds)
+
+
 class Figures(Struct):
     """Everything that is counted, of one server process or of several."""
 
@@ -56,6 +81,7 @@ class Figures(Struct):
     commit_seconds: Distribution = field(default_factory=lambda: Distribution(COMMIT_SECONDS))
     waiting: int = 0
     position: int = 0
+    told: Told = field(default_factory=Told)
 
     def add(self, other: "Figures") -> None:
         """Count what another process has counted."""
@@ -66,6 +92,7 @@ class Figures(Struct):
         self.commit_seconds.add(other.commit_seconds)
         self.waiting += other.waiting
         self.position = max(self.position, other.position)
+        self.told.add(other.told)
 
 
 def total(figures: Iterable[Figures]) -> Figures:
@@ -81,10 +108,11 @@ def _added(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
 
 
 class Metrics:
-    """Counts; ``waiting`` tells how many signals are on their way to the disk."""
+    """Counts; ``waiting`` tells how many signals are on their way to the disk, ``told`` what its deliverer counted."""
 
-    def __init__(self, waiting: Callable[[], int]) -> None:
+    def __init__(self, waiting: Callable[[], int], told: Callable[[], Told] = Told) -> None:
         self._waiting = waiting
+        self._told = told
         self.posts: Counter[str] = Counter()
         self.signals: Counter[str] = Counter()
         self.repeats = 0
@@ -102,6 +130,7 @@ class Metrics:
             self.commit_seconds,
             self._waiting(),
             self.position,
+            self._told(),
         )
 
     def note_refused(self, refusal: Refusal) -> None:

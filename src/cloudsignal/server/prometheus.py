@@ -9,15 +9,17 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from cloudsignal.server.metrics import Figures
+from cloudsignal.server.metrics import Figures, Told
+from cloudsignal.server.store.delivery_log import Standing
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def text(figures: Figures) -> bytes:
-    """Every figure, as Prometheus reads it."""
+def text(figures: Figures, standing: Standing | None) -> bytes:
+    """Every figure, as Prometheus reads it; how endpoints stand only if that is known."""
     registry = CollectorRegistry()
     registry.register(_Collector(figures))
+    registry.register(_Told(figures.told, standing))
     return generate_latest(registry)
 
 
@@ -62,3 +64,50 @@ class _Collector(Collector):
             "Position of the newest signal written here",
             figures.position,
         )
+
+
+class _Told(Collector):
+    def __init__(self, told: Told, standing: Standing | None) -> None:
+        self._told = told
+        self._standing = standing
+
+    def collect(self) -> Iterable[Metric]:
+        told = self._told
+        attempts = CounterMetricFamily(
+            "cloudsignal_webhook_attempts",
+            "Attempts to tell order owners by outcome: delivered, failed, or given_up with it",
+            labels=["outcome"],
+        )
+        for outcome, count in sorted(told.attempts.items()):
+            attempts.add_metric([outcome], count)
+        yield attempts
+        yield HistogramMetricFamily(
+            "cloudsignal_webhook_attempt_seconds",
+            "How long an attempt took, in seconds",
+            buckets=told.attempt_seconds.buckets(),
+            sum_value=told.attempt_seconds.sum,
+        )
+        yield HistogramMetricFamily(
+            "cloudsignal_webhook_told_seconds",
+            "From a signal's arrival until its owner had taken it at the first attempt, in seconds",
+            buckets=told.told_seconds.buckets(),
+            sum_value=told.told_seconds.sum,
+        )
+        if self._standing is not None:
+            yield from _standing(self._standing)
+
+
+def _standing(standing: Standing) -> Iterable[Metric]:
+    for name, text, counts in (
+        ("cloudsignal_endpoints", "Endpoints by state", standing.endpoints),
+        ("cloudsignal_deliveries", "Deliveries that are noted by state", standing.deliveries),
+    ):
+        family = GaugeMetricFamily(name, text, labels=["state"])
+        for state, count in sorted(counts.items()):
+            family.add_metric([state], count)
+        yield family
+    yield GaugeMetricFamily(
+        "cloudsignal_endpoints_behind",
+        "Positions of the log that the active endpoint furthest behind has not passed",
+        standing.behind,
+    )

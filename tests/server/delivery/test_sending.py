@@ -12,6 +12,7 @@ from cloudsignal.server.delivery.dialing import Attempt
 from cloudsignal.server.delivery.keeper import Keeper
 from cloudsignal.server.delivery.recipient import Recipient
 from cloudsignal.server.delivery.sending import Sending
+from cloudsignal.server.metrics import Told
 from cloudsignal.server.store.store import Store, open_store
 from tests.server.delivery.telling import NO, OK, Telling, until
 from tests.server.delivery.test_lineup import delivery
@@ -46,6 +47,7 @@ class Sends:
             landed=lambda _: None,
             defect=self.defects.append,
             warn=lambda *_: None,
+            told=Told(),
             **options,
         )
         self._answers: dict[str, asyncio.Queue[Attempt]] = {}

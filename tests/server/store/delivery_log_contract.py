@@ -4,6 +4,7 @@ import pytest
 
 from cloudsignal.server.store import delivery_log
 from cloudsignal.server.store.deliveries import Noted, NotedState, Progress
+from cloudsignal.server.store.delivery_log import Standing
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.store import Store
 from tests.server.arrivals import arrival, report
@@ -35,6 +36,22 @@ class DeliveryLogContract:
         note(store, told.noted(1, "c", state="dead", attempts=100, first=3, why="no"), now=20)
 
     # ---- what is noted ----
+
+    def test_it_says_how_telling_stands(self, store: Store) -> None:
+        assert store.delivery_log.standing() == Standing({}, {}, 0)
+        store.append([arrival(*(report(item=str(n)) for n in range(3)))])
+        slow, fast, gone = (told.endpoint(store) for _ in range(3))
+        store.append([arrival(*(report(item=str(n)) for n in range(3, 7)))])
+        progress = Progress(
+            positions={fast.id: 5, slow.id: 4}, noted=[told.noted(1), told.noted(2)]
+        )
+        store.deliveries.note(progress, now=9)
+        store.endpoints.set_state(slow.id, "paused")
+        store.endpoints.remove(gone.id)
+
+        assert store.delivery_log.standing() == Standing(
+            {"active": 1, "paused": 1}, {"waiting": 2}, 2
+        )
 
     def test_deliveries_are_counted_by_endpoint_and_state(self, store: Store) -> None:
         assert store.delivery_log.counts() == {}

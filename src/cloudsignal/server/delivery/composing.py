@@ -70,6 +70,7 @@ class Composer:
             item=owned.item,
             webhook=encode(told).decode(),
             happened=owned.datetime,
+            received=owned.received,
         )
 
     def _order_canceled(self, owned: Owned) -> Delivery:

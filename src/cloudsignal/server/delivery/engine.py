@@ -18,6 +18,7 @@ from cloudsignal.server.delivery.reader import Reader, delivery_of
 from cloudsignal.server.delivery.recipient import Opened, Recipient, opened
 from cloudsignal.server.delivery.sealing import Sealer, SealError
 from cloudsignal.server.delivery.sending import Later, Sending
+from cloudsignal.server.metrics import Told
 from cloudsignal.server.store.endpoints import Endpoint
 from cloudsignal.server.store.errors import NotFound, StoreUnavailable
 from cloudsignal.server.store.store import Store
@@ -84,6 +85,8 @@ class Engine:
         self.leads = asyncio.Event()
         """Set while this is the one node of all that does what one has to do; ``rests`` while it is not."""
         self.rests = asyncio.Event()
+        self.told = Told()
+        """What is counted of it."""
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._keeper = Keeper(
             store, node, lambda: self._recipients.values(), clock=clock, timer=timer
@@ -99,6 +102,7 @@ class Engine:
             landed=lambda recipient: self._reader.landed(recipient),
             defect=self._fail,
             warn=lambda recipient, what: warn(f"{_named(recipient.endpoint)} {what}"),
+            told=self.told,
         )
         self._reader = Reader(
             store,

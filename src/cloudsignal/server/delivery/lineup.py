@@ -23,7 +23,7 @@ class Delivery(Struct, eq=False, kw_only=True):
     """One webhook for one endpoint. Instants in microseconds.
 
     It is in ``line`` with all that is about the same item. ``webhook`` is what is told, less the key, empty
-    where the store has it noted; ``happened`` is when the signal's fact did.
+    where the store has it noted; ``happened`` is when the signal's fact did, ``received`` when it was reported, 0 if that is long ago.
     """
 
     message: str
@@ -34,6 +34,7 @@ class Delivery(Struct, eq=False, kw_only=True):
     item: str
     webhook: str
     happened: int = 0
+    received: int = 0
     attempts: int = 0
     first: int | None = None
     due: int = 0

@@ -13,6 +13,7 @@ from cloudsignal.server.delivery.lineup import Delivery
 from cloudsignal.server.delivery.pace import DISABLED_AFTER, SECOND_US, WARNED_AT
 from cloudsignal.server.delivery.recipient import Recipient
 from cloudsignal.server.delivery.schedule import wait_s
+from cloudsignal.server.metrics import Told
 from cloudsignal.server.store.endpoints import EndpointState
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.store import Store
@@ -46,10 +47,11 @@ class Sending:
         landed: Callable[[Recipient], None],
         defect: Callable[[BaseException], None],
         warn: Warn,
+        told: Told,
         at_once_max: int = AT_ONCE_MAX,
         unproven_max: int = UNPROVEN_MAX,
     ) -> None:
-        """``is_mine`` says whether it is still this node that tells; ``landed`` is called after every attempt, ``defect`` when one ends as none can."""
+        """``is_mine`` says whether it is still this node that tells; ``landed`` is called after every attempt, ``defect`` when one ends as none can; ``told`` counts."""
         self._store = store
         self._dialer = dialer
         self._keeper = keeper
@@ -60,6 +62,7 @@ class Sending:
         self._landed = landed
         self._defect = defect
         self._warn = warn
+        self._told = told
         self._at_once_max = at_once_max
         self._unproven_max = unproven_max
         self._unproven = 0
@@ -163,6 +166,7 @@ class Sending:
         attempt = await self._dialer.post(secrets.url, body, headers)
         self._keeper.attempted(recipient, delivery, webhook, begun, attempt)
         if attempt.is_delivered:
+            self._told.note("delivered", attempt.took_s)
             self._delivered(recipient, delivery)
         else:
             self._failed(recipient, delivery, webhook, begun, attempt)
@@ -176,6 +180,8 @@ class Sending:
             return ""
 
     def _delivered(self, recipient: Recipient, delivery: Delivery) -> None:
+        if delivery.received and not delivery.attempts:
+            self._told.told_seconds.note((self._now() - delivery.received) / SECOND_US)
         before, had_failed = recipient.state, recipient.pace.failures > 0
         recipient.pace.delivered()
         self._keeper.done(recipient, delivery)
@@ -216,6 +222,7 @@ class Sending:
         )
         if not recipient.is_told:
             wait = 0.0  # It was the endpoint that ended, not this delivery.
+        self._told.note("given_up" if wait is None else "failed", attempt.took_s)
         if wait is None:
             self._keeper.noted(recipient, delivery, webhook, "dead", attempt.error)
             recipient.lineup.done(delivery)

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Final
 
+from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from cloudsignal.protocol.webhooks import CloudprinterOrderCanceled, CloudprinterOrderValidated
@@ -19,10 +20,10 @@ from cloudsignal.server.store.deliveries import (
     noted,
     row_of,
 )
-from cloudsignal.server.store.endpoints import Endpoint, hold
+from cloudsignal.server.store.endpoints import CURSOR_OF, REMOVED, Endpoint, hold
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.owned import OWNED, Owned
-from cloudsignal.server.store.schema import attempts, deliveries, items, signals
+from cloudsignal.server.store.schema import attempts, cursors, deliveries, endpoints, items, signals
 
 MESSAGES_MAX: Final = 1_000
 """Of how many signals of an order the attempts are looked for."""
@@ -32,11 +33,40 @@ FORGOTTEN: Final = 1_000
 """How many attempts are forgotten in one transaction."""
 
 
+class Standing(Struct, frozen=True):
+    """How telling stands: how many endpoints and noted deliveries are in which state.
+
+    ``behind`` is how many positions of the log the active endpoint furthest behind has not passed.
+    """
+
+    endpoints: dict[str, int]
+    deliveries: dict[str, int]
+    behind: int
+
+
 class DeliveryLog:
     """The verbs of the delivery log. Every one may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def standing(self) -> Standing:
+        """How telling stands."""
+        of = select(endpoints.c.state, func.count()).where(endpoints.c.state != REMOVED)
+        passed = select(func.min(cursors.c.position)).where(
+            cursors.c.name.in_(select(CURSOR_OF).where(endpoints.c.state == "active"))
+        )
+        with self._database.reading() as connection:
+            states = connection.execute(of.group_by(endpoints.c.state)).all()
+            counted = select(deliveries.c.state, func.count()).group_by(deliveries.c.state)
+            noted = connection.execute(counted).all()
+            last = connection.scalar(select(func.max(signals.c.position))) or 0
+            slowest = connection.scalar(passed)
+        return Standing(
+            {row[0]: row[1] for row in states},
+            {row[0]: row[1] for row in noted},
+            last - (last if slowest is None else slowest),
+        )
 
     def counts(self) -> dict[int, dict[NotedState, int]]:
         """How many deliveries of each endpoint are noted, by their states."""

@@ -207,13 +207,15 @@ class Endpoints:
 
 
 _CURSOR: Final = literal("endpoint ")
+CURSOR_OF: Final = _CURSOR + cast(endpoints.c.id, String)
+"""The name of an endpoint's cursor, in SQL."""
 _encode: Final = msgspec.json.Encoder().encode
 _types: Final = msgspec.json.Decoder(tuple[str, ...]).decode
 
 _ENDPOINTS: Final[Select[Any]] = (
     select(endpoints, owners.c.name.label("owner_name"), cursors.c.position)
     .join(owners, owners.c.id == endpoints.c.owner)
-    .join(cursors, cursors.c.name == _CURSOR + cast(endpoints.c.id, String))
+    .join(cursors, cursors.c.name == CURSOR_OF)
     .where(endpoints.c.state != REMOVED)
 )
 

@@ -37,6 +37,7 @@ class Owned(Struct, frozen=True):
     """
 
     position: int
+    received: int
     number: int
     test: bool
     type: str
@@ -68,6 +69,7 @@ _OWNER: Final[ColumnElement[int]] = func.coalesce(orders.c.owner, _UNREGISTERED)
 OWNED: Final[Select[Any]] = (
     select(
         signals.c.position,
+        signals.c.received,
         signals.c.item.label("number"),
         signals.c.test,
         signals.c.type,
