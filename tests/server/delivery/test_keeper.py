@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cloudsignal.server.delivery.keeper import IDLE_S, Keeper
 from cloudsignal.server.delivery.lineup import Delivery
@@ -169,8 +170,6 @@ async def test_a_position_that_others_are_ahead_of_is_not_noted(kept: Kept) -> N
 
 
 async def test_an_attempt_is_noted_without_the_key_that_an_answer_repeats(kept: Kept) -> None:
-    from msgspec.structs import replace
-
     said = replace(NO, headers=(("x-key", "is key-of-one"),), body=b'{"apikey":"key-of-one"}')
     kept.keeper.attempted(kept.one, delivery(1), "{}", 5, said)
 
