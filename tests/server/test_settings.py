@@ -186,6 +186,8 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         ("metrics_allow", "localhost", "'localhost' is neither an address nor a network"),
         ("trusted_proxies", "192.0.2.300", "write 192.0.2.7 or 192.0.2.0/24"),
         ("webhook_networks", "press.local", "write 192.0.2.7 or 192.0.2.0/24"),
+        ("tracking_urls", "GLS", "GLS=https://gls.example/{tracking}"),
+        ("tracking_urls", "GLS=https://gls.example/", "with {tracking} in it once"),
         ("queue_max", "999", "must be at least bundle_max"),
     ],
 )

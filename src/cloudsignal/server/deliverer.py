@@ -156,10 +156,12 @@ async def deliver(settings: Settings, line: socket.socket) -> None:
     from cloudsignal.server.delivery.streams.running import run as publish
     from cloudsignal.server.delivery.targets import Rules
     from cloudsignal.server.keys import secret_of
-    from cloudsignal.server.store.store import open_store
 
     logger = logs.configure(settings)
-    with closing(open_store(settings.database)) as store:
+    opened = await _opened(settings.database, line)
+    if opened is None:
+        return
+    with closing(opened) as store:
         async with Dialer(
             Rules.of(settings), connections_max=AT_ONCE_MAX, connections_per_host_max=AT_ONCE_MAX
         ) as dialer:
@@ -191,6 +193,27 @@ async def deliver(settings: Settings, line: socket.socket) -> None:
                 await _first(parts)
             finally:
                 await engine.stop(UNDER_WAY_S)
+
+
+async def _opened(url: str, line: socket.socket) -> "Store | None":
+    """The store, once it can be had; None if the other end of the line hangs up before."""
+    from cloudsignal.server.store.errors import StoreUnavailable
+    from cloudsignal.server.store.store import open_store
+
+    while not _has_hung_up(line):
+        with suppress(StoreUnavailable):
+            return await asyncio.to_thread(open_store, url)
+        await asyncio.sleep(LOOK_S)
+    return None
+
+
+def _has_hung_up(line: socket.socket) -> bool:
+    try:
+        return not line.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 async def _first(parts: "list[asyncio.Future[None]]") -> None:

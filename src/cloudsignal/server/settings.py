@@ -6,6 +6,7 @@ A secret can also be read from a file that ``CLOUDSIGNAL_…_FILE`` names.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_network
@@ -23,6 +24,10 @@ CONFIG_VARIABLE: Final = "CLOUDSIGNAL_CONFIG"
 
 Positive = Meta(ge=1)
 Secret = Meta(extra={"secret": True})
+
+
+TRACKING_URL: Final = re.compile(r"[^=\s][^=]*=https?://[^\s{}]*\{tracking\}[^\s{}]*")
+"""How a shipping option and where its parcels can be followed are written."""
 
 
 class SettingsError(Exception):
@@ -290,6 +295,12 @@ def _check(settings: Settings) -> None:
                     f"the setting {name} is not what it must be: {text!r} is neither an address nor a"
                     f" network: {advice}"
                 ) from None
+    for text in settings.tracking_urls:
+        if not TRACKING_URL.fullmatch(text):
+            raise SettingsError(
+                f"the setting tracking_urls is not what it must be: write {text!r} as a shipping option, an equals"
+                " sign, and an address with {tracking} in it once: GLS=https://gls.example/{tracking}"
+            )
     if settings.queue_max < settings.bundle_max:
         raise SettingsError(
             "the setting queue_max must be at least bundle_max, or large bundles never fit"
