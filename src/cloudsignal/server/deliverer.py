@@ -1,6 +1,7 @@
 """The process that tells order owners, beside the one that takes signals in: started there, and ended with it."""
 
 import asyncio
+import gc
 import os
 import secrets
 import signal
@@ -16,7 +17,7 @@ import msgspec
 
 from cloudsignal.server.metrics import Told
 from cloudsignal.server.settings import Settings
-from cloudsignal.server.writer import READ_BYTES, Frames, frame
+from cloudsignal.server.writer import GC_ALLOCATIONS, READ_BYTES, Frames, frame
 
 if TYPE_CHECKING:
     from cloudsignal.server.delivery.engine import Engine
@@ -189,6 +190,10 @@ async def deliver(settings: Settings, line: socket.socket) -> None:
                 wanted = asyncio.Event()
                 wanted.set()
                 parts.append(asyncio.create_task(growth.watch(store, wanted, bell.ring)))
+            # As in the process that takes signals in: what is there now stays, and each webhook makes a lot.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GC_ALLOCATIONS)
             try:
                 await _first(parts)
             finally:
