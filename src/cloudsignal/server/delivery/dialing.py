@@ -194,16 +194,20 @@ class Dialer:
             return _ours(await post())
 
     def _told(self, answer: "_Answer", beginning: bytes) -> Attempt:
-        asked = answer.headers.get("Retry-After", "")
-        now = datetime.fromtimestamp(self._now() / 1e6, UTC)
         return Attempt(
             status=answer.status,
             error=_refusal(answer.status),
             headers=tuple(_kept(answer.raw_headers)),
             body=beginning,
-            retry_after_s=retry_after_s(asked, now=now, longest_s=RETRY_AFTER_MAX_S),
+            retry_after_s=self._asked_to_wait_s(answer.headers.get("Retry-After")),
             address=answer.peer,
         )
+
+    def _asked_to_wait_s(self, retry_after: str | None) -> float:
+        if retry_after is None:
+            return 0.0
+        now = datetime.fromtimestamp(self._now() / 1e6, UTC)
+        return retry_after_s(retry_after, now=now, longest_s=RETRY_AFTER_MAX_S)
 
     def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
         """A socket for an address, which is checked here, wherever it comes from. Raises OSError."""
