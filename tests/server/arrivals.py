@@ -7,6 +7,7 @@ from datetime import UTC
 from typing import Any
 
 from cloudsignal.protocol import wire
+from cloudsignal.protocol.refusals import Problem
 from cloudsignal.protocol.signals import Signal
 from cloudsignal.protocol.wire import Receipt, Report
 from cloudsignal.server.store.log import Answer, Arrival
@@ -53,6 +54,13 @@ def receipt(answer: Answer) -> Receipt:
     """The answer, which must be a receipt."""
     assert isinstance(answer, Receipt), answer
     return answer
+
+
+def problem(answer: Answer) -> Problem:
+    """What is wrong, which must be one thing."""
+    assert isinstance(answer, list), answer
+    [found] = answer
+    return found
 
 
 def whole_log(store: Store) -> list[LoggedSignal]:

@@ -215,8 +215,8 @@ def test_an_owners_orders_are_listed_page_by_page(server: Server, token: str, ow
     [
         ("", "Missing required query parameter 'owner' for path /api/v1/orders"),
         ("owner=nobody", "owner: there is no owner called 'nobody'"),
-        ("owner=a%00", "owner: Expected `str` matching regex"),
-        ("owner=Books&after=%00", "after: Expected `str` matching regex"),
+        ("owner=a%00", "owner: no id and no name has a character NUL"),
+        ("owner=Books&after=%00", "after: no id and no name has a character NUL"),
         ("owner=Books&limit=0", "limit: Expected `int` >= 1"),
     ],
 )

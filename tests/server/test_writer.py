@@ -102,7 +102,7 @@ def test_a_defect_in_one_post_does_not_hurt_the_others(
     assert [each is None for each in answers.receipts] == [
         index in (place, len(group) - 1) for index in range(len(group))
     ]
-    assert {index: each.type for index, each in answers.problems.items()} == {
+    assert {index: each[0].type for index, each in answers.problems.items()} == {
         len(group) - 1: "not_your_item"
     }
     assert answers.failure.startswith("a defect: UnicodeDecodeError")

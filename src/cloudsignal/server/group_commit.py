@@ -14,10 +14,10 @@ from contextlib import suppress
 from typing import Final, Protocol, cast
 
 from cloudsignal.protocol import http
-from cloudsignal.protocol.refusals import Problem, Refusal, not_now
+from cloudsignal.protocol.refusals import Refusal, not_now
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import writer
-from cloudsignal.server.store.log import Arrival
+from cloudsignal.server.store.log import Arrival, Problems
 
 _log: Final = logging.getLogger(__name__)
 
@@ -216,8 +216,8 @@ class _Link(asyncio.Protocol):
         self._transport.close()
 
 
-def _refusal(problem: Problem | None) -> Refusal:
-    return _unavailable() if problem is None else Refusal([problem])
+def _refusal(problems: Problems | None) -> Refusal:
+    return Refusal(problems) if problems else _unavailable()
 
 
 def _unavailable() -> Refusal:

@@ -23,11 +23,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from cloudsignal.protocol.refusals import Problem
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server.store.backends import backend_of
 from cloudsignal.server.store.errors import StoreUnavailable
-from cloudsignal.server.store.log import Answer, Arrival, Writer, append
+from cloudsignal.server.store.log import Answer, Arrival, Problems, Writer, append
 
 if TYPE_CHECKING:
     from cloudsignal.server.settings import Settings
@@ -49,13 +48,13 @@ class Task(Struct, array_like=True):
 
 
 class Answers(Struct, array_like=True):
-    """What became of a group: the receipt of each post, or its problem, or why none was written.
+    """What became of a group: the receipt of each post, or its problems, or why none was written.
 
     ``seconds`` is how long it took.
     """
 
     receipts: list[Receipt | None]
-    problems: dict[int, Problem]
+    problems: dict[int, Problems]
     failure: str = ""
     seconds: float = 0.0
 
@@ -166,7 +165,7 @@ def _write(writer: Writer, arrivals: list[Arrival], refuse_unregistered: bool = 
 def _sorted(answers: list[Answer]) -> Answers:
     return Answers(
         [answer if isinstance(answer, Receipt) else None for answer in answers],
-        {index: answer for index, answer in enumerate(answers) if isinstance(answer, Problem)},
+        {index: answer for index, answer in enumerate(answers) if isinstance(answer, list)},
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cloudsignal.protocol.refusals import Problem
+from cloudsignal.protocol.refusals import DETAILS_MAX, Problem
 from cloudsignal.server.store.errors import AlreadyThere, Fault, NotFound, RegistrationRefused
 from cloudsignal.server.store.orders import (
     ITEMS_MAX,
@@ -19,7 +19,7 @@ from cloudsignal.server.store.orders import (
 from cloudsignal.server.store.reading import ItemQuery
 from cloudsignal.server.store.rebuilding import Rebuilt
 from cloudsignal.server.store.store import Store
-from tests.server.arrivals import arrival, receipt, report, whole_log
+from tests.server.arrivals import arrival, problem, receipt, report, whole_log
 
 URL = "https://parcels.example/{tracking}"
 
@@ -294,7 +294,7 @@ class OrdersContract:
         )
 
         assert receipt(taken).accepted == receipt(registered).accepted == 1
-        assert refused == Problem(
+        assert problem(refused) == Problem(
             "",
             "unknown_order",
             "order 8 is not registered here: check it, or ask the platform to register it, and send"
@@ -304,7 +304,7 @@ class OrdersContract:
     def test_orders_are_refused_as_long_as_none_is_registered(self, store: Store) -> None:
         [refused] = store.append([arrival()], refuse_unregistered=True)
 
-        assert isinstance(refused, Problem)
+        refused = problem(refused)
         assert whole_log(store) == []
         with_owners(store).orders.register([told()], now=50)
         [taken] = store.append([arrival()], refuse_unregistered=True)
@@ -315,7 +315,9 @@ class OrdersContract:
 
         refused, taken = store.append([arrival(), arrival(partner=2)])
 
-        assert refused == Problem("", "not_your_item", "order 7 is given to another print partner")
+        assert problem(refused) == Problem(
+            "", "not_your_item", "order 7 is given to another print partner"
+        )
         assert receipt(taken).accepted == 1
         assert [each.partner_name for each in whole_log(store)] == ["Beta"]
 
@@ -327,7 +329,7 @@ class OrdersContract:
         taken, refused = store.append([arrival(), arrival(partner=2)])
 
         assert receipt(taken).accepted == 1
-        assert isinstance(refused, Problem)
+        refused = problem(refused)
         assert "is reported by another print partner" in refused.info
 
     def test_an_item_that_had_signals_goes_over_to_the_registered_partner(
@@ -340,8 +342,8 @@ class OrdersContract:
             [arrival(), arrival(report(minute=1)), arrival(report(minute=2), partner=2)]
         )
 
-        assert isinstance(repeat, Problem)
-        assert isinstance(new, Problem)
+        repeat = problem(repeat)
+        new = problem(new)
         assert repeat.info == new.info == "order 7 is given to another print partner"
         assert receipt(taken).accepted == 1
         [item] = store.reading.items(ItemQuery(partner="Beta"))
@@ -355,12 +357,28 @@ class OrdersContract:
         [given] = store.append([arrival(*others, report())])
         [unknown] = store.append([arrival(*others, report(order="9"))], refuse_unregistered=True)
 
-        assert given == Problem(
+        assert problem(given) == Problem(
             "items[2]", "not_your_item", "items[2]: order 7 is given to another print partner"
         )
-        assert isinstance(unknown, Problem)
+        unknown = problem(unknown)
         assert (unknown.at, unknown.type) == ("items[2]", "unknown_order")
         assert whole_log(store) == []
+
+    def test_everything_that_is_forbidden_in_a_bundle_is_said(self, store: Store) -> None:
+        with_owners(store).orders.register([told(partner_name="Beta")], now=50)
+        store.append([arrival(report(order="8", item="theirs"), partner=2)])
+        wrong = report(), report(order="8", item="mine"), report(order="8", item="theirs")
+
+        [refused] = store.append([arrival(*wrong)])
+
+        assert isinstance(refused, list)
+        assert [(each.at, each.type) for each in refused] == [
+            ("items[0]", "not_your_item"),
+            ("items[2]", "not_your_item"),
+        ]
+        [refused] = store.append([arrival(*(report(item=str(n)) for n in range(150)))])
+        assert isinstance(refused, list)
+        assert len(refused) == DETAILS_MAX
 
     def test_a_group_of_many_orders_is_looked_up_in_full(self, store: Store) -> None:
         mine = [told(f"{n}", partner_name="Alpha" if n % 2 else "Beta") for n in range(600)]
@@ -368,7 +386,7 @@ class OrdersContract:
 
         answers = store.append([arrival(report(order=f"{n}")) for n in range(601)])
 
-        taken = [n for n, answer in enumerate(answers) if not isinstance(answer, Problem)]
+        taken = [n for n, answer in enumerate(answers) if not isinstance(answer, list)]
         assert taken == [*range(1, 600, 2), 600]
 
     def test_a_registration_while_a_group_is_written_is_heeded(
@@ -399,8 +417,8 @@ class OrdersContract:
         registering.join(30)
 
         assert done.is_set()
-        assert isinstance(answer, Problem) is another.nodes
+        assert isinstance(answer, list) is another.nodes
         found = store.reading.items(ItemQuery(partner="Beta"))
         assert len(found) == (1 if another.nodes else 2)
         [refused] = store.append([arrival(report(item="after"))])
-        assert isinstance(refused, Problem)
+        refused = problem(refused)

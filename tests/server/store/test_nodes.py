@@ -10,14 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from cloudsignal.protocol.refusals import Problem
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.log import Answer, Arrival, Changes
 from cloudsignal.server.store.postgresql import partitions, writer
 from cloudsignal.server.store.store import Store, open_store
 from tests import postgresql
-from tests.server.arrivals import arrival, positions, receipt, report, whole_log
+from tests.server.arrivals import arrival, positions, problem, receipt, report, whole_log
 
 NODES, READERS, GROUPS = 3, 2, 40
 
@@ -168,7 +167,7 @@ def test_of_two_partners_that_claim_an_item_at_once_one_gets_it(
 
     refused, taken = append(one, arrival(report(), partner=1), arrival(report(item="2"), partner=1))
 
-    assert isinstance(refused, Problem)
+    refused = problem(refused)
     assert refused.type == "not_your_item"
     assert receipt(taken).accepted == 1
 

@@ -1,14 +1,15 @@
 """Appending to the log: signals and the items folded from them, in one transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct, field
 
 from cloudsignal.protocol.items import Item
-from cloudsignal.protocol.refusals import Problem
+from cloudsignal.protocol.refusals import DETAILS_MAX, Problem
 from cloudsignal.protocol.signals import ItemShipped
 from cloudsignal.protocol.wire import Receipt, Report
 from cloudsignal.server.store.errors import StoreDamaged
@@ -96,7 +97,9 @@ class Arrival(Struct, frozen=True, array_like=True):
     reports: list[Report]
 
 
-Answer = Receipt | Problem
+Problems = list[Problem]
+"""Everything that is wrong with a post, ``DETAILS_MAX`` things at most."""
+Answer = Receipt | Problems
 """What one post of a group is answered."""
 
 
@@ -276,7 +279,7 @@ def _append(
         elif group:
             # Nothing but repeats. Who wrote them may have been told that their standby is away.
             writer.confirm()
-    return [post if isinstance(post, Problem) else post.receipt() for post in posts]
+    return [post.receipt() if isinstance(post, Post) else post for post in posts]
 
 
 def _load(writer: Writer, arrivals: Sequence[Arrival]) -> Items:
@@ -292,11 +295,11 @@ def _key(report: Report) -> Key:
     return signal.order, signal.item
 
 
-def _sort(arrival: Arrival, rules: Rules, items: Items, group: Group) -> Post | Problem:
-    """Put the signals of a post into the group, unless one of them may not be in the log."""
-    problem = _forbidden(arrival, rules, items)
-    if problem is not None:
-        return problem
+def _sort(arrival: Arrival, rules: Rules, items: Items, group: Group) -> Post | Problems:
+    """Put the signals of a post into the group, unless some of them may not be in the log."""
+    problems = list(islice(_forbidden(arrival, rules, items), DETAILS_MAX))
+    if problems:
+        return problems
     post = Post()
     for report in arrival.reports:
         key = _key(report)
@@ -313,15 +316,14 @@ def _sort(arrival: Arrival, rules: Rules, items: Items, group: Group) -> Post | 
     return post
 
 
-def _forbidden(arrival: Arrival, rules: Rules, items: Items) -> Problem | None:
+def _forbidden(arrival: Arrival, rules: Rules, items: Items) -> Iterator[Problem]:
     for index, report in enumerate(arrival.reports):
         problem = rules.problem(arrival, index) if rules.is_any else None
         known = items.get(_key(report))
         if problem is None and known is not None and known.partner != arrival.partner:
             problem = _not_yours(arrival, index)
         if problem is not None:
-            return problem
-    return None
+            yield problem
 
 
 def _not_yours(arrival: Arrival, index: int) -> Problem:
