@@ -16,6 +16,8 @@ from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.endpoints import Endpoint
 from cloudsignal.server.store.schema import endpoints, nodes
 
+ALONE_TIMES: Final = 10
+"""How many times as long a node is believed to be there, where there is only one."""
 SECOND_US: Final = 1_000_000
 
 
@@ -42,20 +44,27 @@ class Nodes:
 
         Where a single process serves the store, that is everything.
         """
-        backend = self._database.backend
+        if not self._database.backend.nodes:
+            return self._stay_alone(name, lease_s=lease_s * ALONE_TIMES)
         with self._database.writing() as connection:
-            now = backend.now(connection)
-            if not backend.nodes:
-                connection.execute(delete(nodes).where(nodes.c.name != name))
-            _stay(connection, name, now=now, until=now + int(lease_s * SECOND_US))
-            share = _share(connection)
-            mine = _take(connection, name, share)
-            return Turn(
-                its_endpoints.on_node(connection, name),
-                max(0, mine - share),
-                connection.scalar(select(func.min(nodes.c.name))) == name,
-                facts.number(connection, facts.ENDPOINTS_REVISION),
-            )
+            return self._stay(connection, name, lease_s)
+
+    def _stay_alone(self, name: str, *, lease_s: float) -> Turn:
+        """Nobody waits for this node to be gone, so it is seldom said that it is not."""
+        with self._database.reading() as connection:
+            soon = self._database.backend.now(connection) + int(lease_s * SECOND_US / 2)
+            known = [(row.name, row.until > soon) for row in connection.execute(select(nodes))]
+            if known == [(name, True)] and not _free(connection, 1):
+                return _turn(connection, name, surplus=0)
+        with self._database.writing() as connection:
+            connection.execute(delete(nodes).where(nodes.c.name != name))
+            return self._stay(connection, name, lease_s)
+
+    def _stay(self, connection: Connection, name: str, lease_s: float) -> Turn:
+        now = self._database.backend.now(connection)
+        _note(connection, name, now=now, until=now + int(lease_s * SECOND_US))
+        share = _share(connection)
+        return _turn(connection, name, surplus=max(0, _take(connection, name, share) - share))
 
     def any(self) -> bool:
         """Whether there is a node that tells owners now."""
@@ -79,7 +88,16 @@ class Nodes:
 _MINE: Final = update(endpoints).where(endpoints.c.node == bindparam("its")).values(node=None)
 
 
-def _stay(connection: Connection, name: str, *, now: int, until: int) -> None:
+def _turn(connection: Connection, name: str, *, surplus: int) -> Turn:
+    return Turn(
+        its_endpoints.on_node(connection, name),
+        surplus,
+        connection.scalar(select(func.min(nodes.c.name))) == name,
+        facts.number(connection, facts.ENDPOINTS_REVISION),
+    )
+
+
+def _note(connection: Connection, name: str, *, now: int, until: int) -> None:
     connection.execute(delete(nodes).where(nodes.c.until <= now))
     changed = connection.execute(update(nodes).where(nodes.c.name == name).values(until=until))
     if not changed.rowcount:
@@ -101,11 +119,16 @@ def _take(connection: Connection, name: str, share: int) -> int:
     )
     if mine >= share:
         return mine
-    gone = endpoints.c.node.not_in(select(nodes.c.name))
-    free = select(endpoints.c.id).where(its_endpoints.TOLD, endpoints.c.node.is_(None) | gone)
-    wanted = free.order_by(endpoints.c.id).limit(share - mine)
     # Whoever was late may just be noting something of them: what is there after that is taken over.
-    chosen = connection.scalars(wanted.with_for_update()).all()
+    chosen = _free(connection, share - mine, for_update=True)
     if chosen:
         connection.execute(update(endpoints).where(endpoints.c.id.in_(chosen)).values(node=name))
     return mine + len(chosen)
+
+
+def _free(connection: Connection, most: int, *, for_update: bool = False) -> list[int]:
+    """The endpoints that no node tells that is there, the first so many."""
+    gone = endpoints.c.node.not_in(select(nodes.c.name))
+    free = select(endpoints.c.id).where(its_endpoints.TOLD, endpoints.c.node.is_(None) | gone)
+    wanted = free.order_by(endpoints.c.id).limit(most)
+    return list(connection.scalars(wanted.with_for_update() if for_update else wanted))
