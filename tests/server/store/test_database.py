@@ -281,6 +281,8 @@ def test_a_store_from_before_there_were_webhooks_is_brought_up_to_date(tmp_path:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for table in ("endpoints", "nodes", "deliveries", "attempts"):
             connection.execute(f"DROP TABLE {table}")
+        for index in ("orders_owner_registered_order", "orders_owner_reference"):
+            connection.execute(f"DROP INDEX {index}")
         connection.execute("UPDATE alembic_version SET version_num = '0003'")
 
     with closing(open_store(f"sqlite:///{path}")) as store:

@@ -24,6 +24,10 @@ LATER_TABLES = {
 """What a store of each version did not have yet."""
 
 
+LATER_INDEXES = "orders_owner_registered_order", "orders_owner_reference"
+"""Indexes of tables that were there before them."""
+
+
 class TestPostgreSQL(StoreContract):
     @pytest.fixture
     def new_store(
@@ -104,6 +108,8 @@ class TestPostgreSQL(StoreContract):
             table for since in LATER_TABLES if since >= version for table in LATER_TABLES[since]
         ]
         postgresql.execute(url, f"DROP TABLE {', '.join(later)}")
+        for index in LATER_INDEXES:
+            postgresql.execute(url, f"DROP INDEX IF EXISTS {index}")
         postgresql.execute(url, f"UPDATE alembic_version SET version_num = '{version}'")
 
         with closing(open_store(url)) as store:

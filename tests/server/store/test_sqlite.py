@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cloudsignal.server.store.store import Store, open_store
+from tests.server.store import told
 from tests.server.store.contract import StoreContract, furnish
 
 
@@ -50,6 +51,15 @@ class TestSQLite(StoreContract):
         self, path: Path, request: pytest.FixtureRequest
     ) -> Callable[[Store], AbstractContextManager[None]]:
         return lambda store: failing_at(path, request.param)
+
+    def test_a_node_that_is_known_to_be_there_writes_nothing(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told.endpoint(store)
+        before = store.tellers.stay("a", lease_s=3600)
+        monkeypatch.setattr(store._database, "writing", None)
+
+        assert store.tellers.stay("a", lease_s=3600) == before
 
 
 @contextmanager
