@@ -3,10 +3,12 @@
 import json
 import re
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
+from requests import Request
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
@@ -75,6 +77,12 @@ def make_acceptable(body: Any) -> None:
                 each["datetime"] = "2016-01-20 13:00:00 GMT"
 
 
+def sent(case: Any, server: Server) -> set[str]:
+    """The names of the parameters in the URL of a request."""
+    request = Request(**case.as_transport_kwargs(base_url=server.address)).prepare()
+    return {name for name, _ in parse_qsl(urlsplit(request.url).query, keep_blank_values=True)}
+
+
 @pytest.fixture(scope="module")
 def token(server: Server) -> str:
     """A token that may read everything."""
@@ -120,6 +128,9 @@ def test_answers_are_as_described(
             make_acceptable(case.body)
             if "owner" in (case.query or {}):
                 case.query["owner"] = KNOWN["owner"]
+        else:
+            # Some of what is wrong has no form in a URL, such as an empty list: then nothing wrong is sent.
+            assume(set(case.query or {}) <= sent(case, server))
         response = case.call_and_validate(
             base_url=server.address,
             headers={"Authorization": f"Bearer {token}"},

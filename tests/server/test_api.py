@@ -268,6 +268,15 @@ def test_a_bad_filter_is_told_in_a_sentence(server: Server, name: str, value: st
     assert answer.json["detail"].startswith(f"{name}: "), answer
 
 
+@pytest.mark.parametrize("name", ["delayed", "state", "limit"])
+def test_a_filter_that_is_null_does_not_find_everything(server: Server, name: str) -> None:
+    answer = server.get(f"/api/v1/items?{name}=null")
+
+    assert answer.status == 400
+    assert answer.json["detail"] == f"{name}: null is no value, leave it out"
+    assert server.get("/api/v1/items?order=null").json["items"] == []
+
+
 def test_a_filter_that_is_misspelt_does_not_find_everything(server: Server) -> None:
     for path in ("items", "signals", "partners", "items/1/2", "signals/live"):
         answer = server.get(f"/api/v1/{path}?tracknig=1")

@@ -10,6 +10,7 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import ClientException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
+from litestar.typing import FieldDefinition
 
 from cloudsignal.protocol import datetimes
 from cloudsignal.server.store.access import Role
@@ -48,17 +49,24 @@ OPERATOR: Final = role("operator")
 async def refuse_parameters(request: Request[Any, Any, Any]) -> None:
     """A filter that is misspelt must not find everything: what no route knows, or no text can be, is 400."""
     parameters = request.route_handler.parsed_fn_signature.parameters
-    known = [
-        field.kwarg_definition.name or name
+    known = {
+        field.kwarg_definition.name or name: field
         for name, field in parameters.items()
         if isinstance(field.kwarg_definition, QueryParameter)
-    ]
+    }
     for name, text in request.query_params.multi_items():
         if NUL in text:
             raise ClientException(f"{name}: {NO_NUL}")
         if name not in known:
             choice = f"there are {', '.join(known)}" if known else "there are none here"
             raise ClientException(f"{name}: there is no such parameter, {choice}")
+        # What is no text would be read as if it were not there.
+        if text == "null" and not _takes_text(known[name]):
+            raise ClientException(f"{name}: null is no value, leave it out")
+
+
+def _takes_text(field: FieldDefinition) -> bool:
+    return any(each.annotation is str for each in (field, *field.inner_types))
 
 
 async def check(connection: ASGIConnection[Any, Any, Any, Any], needed: Role) -> None:
