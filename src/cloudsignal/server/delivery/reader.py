@@ -34,18 +34,29 @@ class Cohort:
 
     def __init__(self, position: int, members: Iterable[Recipient] = ()) -> None:
         self.position = position
-        self.members = set(members)
+        self.members: dict[int, Recipient] = {}
+        self.by_owner: dict[int, dict[int, Recipient]] = {}
+        """The members by whose endpoints they are: there may be thousands, and each page is for a few."""
+        for each in members:
+            self.add(each)
 
     def takes(self, position: int) -> bool:
         """Whether somebody who is there in the log may become a member."""
         return 0 <= position - self.position <= TOGETHER
 
-    def by_owner(self) -> dict[int, list[Recipient]]:
-        """The members by whose endpoints they are."""
-        found: dict[int, list[Recipient]] = {}
-        for each in self.members:
-            found.setdefault(each.endpoint.owner, []).append(each)
-        return found
+    def add(self, recipient: Recipient) -> None:
+        """Have it read to with the others."""
+        self.members[recipient.id] = recipient
+        self.by_owner.setdefault(recipient.endpoint.owner, {})[recipient.id] = recipient
+
+    def discard(self, recipient: Recipient) -> None:
+        """Have it read to no more, if it was."""
+        if self.members.get(recipient.id) is recipient:
+            del self.members[recipient.id]
+            its = self.by_owner[recipient.endpoint.owner]
+            del its[recipient.id]
+            if not its:
+                del self.by_owner[recipient.endpoint.owner]
 
 
 class Reader:
@@ -91,7 +102,7 @@ class Reader:
             position = recipient.lineup.read_to
             last = self._others[-1] if self._others else None
             if last is not None and last.takes(position):
-                last.members.add(recipient)
+                last.add(recipient)
             else:
                 self._others.append(Cohort(position, [recipient]))
 
@@ -100,7 +111,7 @@ class Reader:
         self._lagging.discard(recipient)
         self._joining.pop(recipient, None)
         for cohort in (self._main, *self._others):
-            cohort.members.discard(recipient)
+            cohort.discard(recipient)
 
     def landed(self, recipient: Recipient) -> None:
         """Take in that something was tried: whoever had too much to do may be read to again."""
@@ -135,8 +146,9 @@ class Reader:
     async def _read(self, cohort: Cohort) -> bool:
         """Read a page to a cohort: whether there may be more."""
         if cohort is not self._main and cohort.position >= self._main.position:
-            self._main.members |= cohort.members
-            cohort.members = set()
+            for each in list(cohort.members.values()):
+                cohort.discard(each)
+                self._main.add(each)
         if cohort is not self._main and not cohort.members:
             return False
         look = await asyncio.to_thread(self._looking(cohort))
@@ -150,14 +162,15 @@ class Reader:
     def _looking(self, cohort: Cohort) -> Callable[[], Look]:
         """How to look for what there is for a cohort, in another thread."""
         is_main = cohort is self._main
-        owners = set(cohort.by_owner())
+        owners = set(cohort.by_owner)
         return partial(
             self._store.deliveries.look,
             set(self._asked_of(cohort)),
             after=cohort.position,
             until=None if is_main else self._main.position,
             owned_by=owners if len(owners) <= OWNERS_MAX else None,
-            find_outdated=not is_main and any(e.endpoint.newest_only for e in cohort.members),
+            find_outdated=not is_main
+            and any(e.endpoint.newest_only for e in cohort.members.values()),
             limit=PAGE,
         )
 
@@ -167,25 +180,25 @@ class Reader:
         With the main one also those who are read nothing more: whoever mends an endpoint that fails asks for a test.
         """
         others = self._lagging if cohort is self._main else ()
-        told = (each for each in (*cohort.members, *others) if each.is_told)
+        told = (each for each in (*cohort.members.values(), *others) if each.is_told)
         return {each.id: each for each in told if each.lineup.has_room_for_noted}
 
     def _take(self, cohort: Cohort, look: Look) -> None:
         """Put a page of the log before those whom it is for."""
-        by_owner, catching_up = cohort.by_owner(), cohort is not self._main
+        catching_up = cohort is not self._main
         busy: set[Recipient] = set()
         for owned in look.signals:
-            for recipient in by_owner.get(owned.owner or 0, ()):
+            for recipient in cohort.by_owner.get(owned.owner or 0, {}).values():
                 if owned.position > recipient.lineup.read_to:
                     self._tell(recipient, owned, catching_up=catching_up)
                     busy.add(recipient)
         cohort.position = max(cohort.position, look.until)
-        for recipient in list(cohort.members):
+        for recipient in cohort.members.values():
             recipient.lineup.read_to = max(recipient.lineup.read_to, cohort.position)
-            if not recipient.wants_more:
-                cohort.members.discard(recipient)
-                self._lagging.add(recipient)
         for recipient in busy:
+            if not recipient.wants_more:
+                cohort.discard(recipient)
+                self._lagging.add(recipient)
             self._pump(recipient)
 
     def _tell(self, recipient: Recipient, owned: Owned, *, catching_up: bool) -> None:
