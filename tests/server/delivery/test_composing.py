@@ -48,6 +48,7 @@ def owned(type: str, *, about: dict[str, Any] | None = None, **fields: Any) -> O
     made = report(type, **fields)
     given = {
         "position": 5,
+        "received": 6,
         "number": 3,
         "test": False,
         "type": type,
