@@ -396,6 +396,36 @@ class DeliveriesContract:
         ]
         assert {each.endpoint for each in earlier} == {validated.endpoint} == {1}
 
+    def test_an_order_that_is_canceled_when_it_is_registered_is_told_to_be(
+        self, store: Store
+    ) -> None:
+        told.endpoint(store)
+        told.endpoint(store, types=("ItemCanceled",))
+        append(store, "ItemCanceled", "ItemProduce", order="with more", item="1")
+        append(store, "ItemRegistered", "ItemCanceled")
+
+        register(store, reference="wp-1")
+        register(store, "with more", items={"1": None, "2": None})
+
+        def asked(number: int) -> list[Noted]:
+            return [each for each, _ in look(store, number, after=9).asked if each.position]
+
+        assert [(each.order, each.type) for each in asked(1)] == [
+            ("with more", "ItemCanceled"),
+            ("with more", "ItemProduce"),
+            ("7", "ItemValidated"),
+            ("7", "ItemCanceled"),
+            ("7", "CloudprinterOrderCanceled"),
+        ]
+        assert [(each.order, each.type) for each in asked(2)] == [
+            ("with more", "ItemCanceled"),
+            ("7", "ItemCanceled"),
+        ]
+        assert asked(1)[-1].webhook == (
+            '{"type":"CloudprinterOrderCanceled","apikey":"","order":"7","order_reference":"wp-1",'
+            '"datetime":"2016-01-20T12:03:00+00:00"}'
+        )
+
     def test_registering_again_tells_nothing(self, store: Store) -> None:
         told.endpoint(store)
         register(store)

@@ -9,18 +9,13 @@ from msgspec import UNSET, Struct
 
 from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.signals import ItemShipped, Signal
-from cloudsignal.protocol.webhooks import (
-    CloudprinterOrderCanceled,
-    encode,
-    webhook_of,
-)
+from cloudsignal.protocol.webhooks import encode, webhook_of
 from cloudsignal.server.delivery.lineup import Delivery
 from cloudsignal.server.store import messages
-from cloudsignal.server.store.deliveries import is_told, type_of
+from cloudsignal.server.store.deliveries import ORDER_CANCELED, is_told, order_canceled, type_of
 from cloudsignal.server.store.endpoints import Endpoint
 from cloudsignal.server.store.owned import Owned
 
-ORDER_CANCELED: Final = CloudprinterOrderCanceled.__name__
 _NO_KEY: Final = b'"apikey":""'
 
 
@@ -74,12 +69,6 @@ class Composer:
         )
 
     def _order_canceled(self, owned: Owned) -> Delivery:
-        told = CloudprinterOrderCanceled(
-            apikey="",
-            order=owned.order,
-            order_reference=owned.order_reference,
-            datetime=datetimes.write(owned.datetime),
-        )
         return Delivery(
             message=messages.of_order(self._store, ORDER_CANCELED, owned.order),
             position=owned.position,
@@ -87,7 +76,7 @@ class Composer:
             type=ORDER_CANCELED,
             order=owned.order,
             item="",
-            webhook=encode(told).decode(),
+            webhook=order_canceled(owned),
         )
 
     def _url(self, owned: Owned, signal: Signal) -> str:

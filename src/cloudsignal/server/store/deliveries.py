@@ -21,12 +21,17 @@ from sqlalchemy import (
 
 from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.signals import BY_NAME
-from cloudsignal.protocol.webhooks import WEBHOOK_OF, CloudprinterOrderValidated, encode
+from cloudsignal.protocol.webhooks import (
+    WEBHOOK_OF,
+    CloudprinterOrderCanceled,
+    CloudprinterOrderValidated,
+    encode,
+)
 from cloudsignal.server.store import endpoints as its_endpoints
 from cloudsignal.server.store import facts, messages
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.endpoints import Endpoint, EndpointState
-from cloudsignal.server.store.owned import OWNED, Owned, page
+from cloudsignal.server.store.owned import OWNED, Owned, canceling, page
 from cloudsignal.server.store.schema import (
     attempts,
     cursors,
@@ -227,10 +232,16 @@ def tell_registered(
         for row in registered
         if row["owner"] == endpoint.owner and is_told(endpoint, _VALIDATED, test=False)
     ]
-    earlier = [Owned(*row) for row in connection.execute(OWNED.where(items.c.order.in_(owned)))]
+    found = [Owned(*row) for row in connection.execute(OWNED.where(items.c.order.in_(owned)))]
+    earlier = canceling(connection, found)
     for endpoint in told:
         its = [each for each in earlier if each.owner == endpoint.owner]
         rows += asked_for(connection, endpoint, its, now)
+        rows += [
+            _canceled(store, endpoint, each, now)
+            for each in its
+            if each.cancels_order and is_told(endpoint, ORDER_CANCELED, test=each.test)
+        ]
     ask_for(connection, rows)
 
 
@@ -239,7 +250,19 @@ def is_told(endpoint: Endpoint, type: str, *, test: bool) -> bool:
     return endpoint.test == test and (not endpoint.types or type in endpoint.types)
 
 
+def order_canceled(owned: Owned) -> str:
+    """What is told of an order, less the key, with the signal that cancels the last item of it."""
+    told = CloudprinterOrderCanceled(
+        apikey="",
+        order=owned.order,
+        order_reference=owned.order_reference,
+        datetime=datetimes.write(owned.datetime),
+    )
+    return encode(told).decode()
+
+
 _VALIDATED: Final = CloudprinterOrderValidated.__name__
+ORDER_CANCELED: Final = CloudprinterOrderCanceled.__name__
 
 
 def _validated(store: str, endpoint: Endpoint, row: Mapping[str, Any], now: int) -> dict[str, Any]:
@@ -256,6 +279,22 @@ def _validated(store: str, endpoint: Endpoint, row: Mapping[str, Any], now: int)
         order=order,
         item="",
         webhook=encode(webhook).decode(),
+        state="asked",
+        due=now,
+    )
+    return row_of(noted, now)
+
+
+def _canceled(store: str, endpoint: Endpoint, owned: Owned, now: int) -> dict[str, Any]:
+    noted = Noted(
+        endpoint=endpoint.id,
+        message=messages.of_order(store, ORDER_CANCELED, owned.order),
+        position=owned.position,
+        number=owned.number,
+        type=ORDER_CANCELED,
+        order=owned.order,
+        item="",
+        webhook=order_canceled(owned),
         state="asked",
         due=now,
     )

@@ -120,7 +120,7 @@ def page(
             if size >= PAGE_BYTES_MAX:
                 break
     is_cut = len(found) == limit or size >= PAGE_BYTES_MAX
-    found = _canceling(connection, found)
+    found = canceling(connection, found)
     if find_outdated:
         found = _outdated(connection, found)
     return found, found[-1].position if is_cut else end, is_cut or count == most
@@ -138,7 +138,7 @@ def _end(
     return end, found
 
 
-def _canceling(connection: Connection, found: list[Owned]) -> list[Owned]:
+def canceling(connection: Connection, found: list[Owned]) -> list[Owned]:
     """The signals, with those marked that cancel the last item of their order."""
     canceled = {each.order for each in found if each.type == ItemCanceled.__name__}
     last = {order: _canceled_at(connection, order) for order in canceled}
