@@ -10,6 +10,7 @@ import pytest
 from msgspec import ValidationError, convert
 
 from cloudsignal.protocol import signatures
+from cloudsignal.protocol.webhooks import FORMATS, Format
 from cloudsignal.server.addresses import network
 from cloudsignal.server.bodies import Unfit
 from cloudsignal.server.delivery.desk import (
@@ -244,6 +245,16 @@ def test_a_test_is_about_nothing_and_of_a_type_that_is_wanted(
     body = json.loads(asked[0].webhook)
     assert (body["type"], body["apikey"], body["order"]) == (type, "", TEST_ORDER)
     assert body.get("item", "") == item
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_test_has_the_fields_of_the_format(desk: Desk, store: Store, format: Format) -> None:
+    desk.create(wish(types=["ItemShipped"], format=format), now=9)
+
+    desk.test(1, now=1_000)
+
+    [(asked, _)] = store.deliveries.look({1}, after=0, limit=9).asked
+    assert ('"url":""' in asked.webhook) == (format == "cloudsignal-2.1")
 
 
 def test_an_endpoint_that_is_not_there_is_not_found(desk: Desk) -> None:

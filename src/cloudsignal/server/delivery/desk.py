@@ -11,6 +11,7 @@ from cloudsignal.protocol import datetimes, signatures
 from cloudsignal.protocol.webhooks import (
     SENT,
     CloudprinterOrderValidated,
+    ItemShipped,
     ItemWebhook,
     Webhook,
     encode,
@@ -122,7 +123,8 @@ class Desk:
         endpoint = self._store.endpoints.endpoint(number)
         kind = _test_type(endpoint)
         about = {"item": TEST_ORDER} if issubclass(kind, ItemWebhook) else {}
-        webhook = kind(apikey="", order=TEST_ORDER, datetime=datetimes.write(now), **about)
+        url = {"url": ""} if kind is ItemShipped and endpoint.format != "cloudsignal-2.0" else {}
+        webhook = kind(apikey="", order=TEST_ORDER, datetime=datetimes.write(now), **about, **url)
         message = messages.of_order(self._store.identity(), "test", f"{number} {now}")
         self._store.delivery_log.tell(
             Noted(
