@@ -44,6 +44,13 @@ def test_each_signal_goes_out_as_the_field_knows_it(kind: type[Signal]) -> None:
     assert told == {"type": name, **COMMON, **EXTRA[name]}
 
 
+@pytest.mark.parametrize("fraction", [1, 999_999])
+def test_owners_are_told_whole_seconds(fraction: int) -> None:
+    signal = msgspec.convert(signals.example(signals.ItemPacked), signals.ItemPacked)
+    told = members(webhooks.webhook_of(signal, INSTANT + fraction, apikey=""))
+    assert told["datetime"] == COMMON["datetime"] == webhooks.moment(INSTANT + fraction)
+
+
 def test_references_are_the_owners_own() -> None:
     signal = msgspec.convert(signals.example(signals.ItemPacked), signals.ItemPacked)
     told = members(

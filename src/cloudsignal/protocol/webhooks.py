@@ -21,7 +21,7 @@ class Webhook(Struct, kw_only=True, frozen=True, tag_field="type", tag=True):
     """One fact that an order's owner is told.
 
     ``order`` is the platform's id, ``order_reference`` the owner's own, empty if it is not known; ``datetime`` is
-    ISO 8601 with offset. ``apikey`` is the owner's, to be checked by the receiver.
+    ISO 8601 in whole seconds, with offset. ``apikey`` is the owner's, to be checked by the receiver.
     """
 
     apikey: str
@@ -165,9 +165,17 @@ def webhook_of(
         order_reference=order_reference,
         item=signal.item,
         item_reference=item_reference,
-        datetime=datetimes.write(instant),
+        datetime=moment(instant),
         **told,
     )
+
+
+def moment(instant: int) -> str:
+    """An instant, in microseconds since 1970, as ``datetime`` has it: in whole seconds.
+
+    Fractions would be ISO 8601 too, but no webhook of the field has any, and who reads these may expect none.
+    """
+    return datetimes.write(instant - instant % 1_000_000)
 
 
 def _own_fields(kind: type[ItemWebhook]) -> tuple[str, ...]:

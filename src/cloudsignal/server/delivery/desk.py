@@ -15,6 +15,7 @@ from cloudsignal.protocol.webhooks import (
     ItemWebhook,
     Webhook,
     encode,
+    moment,
 )
 from cloudsignal.server.bodies import Unfit, Wrong
 from cloudsignal.server.delivery.recipient import APIKEY, SECRET, URL, sealed_as
@@ -124,7 +125,7 @@ class Desk:
         kind = _test_type(endpoint)
         about = {"item": TEST_ORDER} if issubclass(kind, ItemWebhook) else {}
         url = {"url": ""} if kind is ItemShipped and endpoint.format != "cloudsignal-2.0" else {}
-        webhook = kind(apikey="", order=TEST_ORDER, datetime=datetimes.write(now), **about, **url)
+        webhook = kind(apikey="", order=TEST_ORDER, datetime=moment(now), **about, **url)
         message = messages.of_order(self._store.identity(), "test", f"{number} {now}")
         self._store.delivery_log.tell(
             Noted(

@@ -19,13 +19,13 @@ from sqlalchemy import (
     update,
 )
 
-from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.signals import BY_NAME
 from cloudsignal.protocol.webhooks import (
     WEBHOOK_OF,
     CloudprinterOrderCanceled,
     CloudprinterOrderValidated,
     encode,
+    moment,
 )
 from cloudsignal.server.store import endpoints as its_endpoints
 from cloudsignal.server.store import facts, messages
@@ -256,7 +256,7 @@ def order_canceled(owned: Owned) -> str:
         apikey="",
         order=owned.order,
         order_reference=owned.order_reference,
-        datetime=datetimes.write(owned.datetime),
+        datetime=moment(owned.datetime),
     )
     return encode(told).decode()
 
@@ -268,7 +268,7 @@ ORDER_CANCELED: Final = CloudprinterOrderCanceled.__name__
 def _validated(store: str, endpoint: Endpoint, row: Mapping[str, Any], now: int) -> dict[str, Any]:
     order = row["order"]
     webhook = CloudprinterOrderValidated(
-        apikey="", order=order, order_reference=row["reference"], datetime=datetimes.write(now)
+        apikey="", order=order, order_reference=row["reference"], datetime=moment(now)
     )
     noted = Noted(
         endpoint=endpoint.id,
