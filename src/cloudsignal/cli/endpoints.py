@@ -215,7 +215,7 @@ def change_endpoint(
     database: Database = None,
     config: Config = None,
 ) -> None:
-    """Change an endpoint, also for what waits. What is not given stays as it is."""
+    """Change an endpoint. What is not given stays as it is; what waits goes to another URL too, as it was."""
     if types and all_types:
         raise Failed("--type and --all-types contradict each other")
     with at_desk(database, config) as place:

@@ -100,7 +100,7 @@ async def show_endpoint(request: Asked, endpoint: Number) -> EndpointView:
     request_max_body_size=WISH_BYTES_MAX,
 )
 async def change_endpoint(request: Asked, endpoint: Number) -> EndpointView:
-    """What is given is another from now on, also for what waits; what is left out stays."""
+    """What is given is another from now on; what is left out stays. What waits goes to another URL too, as it was."""
     wish = await _told(request, EndpointChange)
     await asyncio.to_thread(_desk(request).change, endpoint, wish)
     return await _view(request, endpoint)
