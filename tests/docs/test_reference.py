@@ -8,6 +8,7 @@ from cloudsignal.server.cloudcore import states
 from cloudsignal.server.metrics import Metrics
 from cloudsignal.server.prometheus import text as metrics_text
 from cloudsignal.server.settings import declared
+from cloudsignal.server.store.delivery_log import Standing
 from tests.docs.pages import DOCS, generator, text
 
 REFERENCE = DOCS / "reference"
@@ -103,7 +104,7 @@ def test_every_command_and_flag_has_its_place():
 
 
 def test_every_metric_has_its_place():
-    figures = metrics_text(Metrics(lambda: 0).figures()).decode()
+    figures = metrics_text(Metrics(lambda: 0).figures(), Standing({}, {}, 0)).decode()
     kinds = [line.split()[2] for line in figures.splitlines() if line.startswith("# TYPE ")]
     assert len(kinds) >= 7
     assert mentioned(kinds, DOCS / "operating.md") == set()
