@@ -8,6 +8,7 @@ from cloudsignal.server.delivery.pace import (
     DISABLED_AFTER,
     RESTS_AFTER,
     SECOND_US,
+    SLOW_S,
     Pace,
 )
 
@@ -38,7 +39,7 @@ def test_it_is_told_ever_faster_while_it_takes_what_it_is_told() -> None:
     pace = Pace()
     seen = [pace.at_once]
     for _ in range(3):
-        pace.delivered()
+        pace.delivered(0.1)
         seen.append(pace.at_once)
     assert seen == [AT_ONCE_FIRST, 8, AT_ONCE_MAX, AT_ONCE_MAX]
     assert [pace.may_send(n, 1) for n in (0, 15, 16)] == [True, True, False]
@@ -63,10 +64,20 @@ def test_what_was_under_way_at_the_same_time_fails_once() -> None:
     assert (pace.failures, pace.failing_since) == (2, SECOND_US)
 
 
+def test_what_it_took_slowly_is_no_proof() -> None:
+    pace = Pace()
+    seen = []
+    for took_s in (SLOW_S, SLOW_S + 0.1, 0.1, 14.0):
+        pace.delivered(took_s)
+        seen.append(pace.is_proven)
+
+    assert seen == [True, False, True, False]
+
+
 def test_it_is_proven_by_the_last_that_it_took() -> None:
     pace = Pace()
     assert not pace.is_proven
-    pace.delivered()
+    pace.delivered(0.1)
     assert pace.is_proven
     fail(pace, 5)
     assert not pace.is_proven
@@ -93,7 +104,7 @@ def test_while_it_rests_nothing_is_sent() -> None:
 def test_the_first_that_it_takes_ends_all_that() -> None:
     pace = failing(60)
 
-    pace.delivered()
+    pace.delivered(0.1)
 
     assert (pace.failures, pace.failing_since, pace.rests_until) == (0, None, 0)
     assert (pace.is_down, pace.is_out, pace.at_once) == (False, False, 2)

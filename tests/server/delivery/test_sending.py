@@ -126,6 +126,27 @@ async def test_those_that_take_what_they_are_told_find_room_beside_those_that_do
     await sends.stop()
 
 
+async def test_those_that_take_what_they_are_told_slowly_leave_room_for_the_others(
+    store: Store,
+) -> None:
+    sends = Sends(store, at_once_max=4, unproven_max=2)
+    slow = [sends.recipient(f"slow-{n}", 9, is_proven=True) for n in range(2)]
+    for each in slow:
+        sends.sending.pump(each)
+    assert [each.lineup.under_way for each in slow] == [4, 0]
+
+    for _ in range(4):
+        await sends.answer(slow[0], Attempt(status=200, took_s=14.0))
+    for _ in range(4):
+        await sends.answer(slow[1], Attempt(status=200, took_s=14.0))
+
+    assert sum(each.lineup.under_way for each in slow) == 2
+    well = sends.recipient("well", 3, is_proven=True)
+    sends.sending.pump(well)
+    assert well.lineup.under_way == 2
+    await sends.stop()
+
+
 async def test_one_that_fails_while_it_waits_for_room_holds_up_none_that_do_not(
     store: Store,
 ) -> None:

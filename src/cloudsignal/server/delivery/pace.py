@@ -20,6 +20,8 @@ hardly what it is told."""
 DISABLED_AFTER: Final = ATTEMPTS_MAX
 WARNED_AT: Final = (50, 70, 90)
 """The failures at which the operator is told that an endpoint is going to be disabled."""
+SLOW_S: Final = 2.0
+"""Whoever takes longer is not proven by it: many slow ones together would leave no room for the others."""
 RESTS_WITH: Final = frozenset({429, 503})
 """The answers whose Retry-After is about all that is sent, not about one webhook."""
 
@@ -32,7 +34,7 @@ class Pace(Struct):
     failing_since: int | None = None
     at_once: int = AT_ONCE_FIRST
     is_proven: bool = False
-    """Whether it took the last that it was told."""
+    """Whether it took the last that it was told, and soon."""
     rests_until: int = 0
     _counts_from: int = 0
 
@@ -50,11 +52,11 @@ class Pace(Struct):
         """Whether it failed too often."""
         return self.failures >= DISABLED_AFTER
 
-    def delivered(self) -> None:
-        """Take in that something was delivered."""
+    def delivered(self, took_s: float) -> None:
+        """Take in that something was delivered, within so many seconds."""
         self.failures = 0
         self.failing_since = None
-        self.is_proven = True
+        self.is_proven = took_s <= SLOW_S
         self.rests_until = 0
         self.at_once = min(self.at_once * 2, AT_ONCE_MAX)
 

@@ -21,7 +21,7 @@ from cloudsignal.server.store.store import Store
 AT_ONCE_MAX: Final = 500
 """How many attempts are made at the same time."""
 UNPROVEN_MAX: Final = AT_ONCE_MAX // 2
-"""How many of them at endpoints that did not take the last they were told: the others always find room."""
+"""How many of them at endpoints that did not take the last they were told, or not soon: the others always find room."""
 AGAIN_US: Final = SECOND_US
 """When to look again for what is told, if it could not be read."""
 
@@ -167,7 +167,7 @@ class Sending:
         self._keeper.attempted(recipient, delivery, webhook, begun, attempt)
         if attempt.is_delivered:
             self._told.note("delivered", attempt.took_s)
-            self._delivered(recipient, delivery)
+            self._delivered(recipient, delivery, attempt.took_s)
         else:
             self._failed(recipient, delivery, webhook, begun, attempt)
 
@@ -179,11 +179,11 @@ class Sending:
         except StoreUnavailable:
             return ""
 
-    def _delivered(self, recipient: Recipient, delivery: Delivery) -> None:
+    def _delivered(self, recipient: Recipient, delivery: Delivery, took_s: float) -> None:
         if delivery.received and not delivery.attempts:
             self._told.told_seconds.note((self._now() - delivery.received) / SECOND_US)
         before, had_failed = recipient.state, recipient.pace.failures > 0
-        recipient.pace.delivered()
+        recipient.pace.delivered(took_s)
         self._keeper.done(recipient, delivery)
         recipient.lineup.done(delivery)
         if before == "probing":
