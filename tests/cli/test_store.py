@@ -84,6 +84,7 @@ def test_a_copy_for_programs_counts_every_table(run: Run, filled: Store, url: st
         "tokens": 0,
         "owners": 0,
         "owner_keys": 0,
+        "endpoints": 0,
         "cursors": 0,
         "facts": 2,
         "orders": 0,
@@ -91,6 +92,8 @@ def test_a_copy_for_programs_counts_every_table(run: Run, filled: Store, url: st
         "items": 3,
         "states": 3,
         "parcels": 1,
+        "deliveries": 0,
+        "attempts": 0,
     }
 
 
