@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from cloudsignal.server.store.reading import ItemQuery, Reading
-from cloudsignal.server.store.store import open_store
+from cloudsignal.server.store.reading import ItemQuery
+from cloudsignal.server.store.store import Store, open_store
 
 INSTANT = 1_700_000_000_000_000
 QUESTIONS: list[dict[str, Any]] = [
@@ -37,7 +37,7 @@ QUESTIONS: list[dict[str, Any]] = [
 TABLES = ("items", "signals", "parcels", "partners")
 
 
-Explain = Callable[[Callable[[Reading], object]], list[str]]
+Explain = Callable[[Callable[[Store], object]], list[str]]
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,9 @@ def explain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explain]:
         if statement.startswith("SELECT"):
             asked.append((statement, parameters))
 
-    def explained(ask: Callable[[Reading], object]) -> list[str]:
+    def explained(ask: Callable[[Store], object]) -> list[str]:
         asked.clear()
-        ask(store.reading)
+        ask(store)
         with closing(sqlite3.connect(path)) as connection:
             return [
                 row[3]
@@ -66,6 +66,24 @@ def explain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explain]:
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        ({}, "attempts_failed"),
+        ({"before": 9}, "attempts_failed"),
+        ({"endpoint": 1}, "attempts_failed_endpoint"),
+        ({"endpoint": 1, "before": 9}, "attempts_failed_endpoint"),
+    ],
+)
+def test_attempts_that_failed_are_found_without_looking_through_all(
+    explain: Explain, asked: dict[str, Any], index: str
+) -> None:
+    steps = explain(lambda store: store.delivery_log.attempts(failed=True, limit=9, **asked))
+
+    assert len(steps) == 1
+    assert f" USING INDEX {index}" in steps[0].partition(" (")[0]
+
+
 def is_scan(step: str) -> bool:
     """Whether a whole table is read."""
     return any(step.startswith(f"SCAN {table}") for table in TABLES)
@@ -73,7 +91,7 @@ def is_scan(step: str) -> bool:
 
 def search(explain: Explain, question: dict[str, Any]) -> list[str]:
     """How a search is answered."""
-    steps = explain(lambda reading: reading.items(ItemQuery(**question)))
+    steps = explain(lambda store: store.reading.items(ItemQuery(**question)))
     assert steps
     return steps
 
@@ -95,14 +113,14 @@ def test_what_may_be_many_is_never_sorted(explain: Explain, question: dict[str, 
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda reading: reading.last_position(),
-        lambda reading: reading.item_with_signals("1", "2"),
-        lambda reading: reading.signals(after=5, limit=10),
+        lambda store: store.reading.last_position(),
+        lambda store: store.reading.item_with_signals("1", "2"),
+        lambda store: store.reading.signals(after=5, limit=10),
     ],
     ids=["last_position", "item_with_signals", "signals"],
 )
 def test_items_and_the_log_are_found_by_their_keys(
-    explain: Explain, ask: Callable[[Reading], object]
+    explain: Explain, ask: Callable[[Store], object]
 ) -> None:
     steps = explain(ask)
     assert steps

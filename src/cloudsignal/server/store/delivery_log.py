@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Final
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, literal_column, select, update
 
 from cloudsignal.protocol.webhooks import CloudprinterOrderCanceled, CloudprinterOrderValidated
 from cloudsignal.server.store import facts
@@ -110,7 +110,9 @@ class DeliveryLog:
         if message is not None:
             chosen.append(attempts.c.message == message)
         if failed is not None:
-            chosen.append(attempts.c.error != "" if failed else attempts.c.error == "")
+            # Not a parameter: the index of what failed is only for what is seen to be so.
+            nothing: ColumnElement[str] = literal_column("''")
+            chosen.append(attempts.c.error != nothing if failed else attempts.c.error == nothing)
         if before is not None:
             chosen.append(attempts.c.id < before)
         with self._database.reading() as connection:

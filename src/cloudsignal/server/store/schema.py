@@ -1,6 +1,6 @@
 """The tables of the store: one log, what is folded from it, who may speak, what is registered, who is told."""
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 VERSION: Final = "0004"
@@ -266,6 +267,8 @@ All others follow from the log and the cursor of their endpoint. ``number`` is t
 a whole order; ``webhook`` is what is told, less the key, once it was tried.
 """
 
+_FAILED: Final[Any] = dict.fromkeys(("sqlite_where", "postgresql_where"), text("error <> ''"))
+
 attempts: Final = Table(
     "attempts",
     metadata,
@@ -286,6 +289,9 @@ attempts: Final = Table(
     Column("answer", LargeBinary, nullable=False),
     Index("attempts_endpoint_id", "endpoint", "id"),
     Index("attempts_message", "message"),
+    # Where all goes well, who looks for failures would look through everything.
+    Index("attempts_failed", "id", **_FAILED),
+    Index("attempts_failed_endpoint", "endpoint", "id", **_FAILED),
 )
 """Every attempt to tell an owner: what was sent, less the key, and how it was answered.
 

@@ -100,3 +100,9 @@ def _attempts() -> None:
     )
     op.create_index("attempts_endpoint_id", "attempts", ["endpoint", "id"])
     op.create_index("attempts_message", "attempts", ["message"])
+    for name, columns in (
+        ("attempts_failed", ["id"]),
+        ("attempts_failed_endpoint", ["endpoint", "id"]),
+    ):
+        failed = sa.text("error <> ''")
+        op.create_index(name, "attempts", columns, sqlite_where=failed, postgresql_where=failed)
