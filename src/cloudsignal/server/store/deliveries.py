@@ -3,7 +3,7 @@
 Instants are microseconds since 1970.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any, Final, Literal
 
 import msgspec
@@ -23,7 +23,6 @@ from cloudsignal.protocol.signals import BY_NAME
 from cloudsignal.protocol.webhooks import (
     WEBHOOK_OF,
     CloudprinterOrderCanceled,
-    CloudprinterOrderValidated,
     encode,
     moment,
 )
@@ -31,13 +30,12 @@ from cloudsignal.server.store import endpoints as its_endpoints
 from cloudsignal.server.store import facts, messages
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.endpoints import Endpoint, EndpointState
-from cloudsignal.server.store.owned import OWNED, Owned, canceling, page
+from cloudsignal.server.store.owned import OWNED, Owned, page
 from cloudsignal.server.store.schema import (
     attempts,
     cursors,
     deliveries,
     endpoints,
-    items,
     signals,
 )
 
@@ -214,37 +212,6 @@ class Deliveries:
             )
 
 
-def tell_registered(
-    connection: Connection, registered: Sequence[Mapping[str, Any]], now: int
-) -> None:
-    """Have owners told of orders that are new, rows of these: that they are valid, and what came before.
-
-    Inside the transaction that registers them.
-    """
-    owned = {row["order"]: row for row in registered}
-    told = its_endpoints.of_owners(connection, {row["owner"] for row in registered})
-    if not told:
-        return
-    store = facts.identity(connection)
-    rows = [
-        _validated(store, endpoint, row, now)
-        for endpoint in told
-        for row in registered
-        if row["owner"] == endpoint.owner and is_told(endpoint, _VALIDATED, test=False)
-    ]
-    found = [Owned(*row) for row in connection.execute(OWNED.where(items.c.order.in_(owned)))]
-    earlier = canceling(connection, found)
-    for endpoint in told:
-        its = [each for each in earlier if each.owner == endpoint.owner]
-        rows += asked_for(connection, endpoint, its, now)
-        rows += [
-            _canceled(store, endpoint, each, now)
-            for each in its
-            if each.cancels_order and is_told(endpoint, ORDER_CANCELED, test=each.test)
-        ]
-    ask_for(connection, rows)
-
-
 def is_told(endpoint: Endpoint, type: str, *, test: bool) -> bool:
     """Whether an endpoint is told of a type of webhooks."""
     return endpoint.test == test and (not endpoint.types or type in endpoint.types)
@@ -261,44 +228,7 @@ def order_canceled(owned: Owned) -> str:
     return encode(told).decode()
 
 
-_VALIDATED: Final = CloudprinterOrderValidated.__name__
 ORDER_CANCELED: Final = CloudprinterOrderCanceled.__name__
-
-
-def _validated(store: str, endpoint: Endpoint, row: Mapping[str, Any], now: int) -> dict[str, Any]:
-    order = row["order"]
-    webhook = CloudprinterOrderValidated(
-        apikey="", order=order, order_reference=row["reference"], datetime=moment(now)
-    )
-    noted = Noted(
-        endpoint=endpoint.id,
-        message=messages.of_order(store, _VALIDATED, order),
-        position=0,
-        number=0,
-        type=_VALIDATED,
-        order=order,
-        item="",
-        webhook=encode(webhook).decode(),
-        state="asked",
-        due=now,
-    )
-    return row_of(noted, now)
-
-
-def _canceled(store: str, endpoint: Endpoint, owned: Owned, now: int) -> dict[str, Any]:
-    noted = Noted(
-        endpoint=endpoint.id,
-        message=messages.of_order(store, ORDER_CANCELED, owned.order),
-        position=owned.position,
-        number=owned.number,
-        type=ORDER_CANCELED,
-        order=owned.order,
-        item="",
-        webhook=order_canceled(owned),
-        state="asked",
-        due=now,
-    )
-    return row_of(noted, now)
 
 
 def ask_for(connection: Connection, rows: list[dict[str, Any]]) -> None:

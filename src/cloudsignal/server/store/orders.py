@@ -23,8 +23,8 @@ from sqlalchemy import (
 
 from cloudsignal.server.store import facts
 from cloudsignal.server.store.database import Database, inserted
-from cloudsignal.server.store.deliveries import tell_registered
 from cloudsignal.server.store.errors import KEY_IN_USE, Fault, NotFound, RegistrationRefused
+from cloudsignal.server.store.registered import tell_registered
 from cloudsignal.server.store.schema import (
     items,
     order_items,

@@ -1,0 +1,91 @@
+"""What owners are told when their orders are registered. Instants are microseconds since 1970."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from cloudsignal.protocol.webhooks import CloudprinterOrderValidated, encode, moment
+from cloudsignal.server.store import endpoints as its_endpoints
+from cloudsignal.server.store import facts, messages
+from cloudsignal.server.store.deliveries import (
+    ORDER_CANCELED,
+    Noted,
+    ask_for,
+    asked_for,
+    is_told,
+    order_canceled,
+    row_of,
+)
+from cloudsignal.server.store.endpoints import Endpoint
+from cloudsignal.server.store.owned import OWNED, Owned, canceling
+from cloudsignal.server.store.schema import items
+
+_VALIDATED: Final = CloudprinterOrderValidated.__name__
+
+
+def tell_registered(
+    connection: Connection, registered: Sequence[Mapping[str, Any]], now: int
+) -> None:
+    """Have owners told of orders that are new, rows of these: that they are valid, and what came before.
+
+    Inside the transaction that registers them.
+    """
+    owned = {row["order"]: row for row in registered}
+    told = its_endpoints.of_owners(connection, {row["owner"] for row in registered})
+    if not told:
+        return
+    store = facts.identity(connection)
+    rows = [
+        _validated(store, endpoint, row, now)
+        for endpoint in told
+        for row in registered
+        if row["owner"] == endpoint.owner and is_told(endpoint, _VALIDATED, test=False)
+    ]
+    found = [Owned(*row) for row in connection.execute(OWNED.where(items.c.order.in_(owned)))]
+    earlier = canceling(connection, found)
+    for endpoint in told:
+        its = [each for each in earlier if each.owner == endpoint.owner]
+        rows += asked_for(connection, endpoint, its, now)
+        rows += [
+            _canceled(store, endpoint, each, now)
+            for each in its
+            if each.cancels_order and is_told(endpoint, ORDER_CANCELED, test=each.test)
+        ]
+    ask_for(connection, rows)
+
+
+def _validated(store: str, endpoint: Endpoint, row: Mapping[str, Any], now: int) -> dict[str, Any]:
+    order = row["order"]
+    webhook = CloudprinterOrderValidated(
+        apikey="", order=order, order_reference=row["reference"], datetime=moment(now)
+    )
+    noted = Noted(
+        endpoint=endpoint.id,
+        message=messages.of_order(store, _VALIDATED, order),
+        position=0,
+        number=0,
+        type=_VALIDATED,
+        order=order,
+        item="",
+        webhook=encode(webhook).decode(),
+        state="asked",
+        due=now,
+    )
+    return row_of(noted, now)
+
+
+def _canceled(store: str, endpoint: Endpoint, owned: Owned, now: int) -> dict[str, Any]:
+    noted = Noted(
+        endpoint=endpoint.id,
+        message=messages.of_order(store, ORDER_CANCELED, owned.order),
+        position=owned.position,
+        number=owned.number,
+        type=ORDER_CANCELED,
+        order=owned.order,
+        item="",
+        webhook=order_canceled(owned),
+        state="asked",
+        due=now,
+    )
+    return row_of(noted, now)
