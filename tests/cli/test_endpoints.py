@@ -196,8 +196,12 @@ def test_removing_asks_on_a_terminal(
     assert run("endpoint", "list").out == "Endpoints: none\n"
 
 
-def test_removing_asks_nothing_where_nobody_is(run: Run, made: Any) -> None:
-    assert run("endpoint", "remove", "1", "--json").json["endpoint"] == 1
+def test_nothing_is_removed_where_nobody_can_be_asked(run: Run, made: Any) -> None:
+    assert run("endpoint", "remove", "1").sentence == (
+        "nothing is removed: say --yes where nobody can be asked"
+    )
+
+    assert run("endpoint", "remove", "1", "--yes", "--json").json["endpoint"] == 1
 
 
 def test_a_secret_is_rotated_with_an_overlap(run: Run, made: Any) -> None:

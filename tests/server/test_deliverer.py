@@ -101,6 +101,29 @@ async def test_it_is_replaced_when_it_is_killed_and_that_is_said(
     assert lines.errors == ["the process that tells order owners ended; it is started again"]
 
 
+async def test_one_that_fails_is_not_replaced_at_once(
+    deliverer: Deliverer, store: Store, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(deliverer, "_timer", lambda: now[0])
+    starting = its.subprocess.Popen
+
+    def fail(*_: Any, **options: Any) -> Any:
+        return starting(["false"], stdin=options["stdin"])
+
+    monkeypatch.setattr(its.subprocess, "Popen", fail)
+    told.endpoint(store)
+    first = await eventually(lambda: pid(deliverer))
+    await eventually(lambda: deliverer._process is None or deliverer._process.poll())
+    deliverer._see_to_it()
+    assert pid(deliverer) == first
+
+    now[0] += its.AGAIN_S
+
+    await eventually(lambda: pid(deliverer) != first)
+    assert len(lines.errors) == 1
+
+
 async def test_it_ends_with_who_started_it_though_nobody_says_so(
     deliverer: Deliverer, store: Store
 ) -> None:

@@ -267,7 +267,9 @@ def remove_endpoint(
         from cloudsignal.server.delivery.views import endpoint_view_of
 
         view = endpoint_view_of(store, number, now=clock.now())
-        if not yes and sys.stdin.isatty() and not typer.confirm(_question(view)):
+        if not yes and not sys.stdin.isatty():
+            raise Failed("nothing is removed: say --yes where nobody can be asked")
+        if not yes and not typer.confirm(_question(view)):
             raise Failed("nothing is removed")
         store.endpoints.remove(number)
     if json:

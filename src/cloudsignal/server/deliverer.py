@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import closing, suppress
 from functools import partial
@@ -17,6 +18,7 @@ import msgspec
 
 from cloudsignal.server.metrics import Told
 from cloudsignal.server.settings import Settings
+from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.writer import GC_ALLOCATIONS, READ_BYTES, Frames, frame
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 1.0
 """How often to look whether there is anybody to tell, and whether the process is still there."""
+AGAIN_S: Final = 5.0
+"""How soon after one that failed by itself another process is started at the earliest."""
 END_S: Final = 4.0
 """How long the process may take to end."""
 UNDER_WAY_S: Final = 2.0
@@ -41,12 +45,20 @@ _decode: Final = msgspec.msgpack.Decoder(Told).decode
 class Deliverer:
     """The process, from the side of the one that takes signals in."""
 
-    def __init__(self, settings: Settings, store: "Store", logger: "Logger") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: "Store",
+        logger: "Logger",
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
+        self._timer = timer
         self._store = store
         self._logger = logger
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
+        self._started = 0.0
         self._frames = Frames()
         self._counted = Told()
         """What the process has counted that runs now."""
@@ -63,9 +75,15 @@ class Deliverer:
     async def keep(self) -> None:
         """Have it run, from when there is anybody to tell; start another one when it ends."""
         while True:
-            with suppress(Exception):  # The store is away: that is said elsewhere, and passes.
+            try:
                 if self._process is not None or await asyncio.to_thread(self._is_needed):
                     self._see_to_it()
+            except StoreUnavailable:
+                pass  # That is said elsewhere, and passes.
+            except OSError as error:  # No more processes or files just now: that passes too.
+                self._logger.warning(
+                    "the process that tells order owners cannot be started", why=str(error)
+                )
             await asyncio.sleep(LOOK_S)
 
     def wake(self) -> None:
@@ -91,12 +109,16 @@ class Deliverer:
         return settings.deliver and (bool(settings.nats_url) or self._store.endpoints.any())
 
     def _see_to_it(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        now, code = self._timer(), None if self._process is None else self._process.poll()
+        if self._process is not None and code is None:
             return
+        if code and code > 0 and now < self._started + AGAIN_S:
+            return  # What it failed of so soon will hardly have passed.
+        self._started = now
         if self._process is not None:
             self._logger.error(
                 "the process that tells order owners ended; it is started again",
-                code=self._process.returncode,
+                code=code,
             )
         self._hang_up()
         self._counted_before, self._counted = self.told(), Told()
@@ -111,7 +133,8 @@ class Deliverer:
                 stdin=subprocess.DEVNULL,
             )
         # Not as an argument: those are there for every user of the machine to read.
-        self._line.sendall(msgspec.json.encode(self._settings) + b"\n")
+        with suppress(OSError):  # It has ended already, and that is noticed elsewhere.
+            self._line.sendall(msgspec.json.encode(self._settings) + b"\n")
         self._line.setblocking(False)
         self._frames = Frames()
         asyncio.get_running_loop().add_reader(self._line, self._hear, self._line)

@@ -16,6 +16,7 @@ from cloudsignal.server.delivery.keeper import AGAIN_S, Keeper
 from cloudsignal.server.delivery.pace import SECOND_US
 from cloudsignal.server.delivery.reader import Reader, delivery_of
 from cloudsignal.server.delivery.recipient import Opened, Recipient, opened
+from cloudsignal.server.delivery.schedule import RETRY_AFTER_MAX_S
 from cloudsignal.server.delivery.sealing import Sealer, SealError
 from cloudsignal.server.delivery.sending import Later, Sending
 from cloudsignal.server.metrics import Told
@@ -237,8 +238,12 @@ class Engine:
                 begun[endpoint.id] = Recipient(endpoint, secrets, held_max=held_max)
         if begun:
             waiting = await asyncio.to_thread(self._store.deliveries.waiting, set(begun))
+            latest = self._now() + int(RETRY_AFTER_MAX_S * SECOND_US)
             for noted in waiting:
-                begun[noted.endpoint].lineup.add(delivery_of(noted, noted.webhook))
+                delivery = delivery_of(noted, noted.webhook)
+                # Nothing waits for longer, unless the clock was wrong when it was noted.
+                delivery.due = min(delivery.due, latest)
+                begun[noted.endpoint].lineup.add(delivery)
             self._recipients |= begun
             self._reader.join(begun.values())
 
