@@ -240,7 +240,7 @@ def test_keys_secrets_and_passwords_are_shown_once_and_kept_nowhere(
         ["redeliver", "1", "--all"],
         ["discard", "1", "--all"],
         ["rotate", "1"],
-        ["remove", "1"],
+        ["remove", "1", "--yes"],
     ):
         ran = run("endpoint", *words, *(["--json"] if words[0] != "rotate" else []))
         assert ran.code == 0

@@ -1,15 +1,18 @@
-"""Rows of any number, a few at a time: what reads a whole table keeps no more of it in memory."""
+"""Rows of any number: read a few at a time, so that no more is kept in memory, and written many at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select
+from sqlalchemy import Connection, Row, Select, Table
 
 ROWS: Final = 1000
 """How many rows are handed on at once."""
 BYTES: Final = 4 << 20
 """How much of what was sent: the signal that reaches it is the last of its batch."""
+VALUES: Final = 30_000
+"""How many values a statement is given at once: both databases take a little more."""
 FETCHED: Final = 100
 """How many rows are fetched from the database at once."""
 
@@ -33,3 +36,21 @@ def _batches(rows: Iterable[Row[Any]], *, sent: bool) -> Iterator[list[Row[Any]]
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def insert_all(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows: the values of all columns but the first, which numbers them.
+
+    One statement for as many as it takes. For each statement the driver lets go of the interpreter, so that rows
+    inserted one by one make an event loop in the same process wait as often.
+    """
+    names = [connection.dialect.identifier_preparer.quote(each.name) for each in table.columns][1:]
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    row = f"({', '.join([mark] * len(names))})"
+    most = VALUES // len(names)
+    for start in range(0, len(rows), most):
+        some = rows[start : start + most]
+        statement = (
+            f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {', '.join([row] * len(some))}"
+        )
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct, field
-from msgspec.structs import asdict
+from msgspec.structs import asdict, astuple
 from sqlalchemy import (
     Connection,
     bindparam,
@@ -28,6 +28,7 @@ from cloudsignal.protocol.webhooks import (
 )
 from cloudsignal.server.store import endpoints as its_endpoints
 from cloudsignal.server.store import facts, messages
+from cloudsignal.server.store.batches import insert_all
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.endpoints import Endpoint, EndpointState
 from cloudsignal.server.store.owned import OWNED, Owned, page
@@ -197,9 +198,7 @@ class Deliveries:
             noted = [each for each in progress.noted if each.endpoint in held]
             stale = [each for each in progress.done if each[0] in held]
             _replace(connection, [row_of(each, now) for each in noted], stale)
-            each_row(
-                connection, insert(attempts), [_attempt_row(each) for each in progress.attempted]
-            )
+            insert_all(connection, attempts, [_attempt_row(each) for each in progress.attempted])
             moved = [
                 {"its": its_endpoints.cursor_of(number), "to": to}
                 for number, to in progress.positions.items()
@@ -340,10 +339,9 @@ def noted(row: Any) -> Noted:
     return Noted(**dict(row._mapping) | {"webhook": row.webhook or ""})
 
 
-def _attempt_row(attempted: Attempted) -> dict[str, Any]:
-    row = asdict(attempted)
-    del row["id"]
-    return row | {"headers": _encode(attempted.headers).decode()}
+def _attempt_row(attempted: Attempted) -> tuple[Any, ...]:
+    *row, _, answer = astuple(attempted)[1:]
+    return (*row, _encode(attempted.headers).decode(), answer)
 
 
 def _health_row(number: int, health: Health) -> dict[str, Any]:
