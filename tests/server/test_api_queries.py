@@ -72,7 +72,8 @@ def explain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explain]:
         ({}, "attempts_failed"),
         ({"before": 9}, "attempts_failed"),
         ({"endpoint": 1}, "attempts_failed_endpoint"),
-        ({"endpoint": 1, "before": 9}, "attempts_failed_endpoint"),
+        # From the second page on, SQLite may take that of all attempts of an endpoint as well.
+        ({"endpoint": 1, "before": 9}, "attempts_"),
     ],
 )
 def test_attempts_that_failed_are_found_without_looking_through_all(

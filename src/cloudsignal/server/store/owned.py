@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, select
 
 from cloudsignal.protocol.signals import ItemCanceled
 from cloudsignal.protocol.wire import Report, reread
@@ -66,31 +66,39 @@ class Owned(Struct, frozen=True):
 
 _UNREGISTERED: Final = select(owners.c.id).where(owners.c.unregistered).scalar_subquery()
 _OWNER: Final[ColumnElement[int]] = func.coalesce(orders.c.owner, _UNREGISTERED)
-OWNED: Final[Select[Any]] = (
-    select(
-        signals.c.position,
-        signals.c.received,
-        signals.c.item.label("number"),
-        signals.c.test,
-        signals.c.type,
-        signals.c.datetime,
-        signals.c.fingerprint,
-        signals.c.body,
-        items.c.order,
-        items.c.item,
-        _OWNER.label("owner"),
-        func.coalesce(orders.c.reference, ""),
-        func.coalesce(order_items.c.reference, ""),
-        orders.c.tracking_urls,
+
+
+def _owned(body: ColumnElement[str]) -> Select[Any]:
+    return (
+        select(
+            signals.c.position,
+            signals.c.received,
+            signals.c.item.label("number"),
+            signals.c.test,
+            signals.c.type,
+            signals.c.datetime,
+            signals.c.fingerprint,
+            body,
+            items.c.order,
+            items.c.item,
+            _OWNER.label("owner"),
+            func.coalesce(orders.c.reference, ""),
+            func.coalesce(order_items.c.reference, ""),
+            orders.c.tracking_urls,
+        )
+        .join(items, items.c.id == signals.c.item)
+        .outerjoin(orders, orders.c.order == items.c.order)
+        .outerjoin(
+            order_items,
+            and_(order_items.c.order == items.c.order, order_items.c.item == items.c.item),
+        )
     )
-    .join(items, items.c.id == signals.c.item)
-    .outerjoin(orders, orders.c.order == items.c.order)
-    .outerjoin(
-        order_items,
-        and_(order_items.c.order == items.c.order, order_items.c.item == items.c.item),
-    )
-)
+
+
+OWNED: Final = _owned(signals.c.body)
 """Signals in the order of the fields of ``Owned``."""
+UNSAID: Final = _owned(literal(""))
+"""The same without what was sent, for who has to know of many."""
 
 
 def page(

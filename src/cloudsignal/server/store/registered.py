@@ -18,9 +18,11 @@ from cloudsignal.server.store.deliveries import (
     row_of,
 )
 from cloudsignal.server.store.endpoints import Endpoint
-from cloudsignal.server.store.owned import OWNED, Owned, canceling
+from cloudsignal.server.store.owned import UNSAID, Owned, canceling
 from cloudsignal.server.store.schema import items
 
+ORDERS: Final = 50
+"""Of how many orders what came before is looked up at once."""
 _VALIDATED: Final = CloudprinterOrderValidated.__name__
 
 
@@ -42,17 +44,28 @@ def tell_registered(
         for row in registered
         if row["owner"] == endpoint.owner and is_told(endpoint, _VALIDATED, test=False)
     ]
-    found = [Owned(*row) for row in connection.execute(OWNED.where(items.c.order.in_(owned)))]
+    ask_for(connection, rows)
+    ids = list(owned)
+    for start in range(0, len(ids), ORDERS):
+        _tell_earlier(connection, told, ids[start : start + ORDERS], now)
+
+
+def _tell_earlier(
+    connection: Connection, told: Sequence[Endpoint], ids: Sequence[str], now: int
+) -> None:
+    """Have endpoints told of the signals that came for orders before these were registered."""
+    store = facts.identity(connection)
+    found = [Owned(*row) for row in connection.execute(UNSAID.where(items.c.order.in_(ids)))]
     earlier = canceling(connection, found)
     for endpoint in told:
         its = [each for each in earlier if each.owner == endpoint.owner]
-        rows += asked_for(connection, endpoint, its, now)
+        rows = asked_for(connection, endpoint, its, now)
         rows += [
             _canceled(store, endpoint, each, now)
             for each in its
             if each.cancels_order and is_told(endpoint, ORDER_CANCELED, test=each.test)
         ]
-    ask_for(connection, rows)
+        ask_for(connection, rows)
 
 
 def _validated(store: str, endpoint: Endpoint, row: Mapping[str, Any], now: int) -> dict[str, Any]:
