@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 import msgspec
 
@@ -141,15 +142,10 @@ class Deliverer:
 
     def _hear(self, line: socket.socket) -> None:
         """Take in what the process has counted."""
-        try:
-            said = line.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            said = b""
-        if not said:
+        said = _said(line)
+        if said == b"":
             asyncio.get_running_loop().remove_reader(line)
-        for payload in self._frames.feed(said):
+        for payload in self._frames.feed(said or b""):
             self._counted = _decode(payload)
 
     def _hang_up(self) -> None:
@@ -225,7 +221,6 @@ async def deliver(settings: Settings, line: socket.socket) -> None:
 
 async def _opened(url: str, line: socket.socket) -> "Store | None":
     """The store, once it can be had; None if the other end of the line hangs up before."""
-    from cloudsignal.server.store.errors import StoreUnavailable
     from cloudsignal.server.store.store import open_store
 
     while not _has_hung_up(line):
@@ -236,12 +231,17 @@ async def _opened(url: str, line: socket.socket) -> "Store | None":
 
 
 def _has_hung_up(line: socket.socket) -> bool:
+    return _said(line, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+
+
+def _said(line: socket.socket, flags: int = 0) -> bytes | None:
+    """What the other end has said: None for nothing, empty if it has hung up."""
     try:
-        return not line.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return line.recv(READ_BYTES, flags)
     except BlockingIOError:
-        return False
+        return None
     except OSError:
-        return True
+        return b""
 
 
 async def _first(parts: "list[asyncio.Future[None]]") -> None:
@@ -287,11 +287,14 @@ class Bell:
 
     def __init__(self) -> None:
         self._heard: list[Callable[[], None]] = []
+        self._rung: WeakSet[asyncio.Event] = WeakSet()
 
     def ring(self) -> None:
         """Say that there may be more."""
         for heard in self._heard:
             heard()
+        for rung in self._rung:
+            rung.set()
 
     def answer(self, heard: Callable[[], None]) -> None:
         """Call this each time."""
@@ -300,7 +303,9 @@ class Bell:
     def listener(self) -> Callable[[float], Awaitable[None]]:
         """A way to wait for it, so many seconds at most: what it missed since makes it return at once."""
         rung = asyncio.Event()
-        self.answer(rung.set)
+        self._rung.add(
+            rung
+        )  # For as long as somebody waits so: each time that this node leads is a new one.
 
         async def wait(timeout_s: float) -> None:
             with suppress(TimeoutError):
@@ -322,15 +327,10 @@ def _listen(line: socket.socket, woken: Callable[[], None]) -> "asyncio.Future[N
     hung_up: asyncio.Future[None] = loop.create_future()
 
     def heard() -> None:
-        try:
-            said = line.recv(1 << 16)
-        except BlockingIOError:
-            return
-        except OSError:
-            said = b""
+        said = _said(line)
         if said:
             woken()
-        else:
+        elif said == b"":
             loop.remove_reader(line)
             if not hung_up.done():
                 hung_up.set_result(None)

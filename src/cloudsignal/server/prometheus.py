@@ -1,6 +1,6 @@
 """The figures in Prometheus' text format."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -32,15 +32,11 @@ class _Collector(Collector):
         posts = CounterMetricFamily(
             "cloudsignal_posts", "Posts by outcome: accepted, or an error type", labels=["outcome"]
         )
-        for outcome, count in sorted(figures.posts.items()):
-            posts.add_metric([outcome], count)
-        yield posts
+        yield _filled(posts, figures.posts)
         signals = CounterMetricFamily(
             "cloudsignal_signals", "Signals of accepted posts by type", labels=["type"]
         )
-        for type_name, count in sorted(figures.signals.items()):
-            signals.add_metric([type_name], count)
-        yield signals
+        yield _filled(signals, figures.signals)
         yield CounterMetricFamily(
             "cloudsignal_repeated_signals", "Signals that were in the log already", figures.repeats
         )
@@ -78,9 +74,7 @@ class _Told(Collector):
             "Attempts to tell order owners by outcome: delivered, failed, or given_up with it",
             labels=["outcome"],
         )
-        for outcome, count in sorted(told.attempts.items()):
-            attempts.add_metric([outcome], count)
-        yield attempts
+        yield _filled(attempts, told.attempts)
         yield HistogramMetricFamily(
             "cloudsignal_webhook_attempt_seconds",
             "How long an attempt took, in seconds",
@@ -102,12 +96,15 @@ def _standing(standing: Standing) -> Iterable[Metric]:
         ("cloudsignal_endpoints", "Endpoints by state", standing.endpoints),
         ("cloudsignal_deliveries", "Deliveries that are noted by state", standing.deliveries),
     ):
-        family = GaugeMetricFamily(name, text, labels=["state"])
-        for state, count in sorted(counts.items()):
-            family.add_metric([state], count)
-        yield family
+        yield _filled(GaugeMetricFamily(name, text, labels=["state"]), counts)
     yield GaugeMetricFamily(
         "cloudsignal_endpoints_behind",
         "Positions of the log that the active endpoint furthest behind has not passed",
         standing.behind,
     )
+
+
+def _filled(family: CounterMetricFamily | GaugeMetricFamily, counts: Mapping[str, int]) -> Metric:
+    for label, count in sorted(counts.items()):
+        family.add_metric([label], count)
+    return family

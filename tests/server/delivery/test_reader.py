@@ -41,7 +41,6 @@ class Reads:
             store,
             Composer(store.identity(), {}),
             keeper,
-            clock=self.telling.clock,
             pump=self.pump,
             changed=lambda _: None,
         )

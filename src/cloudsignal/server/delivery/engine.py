@@ -109,7 +109,6 @@ class Engine:
             store,
             Composer(identity, plan.templates),
             self._keeper,
-            clock=clock,
             pump=self._sending.pump,
             changed=self._see,
         )

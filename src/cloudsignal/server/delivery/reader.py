@@ -6,7 +6,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from cloudsignal.server.clock import Clock
 from cloudsignal.server.delivery import composing
 from cloudsignal.server.delivery.composing import Composer
 from cloudsignal.server.delivery.keeper import Keeper
@@ -68,7 +67,6 @@ class Reader:
         composer: Composer,
         keeper: Keeper,
         *,
-        clock: Clock,
         pump: Callable[[Recipient], None],
         changed: Callable[[int], None],
     ) -> None:
@@ -76,7 +74,6 @@ class Reader:
         self._store = store
         self._composer = composer
         self._keeper = keeper
-        self._now = clock
         self._pump = pump
         self._changed = changed
         self._main = Cohort(0)

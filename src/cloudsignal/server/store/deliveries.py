@@ -237,10 +237,12 @@ def ask_for(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 
 def asked_for(
-    connection: Connection, endpoint: Endpoint, found: Iterable[Owned], now: int
+    store: str, endpoint: Endpoint, found: Iterable[Owned], now: int
 ) -> list[dict[str, Any]]:
-    """Rows that ask for these signals to be told at an endpoint, those that it is told of."""
-    store = facts.identity(connection)
+    """Rows that ask for these signals to be told at an endpoint, those that it is told of.
+
+    ``store`` is the identity of the store.
+    """
     wanted = [
         Noted(
             endpoint=endpoint.id,

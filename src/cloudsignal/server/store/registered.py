@@ -33,7 +33,6 @@ def tell_registered(
 
     Inside the transaction that registers them.
     """
-    owned = {row["order"]: row for row in registered}
     told = its_endpoints.of_owners(connection, {row["owner"] for row in registered})
     if not told:
         return
@@ -45,21 +44,20 @@ def tell_registered(
         if row["owner"] == endpoint.owner and is_told(endpoint, _VALIDATED, test=False)
     ]
     ask_for(connection, rows)
-    ids = list(owned)
+    ids = [row["order"] for row in registered]
     for start in range(0, len(ids), ORDERS):
-        _tell_earlier(connection, told, ids[start : start + ORDERS], now)
+        _tell_earlier(connection, store, told, ids[start : start + ORDERS], now)
 
 
 def _tell_earlier(
-    connection: Connection, told: Sequence[Endpoint], ids: Sequence[str], now: int
+    connection: Connection, store: str, told: Sequence[Endpoint], ids: Sequence[str], now: int
 ) -> None:
     """Have endpoints told of the signals that came for orders before these were registered."""
-    store = facts.identity(connection)
     found = [Owned(*row) for row in connection.execute(UNSAID.where(items.c.order.in_(ids)))]
     earlier = canceling(connection, found)
     for endpoint in told:
         its = [each for each in earlier if each.owner == endpoint.owner]
-        rows = asked_for(connection, endpoint, its, now)
+        rows = asked_for(store, endpoint, its, now)
         rows += [
             _canceled(store, endpoint, each, now)
             for each in its
@@ -73,31 +71,29 @@ def _validated(store: str, endpoint: Endpoint, row: Mapping[str, Any], now: int)
     webhook = CloudprinterOrderValidated(
         apikey="", order=order, order_reference=row["reference"], datetime=moment(now)
     )
-    noted = Noted(
-        endpoint=endpoint.id,
-        message=messages.of_order(store, _VALIDATED, order),
-        position=0,
-        number=0,
-        type=_VALIDATED,
-        order=order,
-        item="",
-        webhook=encode(webhook).decode(),
-        state="asked",
-        due=now,
-    )
-    return row_of(noted, now)
+    return _of_order(store, endpoint, _VALIDATED, order, encode(webhook).decode(), now)
 
 
 def _canceled(store: str, endpoint: Endpoint, owned: Owned, now: int) -> dict[str, Any]:
+    webhook = order_canceled(owned)
+    row = _of_order(store, endpoint, ORDER_CANCELED, owned.order, webhook, now)
+    # Behind the signal that it follows from.
+    return row | {"position": owned.position, "number": owned.number}
+
+
+def _of_order(
+    store: str, endpoint: Endpoint, type: str, order: str, webhook: str, now: int
+) -> dict[str, Any]:
+    """The row that asks for a whole order to be told of."""
     noted = Noted(
         endpoint=endpoint.id,
-        message=messages.of_order(store, ORDER_CANCELED, owned.order),
-        position=owned.position,
-        number=owned.number,
-        type=ORDER_CANCELED,
-        order=owned.order,
+        message=messages.of_order(store, type, order),
+        position=0,
+        number=0,
+        type=type,
+        order=order,
         item="",
-        webhook=order_canceled(owned),
+        webhook=webhook,
         state="asked",
         due=now,
     )
