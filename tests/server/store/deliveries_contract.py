@@ -151,6 +151,34 @@ class DeliveriesContract:
         assert ([each.position for each in seen.signals], seen.until) == ([1, 2], 2)
         assert seen.is_cut
 
+    def test_a_look_is_in_order_however_many_are_fetched_at_once(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(owned, "FETCHED_FIRST", 2)
+        monkeypatch.setattr(owned, "FETCHED_MAX", 3)
+        for number in range(9):
+            append(store, "ItemProduce", item=str(number % 4))
+
+        assert found(store) == [*range(1, 10)]
+        assert found(store, after=3, until=8) == [4, 5, 6, 7, 8]
+        assert found(store, limit=5) == [1, 2, 3, 4, 5]
+        assert [each.item for each in look(store, after=6).signals] == ["2", "3", "0"]
+
+    @pytest.mark.parametrize("written", ['"quoted"', "back\\slash", "Ünï–😀", "a\u2028b", "</a>'"])
+    def test_a_look_has_everything_as_it_was_written(self, store: Store, written: str) -> None:
+        store.orders.create_owner("Books", now=1)
+        register(store, order=written, items={written: f"their {written}"})
+        append(store, "ItemProduce", order=written, item=written, test=True)
+
+        [seen] = look(store).signals
+
+        assert (seen.order, seen.item, seen.item_reference) == (
+            written,
+            written,
+            f"their {written}",
+        )
+        assert (seen.report.signal.order, seen.test) == (written, True)
+
     # ---- what a signal means beside itself ----
 
     @pytest.mark.parametrize("case", CANCELING)

@@ -5,7 +5,10 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, Table
+from sqlalchemy import Connection, Row, Select, Table, Text, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 ROWS: Final = 1000
 """How many rows are handed on at once."""
@@ -36,6 +39,33 @@ def _batches(rows: Iterable[Row[Any]], *, sent: bool) -> Iterator[list[Row[Any]]
             batch, size = [], 0
     if batch:
         yield batch
+
+
+class json_rows(FunctionElement[str]):
+    """Of rows, each an array of the columns given, one array of JSON, in any order.
+
+    For no more rows than may be in memory together. Between any two rows that it fetches the driver of SQLite
+    lets go of the interpreter, which an event loop in the same process then has to be given back each time.
+    """
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(json_rows)
+def _of_sqlite(rows: json_rows, compiler: SQLCompiler, **given: Any) -> str:
+    return f"json_group_array(json_array({compiler.process(rows.clauses, **given)}))"
+
+
+@compiles(json_rows, "postgresql")
+def _of_postgresql(rows: json_rows, compiler: SQLCompiler, **given: Any) -> str:
+    array = f"json_build_array({compiler.process(rows.clauses, **given)})"
+    return f"coalesce(CAST(json_agg({array}) AS TEXT), '[]')"
+
+
+def as_json(statement: Select[Any]) -> Select[Any]:
+    """The rows of a statement as one, see ``json_rows``."""
+    return select(json_rows(*statement.subquery().columns))
 
 
 def insert_all(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -31,7 +31,7 @@ from cloudsignal.server.store import facts, messages
 from cloudsignal.server.store.batches import insert_all
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.endpoints import Endpoint, EndpointState
-from cloudsignal.server.store.owned import OWNED, Owned, page
+from cloudsignal.server.store.owned import OWNED, Owned, page, read_owned
 from cloudsignal.server.store.schema import (
     attempts,
     cursors,
@@ -280,7 +280,7 @@ def _asked(
     its = {}
     if positions:
         chosen_signals = OWNED.where(signals.c.position.in_(positions))
-        its = {row.position: Owned(*row) for row in connection.execute(chosen_signals)}
+        its = {each.position: each for each in read_owned(connection, chosen_signals)}
     return [(each, its.get(each.position)) for each in rows]
 
 

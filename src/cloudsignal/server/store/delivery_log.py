@@ -22,7 +22,7 @@ from cloudsignal.server.store.deliveries import (
 )
 from cloudsignal.server.store.endpoints import CURSOR_OF, REMOVED, Endpoint, hold
 from cloudsignal.server.store.errors import NotFound
-from cloudsignal.server.store.owned import UNSAID, Owned
+from cloudsignal.server.store.owned import UNSAID, read_owned
 from cloudsignal.server.store.schema import attempts, cursors, deliveries, endpoints, items, signals
 
 MESSAGES_MAX: Final = 1_000
@@ -152,7 +152,7 @@ class DeliveryLog:
         """
         with self._database.writing(beside=True) as connection:
             chosen = signals.c.position.in_(set(positions))
-            found = [Owned(*row) for row in connection.execute(UNSAID.where(chosen))]
+            found = read_owned(connection, UNSAID.where(chosen))
             its = {each.position: each for each in found if each.owner == endpoint.owner}
             for position in positions:
                 if position not in its:

@@ -1,15 +1,17 @@
 """The log as owners are told of it: each signal with whose it is, and what they call it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, literal, select
 
 from cloudsignal.protocol.signals import ItemCanceled
 from cloudsignal.protocol.wire import Report, reread
+from cloudsignal.server.store.batches import as_json
 from cloudsignal.server.store.log import decode_item
 from cloudsignal.server.store.schema import (
     items,
@@ -22,13 +24,14 @@ from cloudsignal.server.store.schema import (
 
 PAGE_BYTES_MAX: Final = 2 << 20
 """How much of what was sent is read at once."""
-FETCHED: Final = 50
-"""How many signals are fetched from the database at once."""
+FETCHED_FIRST: Final = 50
+FETCHED_MAX: Final = 500
+"""How many signals are fetched from the database at once: first, and if those were short."""
 SCANNED: Final = 5_000
 """How many signals are looked through at once for those of some owners."""
 
 
-class Owned(Struct, frozen=True):
+class Owned(Struct, frozen=True, array_like=True):
     """A signal of the log, and what its owner is told of it.
 
     ``number`` is its item's; ``owner`` is None if nobody is told. ``cancels_order`` says that with this signal
@@ -99,6 +102,13 @@ OWNED: Final = _owned(signals.c.body)
 """Signals in the order of the fields of ``Owned``."""
 UNSAID: Final = _owned(literal(""))
 """The same without what was sent, for who has to know of many."""
+_SOME: Final = (
+    OWNED.where(signals.c.position > bindparam("after"), signals.c.position <= bindparam("end"))
+    .order_by(signals.c.position)
+    .limit(bindparam("most"))
+)
+_BETWEEN: Final = as_json(_SOME)
+_BETWEEN_OF: Final = as_json(_SOME.where(_OWNER.in_(bindparam("owned_by", expanding=True))))
 
 
 def page(
@@ -115,23 +125,41 @@ def page(
     end, count = _end(connection, after, until, most)
     if end is None:
         return [], after, False
-    chosen = OWNED.where(signals.c.position > after, signals.c.position <= end)
-    if owned_by is not None:
-        chosen = chosen.where(_OWNER.in_(owned_by))
     found: list[Owned] = []
     size = 0
-    ordered = chosen.order_by(signals.c.position).limit(limit)
-    with connection.execute(ordered, execution_options={"yield_per": FETCHED}) as rows:
-        for row in rows:
-            found.append(Owned(*row))
-            size += len(found[-1].body)
-            if size >= PAGE_BYTES_MAX:
-                break
+    for each in islice(_between(connection, after, end, owned_by), limit):
+        found.append(each)
+        size += len(each.body)
+        if size >= PAGE_BYTES_MAX:
+            break
     is_cut = len(found) == limit or size >= PAGE_BYTES_MAX
     found = canceling(connection, found)
     if find_outdated:
         found = _outdated(connection, found)
     return found, found[-1].position if is_cut else end, is_cut or count == most
+
+
+def _between(
+    connection: Connection, after: int, end: int, owned_by: Collection[int] | None
+) -> Iterator[Owned]:
+    """The log between two positions, in order."""
+    statement = _BETWEEN if owned_by is None else _BETWEEN_OF
+    most = FETCHED_FIRST
+    while True:
+        given = {"after": after, "end": end, "owned_by": owned_by, "most": most}
+        text: str = connection.execute(statement, given).scalar_one()
+        some = sorted(_decode(text), key=lambda each: each.position)
+        yield from some
+        if len(some) < most:
+            return
+        after = some[-1].position
+        most = min(most * PAGE_BYTES_MAX // len(text), FETCHED_MAX) or 1
+
+
+def read_owned(connection: Connection, statement: Select[Any]) -> list[Owned]:
+    """The signals of a statement, ``OWNED`` or ``UNSAID`` with what it is to choose, in any order."""
+    text: str = connection.execute(as_json(statement)).scalar_one()
+    return _decode(text)
 
 
 def _end(
@@ -184,4 +212,6 @@ def _canceled_at(connection: Connection, order: str) -> int | None:
     return max((row.first or 0 for row in rows), default=None)
 
 
+# Not strictly: SQLite has numbers for what is true or not.
+_decode: Final = msgspec.json.Decoder(list[Owned], strict=False).decode
 _urls: Final = msgspec.json.Decoder(dict[str, str]).decode

@@ -18,7 +18,7 @@ from cloudsignal.server.store.deliveries import (
     row_of,
 )
 from cloudsignal.server.store.endpoints import Endpoint
-from cloudsignal.server.store.owned import UNSAID, Owned, canceling
+from cloudsignal.server.store.owned import UNSAID, Owned, canceling, read_owned
 from cloudsignal.server.store.schema import items
 
 ORDERS: Final = 50
@@ -53,7 +53,7 @@ def _tell_earlier(
     connection: Connection, store: str, told: Sequence[Endpoint], ids: Sequence[str], now: int
 ) -> None:
     """Have endpoints told of the signals that came for orders before these were registered."""
-    found = [Owned(*row) for row in connection.execute(UNSAID.where(items.c.order.in_(ids)))]
+    found = read_owned(connection, UNSAID.where(items.c.order.in_(ids)))
     earlier = canceling(connection, found)
     for endpoint in told:
         its = [each for each in earlier if each.owner == endpoint.owner]
