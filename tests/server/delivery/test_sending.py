@@ -126,6 +126,24 @@ async def test_those_that_take_what_they_are_told_find_room_beside_those_that_do
     await sends.stop()
 
 
+async def test_who_waits_for_room_does_not_look_for_it_again_and_again(store: Store) -> None:
+    sends = Sends(store, at_once_max=1)
+    first, second = (sends.recipient(name, 2, is_proven=True) for name in ("first", "second"))
+    for each in (first, second):
+        sends.sending.pump(each)
+    assert [each.lineup.under_way for each in (first, second)] == [1, 0]
+    assert sends.telling.timers.next_at is None
+
+    # The first has waited longest, for its second one.
+    await sends.answer(first)
+    assert [each.lineup.under_way for each in (first, second)] == [1, 0]
+    await sends.answer(first)
+
+    assert [each.lineup.under_way for each in (first, second)] == [0, 1]
+    assert sends.telling.timers.next_at is None
+    await sends.stop()
+
+
 async def test_those_that_take_what_they_are_told_slowly_leave_room_for_the_others(
     store: Store,
 ) -> None:

@@ -39,6 +39,8 @@ class Delivery(Struct, eq=False, kw_only=True):
     first: int | None = None
     due: int = 0
     is_noted: bool = False
+    is_trial: bool = False
+    """Whether its endpoint had not proven itself when the last attempt began."""
     stage: Stage = "behind"
 
 

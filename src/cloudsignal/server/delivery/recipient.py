@@ -132,11 +132,15 @@ class Recipient:
         """Whether another attempt may begin."""
         return self.is_told and self.pace.may_send(self.lineup.under_way, now)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether as many attempts are under way as may be at the same time."""
+        return self.lineup.under_way >= self.pace.at_once
+
     def next_at(self) -> int | None:
         """When the next attempt may begin, None for not before something happens."""
         at = self.lineup.next_at() if self.is_told else None
-        is_full = self.lineup.under_way >= self.pace.at_once
-        return None if at is None or is_full else max(at, self.pace.rests_until)
+        return None if at is None or self.is_busy else max(at, self.pace.rests_until)
 
     def takes_newest_only(self, *, catching_up: bool) -> bool:
         """Whether it is told of the latest of each item only, because it could not be told in time."""

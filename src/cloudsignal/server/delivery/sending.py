@@ -65,7 +65,9 @@ class Sending:
         self._told = told
         self._at_once_max = at_once_max
         self._unproven_max = unproven_max
+        self._under_way = 0
         self._unproven = 0
+        """How many attempts take room, and how many of them are at endpoints that are not proven."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._hungry: tuple[dict[Recipient, None], dict[Recipient, None]] = ({}, {})
         """Who waits for room, in their order: the proven ones, and the others."""
@@ -73,17 +75,13 @@ class Sending:
 
     def pump(self, recipient: Recipient) -> None:
         """Begin as many attempts at an endpoint as may be; the next ones follow by themselves."""
-        now = self._now()
-        while recipient.may_send(now) and self._is_mine():
-            if not self._has_room(recipient):
-                self._wait_for_room(recipient)
-                return
-            # Where everything fails, it may be because of that which is tried again and again.
-            delivery = recipient.lineup.next(now, fresh_first=recipient.pace.is_down)
-            if delivery is None:
-                break
-            self._begin(recipient, delivery)
-        self._set_timer(recipient, now)
+        while delivery := self._next(recipient):
+            task = asyncio.create_task(self._attempts(recipient, delivery))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+        # Who waits for room is pumped when there is some.
+        if not any(recipient in waiting for waiting in self._hungry):
+            self._set_timer(recipient)
 
     def end(self, recipient: Recipient) -> None:
         """Begin no attempt at an endpoint by itself any more."""
@@ -102,12 +100,33 @@ class Sending:
 
     @property
     def _is_full(self) -> bool:
-        return len(self._tasks) >= self._at_once_max
+        return self._under_way >= self._at_once_max
 
     def _has_room(self, recipient: Recipient) -> bool:
         if self._is_full:
             return False
         return recipient.pace.is_proven or self._unproven < self._unproven_max
+
+    def _next(self, recipient: Recipient) -> Delivery | None:
+        """What to try now at an endpoint: there is room for it then, until it is given back."""
+        now = self._now()
+        if not (recipient.may_send(now) and self._is_mine()):
+            return None
+        if not self._has_room(recipient):
+            self._wait_for_room(recipient)
+            return None
+        # Where everything fails, it may be because of that which is tried again and again.
+        delivery = recipient.lineup.next(now, fresh_first=recipient.pace.is_down)
+        if delivery is not None:
+            delivery.is_trial = not recipient.pace.is_proven
+            self._under_way += 1
+            self._unproven += delivery.is_trial
+        return delivery
+
+    def _give_back(self, delivery: Delivery) -> None:
+        """Have room again for another attempt."""
+        self._under_way -= 1
+        self._unproven -= delivery.is_trial
 
     def _wait_for_room(self, recipient: Recipient) -> None:
         self._hungry[0 if recipient.pace.is_proven else 1][recipient] = None
@@ -127,33 +146,30 @@ class Sending:
             del others[recipient]
             self.pump(recipient)
 
-    def _set_timer(self, recipient: Recipient, now: int) -> None:
+    def _set_timer(self, recipient: Recipient) -> None:
         self.end(recipient)
         at = recipient.next_at()
         # Once it is this node again that tells, everybody is looked at.
         if at is not None and self._is_mine():
-            delay_s = max(0.0, (at - now) / SECOND_US)
+            delay_s = max(0.0, (at - self._now()) / SECOND_US)
             self._timers[recipient.id] = self._later(delay_s, partial(self.pump, recipient))
 
-    def _begin(self, recipient: Recipient, delivery: Delivery) -> None:
-        is_unproven = not recipient.pace.is_proven
-        self._unproven += is_unproven
-        task = asyncio.create_task(self._attempt(recipient, delivery))
-        self._tasks.add(task)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._defect(error)
 
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            self._unproven -= is_unproven
-            if task.cancelled():
-                return
-            if error := task.exception():
-                self._defect(error)
+    async def _attempts(self, recipient: Recipient, delivery: Delivery | None) -> None:
+        """One attempt at an endpoint after the other, while nobody waits for the room."""
+        while delivery is not None:
+            await self._attempt(recipient, delivery)
+            self._give_back(delivery)
             self._landed(recipient)
-            # At the end of those who wait, or it would take again what it has just given back.
-            self._wait_for_room(recipient)
-            self._share_room()
-
-        task.add_done_callback(ended)
+            delivery = None if any(self._hungry) else self._next(recipient)
+            if delivery is None or not recipient.is_busy:
+                # At the end of those who wait, or it would take again what it has just given back.
+                self._wait_for_room(recipient)
+                self._share_room()
 
     async def _attempt(self, recipient: Recipient, delivery: Delivery) -> None:
         webhook = delivery.webhook or await self._noted(recipient, delivery)
