@@ -1,14 +1,13 @@
 """Rows of any number: read a few at a time, so that no more is kept in memory, and written many at a time."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Connection, Row, Select, Table, Text, select
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, Row, Select, Table, func, select
 
 ROWS: Final = 1000
 """How many rows are handed on at once."""
@@ -18,6 +17,8 @@ VALUES: Final = 30_000
 """How many values a statement is given at once: both databases take a little more."""
 FETCHED: Final = 100
 """How many rows are fetched from the database at once."""
+
+Each = TypeVar("Each", bound=Struct)
 
 
 @contextmanager
@@ -41,31 +42,28 @@ def _batches(rows: Iterable[Row[Any]], *, sent: bool) -> Iterator[list[Row[Any]]
         yield batch
 
 
-class json_rows(FunctionElement[str]):
-    """Of rows, each an array of the columns given, one array of JSON, in any order.
+class Whole(Generic[Each]):
+    """A statement whose rows are fetched at once, so of no more than may be in memory together.
 
-    For no more rows than may be in memory together. Between any two rows that it fetches the driver of SQLite
-    lets go of the interpreter, which an event loop in the same process then has to be given back each time.
+    Each is made an ``Each``, a Struct that is ``array_like`` and has its fields in the order of the columns. They
+    come in any order.
     """
 
-    type = Text()
-    inherit_cache = True
+    def __init__(self, statement: Select[Any], each: type[Each]) -> None:
+        self._statement = statement
+        rows = statement.subquery().columns
+        self._as_json = select(func.json_group_array(func.json_array(*rows)))
+        self._each = each
+        # Not strictly: SQLite has numbers for what is true or not.
+        self._decode = msgspec.json.Decoder(list[each], strict=False).decode  # type: ignore[valid-type]
 
-
-@compiles(json_rows)
-def _of_sqlite(rows: json_rows, compiler: SQLCompiler, **given: Any) -> str:
-    return f"json_group_array(json_array({compiler.process(rows.clauses, **given)}))"
-
-
-@compiles(json_rows, "postgresql")
-def _of_postgresql(rows: json_rows, compiler: SQLCompiler, **given: Any) -> str:
-    array = f"json_build_array({compiler.process(rows.clauses, **given)})"
-    return f"coalesce(CAST(json_agg({array}) AS TEXT), '[]')"
-
-
-def as_json(statement: Select[Any]) -> Select[Any]:
-    """The rows of a statement as one, see ``json_rows``."""
-    return select(json_rows(*statement.subquery().columns))
+    def fetch(self, connection: Connection, given: Mapping[str, Any] | None = None) -> list[Each]:
+        """What there is, for these parameters."""
+        # Between any two rows the driver of SQLite lets go of the interpreter, which an event loop in the same
+        # process then has to be given back each time.
+        if connection.dialect.name == "sqlite":
+            return self._decode(connection.execute(self._as_json, given).scalar_one())
+        return [self._each(*row) for row in connection.execute(self._statement, given)]
 
 
 def insert_all(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:

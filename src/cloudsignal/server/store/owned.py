@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func,
 
 from cloudsignal.protocol.signals import ItemCanceled
 from cloudsignal.protocol.wire import Report, reread
-from cloudsignal.server.store.batches import as_json
+from cloudsignal.server.store.batches import Whole
 from cloudsignal.server.store.log import decode_item
 from cloudsignal.server.store.schema import (
     items,
@@ -107,8 +107,8 @@ _SOME: Final = (
     .order_by(signals.c.position)
     .limit(bindparam("most"))
 )
-_BETWEEN: Final = as_json(_SOME)
-_BETWEEN_OF: Final = as_json(_SOME.where(_OWNER.in_(bindparam("owned_by", expanding=True))))
+_BETWEEN: Final = Whole(_SOME, Owned)
+_BETWEEN_OF: Final = Whole(_SOME.where(_OWNER.in_(bindparam("owned_by", expanding=True))), Owned)
 
 
 def page(
@@ -147,19 +147,18 @@ def _between(
     most = FETCHED_FIRST
     while True:
         given = {"after": after, "end": end, "owned_by": owned_by, "most": most}
-        text: str = connection.execute(statement, given).scalar_one()
-        some = sorted(_decode(text), key=lambda each: each.position)
+        some = sorted(statement.fetch(connection, given), key=lambda each: each.position)
         yield from some
         if len(some) < most:
             return
         after = some[-1].position
-        most = min(most * PAGE_BYTES_MAX // len(text), FETCHED_MAX) or 1
+        size = sum(len(each.body) for each in some)
+        most = min(most * PAGE_BYTES_MAX // size, FETCHED_MAX) or 1
 
 
 def read_owned(connection: Connection, statement: Select[Any]) -> list[Owned]:
     """The signals of a statement, ``OWNED`` or ``UNSAID`` with what it is to choose, in any order."""
-    text: str = connection.execute(as_json(statement)).scalar_one()
-    return _decode(text)
+    return Whole(statement, Owned).fetch(connection)
 
 
 def _end(
@@ -212,6 +211,4 @@ def _canceled_at(connection: Connection, order: str) -> int | None:
     return max((row.first or 0 for row in rows), default=None)
 
 
-# Not strictly: SQLite has numbers for what is true or not.
-_decode: Final = msgspec.json.Decoder(list[Owned], strict=False).decode
 _urls: Final = msgspec.json.Decoder(dict[str, str]).decode
