@@ -1,8 +1,13 @@
 """cloudsignal endpoint."""
 
+import io
 import json
+import os
+import pty
 import shlex
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +18,7 @@ from cloudsignal.protocol import signatures
 from cloudsignal.server.store.deliveries import Progress
 from cloudsignal.server.store.store import Store
 from cloudsignal.webhooks import verify
-from tests.acceptance.conftest import Server, make_server
+from tests.acceptance.conftest import COMMAND, DEADLINE_S, Server, make_server
 from tests.cli.conftest import Ran, Run
 from tests.owner import FLAGS, Owner, receiving
 from tests.server.arrivals import NOON, arrival, positions, report
@@ -68,6 +73,46 @@ def test_a_new_endpoint_shows_its_key_its_secret_and_what_comes_next(run: Run, b
     assert "\n  apikey  key-1\n" in said
     assert f"\n  secret  {SECRET}\n" in said
     assert shlex.split(said.splitlines()[-1]) == ["cloudsignal", "endpoint", "test", "1"]
+
+
+def test_what_is_secret_can_be_read_from_the_input(
+    run: Run, books: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["endpoint", "create", "--owner", books, "--url", "-", "--apikey", "-"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{URL}\nkey-1\n"))
+    made = run(*command, "--json").json
+    assert (made["url"], made["apikey"]) == (SHOWN, "key-1")
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{URL}\n\n"))
+    missing = run(*command)
+    assert (missing.code, missing.err) == (
+        1,
+        "cloudsignal: --apikey -: there is no line left to read it from\n",
+    )
+
+
+def test_on_a_terminal_what_is_secret_is_asked_for_and_not_shown(run: Run, books: str) -> None:
+    words = ["endpoint", "create", "--owner", books, "--url", URL, "--secret", "-"]
+    terminal, end = pty.openpty()
+    with subprocess.Popen(
+        [COMMAND, *words, "--json"],
+        stdin=end,
+        stdout=subprocess.PIPE,
+        stderr=end,
+        start_new_session=True,  # With a terminal of its own, which nobody else reads from.
+    ) as process:
+        os.close(end)
+        shown = b""
+        while b"secret: " not in shown:  # What is typed before the end of it is thrown away.
+            shown += os.read(terminal, 1000)
+        os.write(terminal, f"{SECRET}\n".encode())
+        out, _ = process.communicate(timeout=DEADLINE_S)
+    with suppress(OSError):  # Nobody has the other end any more.
+        shown += os.read(terminal, 1000)
+    os.close(terminal)
+
+    assert json.loads(out)["secret"] == SECRET
+    assert SECRET.encode() not in shown
 
 
 def test_everything_about_an_endpoint_can_be_chosen_and_changed(run: Run, books: str) -> None:

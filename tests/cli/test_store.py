@@ -1,4 +1,4 @@
-"""cloudsignal store check, copy and prune."""
+"""cloudsignal store check, copy, prune, readers and forget."""
 
 import json
 from contextlib import closing
@@ -202,3 +202,24 @@ def test_a_date_that_is_none_is_told(run: Run, filled: Store, date: str) -> None
 
     assert "write a date like 2026-01-31, or a time with its offset" in told
     assert positions(filled) == [1, 2, 3, 4]
+
+
+# ---- readers ----
+
+
+def test_readers_are_listed_and_those_that_are_no_more_forgotten(run: Run, filled: Store) -> None:
+    filled.cursors.advance("stream:nats", 3)
+    run("owner", "create", "Books")
+    run("endpoint", "create", "--owner", "Books", "--url", "https://owner.example/")
+
+    assert run("store", "readers", "--json").json == [
+        {"reader": "endpoint 1", "position": 4, "behind": 0},
+        {"reader": "stream:nats", "position": 3, "behind": 1},
+    ]
+    assert "\nstream:nats  3         1 " in run("store", "readers").out
+    assert run("store", "forget", "stream:nats").out == "The reader stream:nats is forgotten.\n"
+    again = run("store", "forget", "stream:nats")
+    assert (again.code, again.err) == (1, "cloudsignal: there is no reader 'stream:nats'\n")
+    told = run("store", "forget", "endpoint 1")
+    assert told.err == "cloudsignal: remove it as what it is: cloudsignal endpoint remove 1\n"
+    assert [each["reader"] for each in run("store", "readers", "--json").json] == ["endpoint 1"]

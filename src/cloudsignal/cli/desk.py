@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 import typer
 
 from cloudsignal.cli.output import Failed, opened
+from cloudsignal.cli.unseen import HINT, unseen
 
 if TYPE_CHECKING:
     from cloudsignal.server.keys import Keyring
@@ -21,7 +22,12 @@ NAME_MAX: Final = 255
 
 GivenKey = Annotated[
     str | None,
-    typer.Option("--apikey", metavar="32-HEX", help="The key to use, instead of a new one."),
+    typer.Option(
+        "--apikey",
+        metavar="32-HEX",
+        callback=unseen,
+        help=f"The key to use, instead of a new one. {HINT}",
+    ),
 ]
 Overlap = Annotated[
     float,

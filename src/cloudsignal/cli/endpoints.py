@@ -23,6 +23,7 @@ from cloudsignal.cli.output import (
     program,
     where,
 )
+from cloudsignal.cli.unseen import HINT, unseen
 
 if TYPE_CHECKING:
     from cloudsignal.server.bodies import Wrong
@@ -40,7 +41,9 @@ Number = Annotated[
     typer.Argument(metavar="ENDPOINT", min=1, max=NUMBER_MAX, help="The endpoint's number."),
 ]
 Url = typer.Option(
-    metavar="URL", help="Where webhooks are posted; a user and a password go with it."
+    metavar="URL",
+    callback=unseen,
+    help=f"Where webhooks are posted; a user and a password go with it. {HINT}",
 )
 Format = typer.Option(help="2.1 has in ItemShipped where the parcel can be followed.")
 Types = typer.Option(
@@ -48,12 +51,20 @@ Types = typer.Option(
 )
 Apikey = Annotated[
     str | None,
-    typer.Option("--apikey", metavar="KEY", help="What stands in apikey; else a new one is made."),
+    typer.Option(
+        "--apikey",
+        metavar="KEY",
+        callback=unseen,
+        help=f"What stands in apikey; else a new one is made. {HINT}",
+    ),
 ]
 Secret = Annotated[
     str | None,
     typer.Option(
-        "--secret", metavar="WHSEC", help="What webhooks are signed with; else a new one is made."
+        "--secret",
+        metavar="WHSEC",
+        callback=unseen,
+        help=f"What webhooks are signed with; else a new one is made. {HINT}",
     ),
 ]
 
@@ -286,7 +297,12 @@ def rotate_endpoint(
     ] = 24.0,
     apikey: Annotated[
         str | None,
-        typer.Option("--apikey", metavar="KEY", help="Another key, too; else it stays."),
+        typer.Option(
+            "--apikey",
+            metavar="KEY",
+            callback=unseen,
+            help=f"Another key, too; else it stays. {HINT}",
+        ),
     ] = None,
     secret: Secret = None,
     json: Json = False,

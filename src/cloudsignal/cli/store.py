@@ -1,4 +1,4 @@
-"""Looking after a store: ``cloudsignal store check``, ``copy`` and ``prune``."""
+"""Looking after a store: ``cloudsignal store check``, ``copy``, ``prune``, ``readers`` and ``forget``."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -177,3 +177,38 @@ def _print_pruned(pruned: "Pruned", done: str) -> None:
         print(f"No signals {done}.")
     if pruned.held_by is not None:
         print(f"The reader {plain(pruned.held_by)} has come no further: it keeps the rest.")
+
+
+@store.command("readers")
+def list_readers(json: Json = False, database: Database = None, config: Config = None) -> None:
+    """List who reads the log: how far each has come. What it has not passed is not pruned."""
+    with opened(database, config) as (store, _):
+        last = store.reading.last_position()
+        passed = store.cursors.positions()
+    readers = [
+        {"reader": name, "position": position, "behind": last - position}
+        for name, position in sorted(passed.items())
+    ]
+    if json:
+        print_json(readers)
+    else:
+        rows = [[str(value) for value in each.values()] for each in readers]
+        print_table("Readers", ["reader", "position", "behind"], rows, wrapping=("reader",))
+
+
+@store.command("forget")
+def forget_reader(
+    reader: Annotated[str, typer.Argument(metavar="READER", help="Its name, as listed.")],
+    database: Database = None,
+    config: Config = None,
+) -> None:
+    """Forget a reader of the log that is no more, so that nothing is kept for it.
+
+    One that comes back begins anew: a stream publishes again all that the log holds then.
+    """
+    with opened(database, config) as (store, _):
+        for each in store.endpoints.endpoints():
+            if each.cursor == reader:
+                raise Failed(f"remove it as what it is: cloudsignal endpoint remove {each.id}")
+        store.cursors.remove(reader)
+    print(f"The reader {plain(reader)} is forgotten.")

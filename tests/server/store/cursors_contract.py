@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+import pytest
+
+from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.store import Store
 
 
@@ -21,7 +24,8 @@ class CursorsContract:
         store.cursors.advance("a", 7)
 
         store.cursors.remove("a")
-        store.cursors.remove("nobody")
+        with pytest.raises(NotFound, match="there is no reader 'nobody'"):
+            store.cursors.remove("nobody")
 
         assert store.cursors.positions() == {}
         store.cursors.advance("a", 3)

@@ -52,6 +52,12 @@ class TestSQLite(StoreContract):
     ) -> Callable[[Store], AbstractContextManager[None]]:
         return lambda store: failing_at(path, request.param)
 
+    def test_a_store_is_for_its_owner_only(self, store: Store, path: Path) -> None:
+        files = [path, *path.parent.glob(f"{path.name}-*")]
+
+        assert len(files) == 3
+        assert [each for each in files if each.stat().st_mode & 0o077] == []
+
     def test_a_node_that_is_known_to_be_there_writes_nothing(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:

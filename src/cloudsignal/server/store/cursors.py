@@ -3,6 +3,7 @@
 from sqlalchemy import Connection, delete, insert, select, update
 
 from cloudsignal.server.store.database import Database
+from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.schema import cursors
 
 
@@ -29,9 +30,10 @@ class Cursors:
             return positions(connection)
 
     def remove(self, name: str) -> None:
-        """Forget a reader, if there is one of that name: nothing is kept for it any more."""
+        """Forget a reader: nothing is kept for it any more. Raises NotFound if there is none of that name."""
         with self._database.writing() as connection:
-            connection.execute(delete(cursors).where(cursors.c.name == name))
+            if not connection.execute(delete(cursors).where(cursors.c.name == name)).rowcount:
+                raise NotFound(f"there is no reader {name!r}")
 
 
 def positions(connection: Connection) -> dict[str, int]:

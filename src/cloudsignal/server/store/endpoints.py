@@ -184,12 +184,16 @@ class Endpoints:
     def set_state(self, number: int, state: EndpointState, why: str = "") -> Endpoint:
         """Have an endpoint in a state. Raises NotFound.
 
-        One that failed too often is not active before it is tried: it is ``probing``.
+        One that failed too often is not active before it is tried: it is ``probing``, and ``disabled`` still if it
+        is to be paused.
         """
         with self._changing() as connection:
             endpoint = _one(connection, number)
-            if state == "active" and endpoint.state in ("disabled", "probing"):
-                state = "probing"
+            if endpoint.state in ("disabled", "probing"):
+                if state == "active":
+                    state = "probing"
+                elif state == "paused":
+                    state, why = "disabled", endpoint.why
             _set(connection, number, state=state, why=why)
             return _one(connection, number)
 

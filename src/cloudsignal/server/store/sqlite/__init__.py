@@ -38,7 +38,7 @@ class Backend:
             )
         try:
             if not path.exists():
-                path.touch(mode=0o644)
+                path.touch(mode=0o600)  # For its owner only, as it names customers' orders.
         except OSError as error:
             raise StoreUnusable(f"{path} cannot be made: {error.strerror}") from None
 
