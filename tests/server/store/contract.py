@@ -19,6 +19,7 @@ from tests.server.store.owned_contract import OwnedContract
 from tests.server.store.pruning_contract import PruningContract
 from tests.server.store.reading_contract import ReadingContract
 from tests.server.store.rebuilding_contract import RebuildingContract
+from tests.server.store.users_contract import UsersContract
 
 
 def furnish(store: Store) -> None:
@@ -44,5 +45,6 @@ class StoreContract(
     DeliveryLogContract,
     NodesContract,
     AttemptsContract,
+    UsersContract,
 ):
     """All of it."""

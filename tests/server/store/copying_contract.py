@@ -9,6 +9,7 @@ from msgspec.structs import asdict
 from sqlalchemy import delete, insert, update
 
 from cloudsignal.server.store import batches
+from cloudsignal.server.store.changes import Actor
 from cloudsignal.server.store.copying import Copied
 from cloudsignal.server.store.deliveries import Progress
 from cloudsignal.server.store.errors import CopyDiffers, StoreUnusable
@@ -20,6 +21,7 @@ from cloudsignal.server.store.schema import (
     parcels,
     signals,
 )
+from cloudsignal.server.store.sessions import Session
 from cloudsignal.server.store.store import Store, copy_store, open_store
 from tests.server.arrivals import MINUTE, NOON, appending, arrival, receipt, report
 from tests.server.store import told
@@ -83,6 +85,9 @@ class CopyingContract:
         store.cursors.advance("a reader", 5)
         register(store, "7", partner_name="Beta", items={"1": "first", "2": "second"})
         store.orders.add_owner_key("Books", "a key", expires=8, now=8)
+        user = store.users.create("Ada", "admin", by=Actor("a test"), now=4)
+        store.users.invite(user.id, "a link", ends=NOON, by=Actor("a test"), now=5)
+        store.sessions.begin(Session("a session", user.id, 6, 6, NOON, "192.0.2.7", "a browser"))
         number = told.endpoint(store).id
         progress = Progress(noted=[told.noted(number)], attempted=[told.attempted(number)] * 2)
         store.deliveries.note(progress, now=9)
@@ -101,8 +106,12 @@ class CopyingContract:
                 "owners": 1,
                 "owner_keys": 1,
                 "endpoints": 1,
+                "users": 1,
+                "invitations": 1,
+                "sessions": 1,
+                "changes": 3,
                 "cursors": 2,
-                "facts": 6,
+                "facts": 7,
                 "orders": 1,
                 "order_items": 2,
                 "items": 7,

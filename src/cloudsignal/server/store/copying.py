@@ -25,10 +25,12 @@ from cloudsignal.server.store.progress import Steps, silent
 from cloudsignal.server.store.schema import (
     apikeys,
     attempts,
+    changes,
     cursors,
     deliveries,
     endpoints,
     interfaces,
+    invitations,
     items,
     order_items,
     orders,
@@ -36,9 +38,11 @@ from cloudsignal.server.store.schema import (
     owners,
     parcels,
     partners,
+    sessions,
     signals,
     states,
     tokens,
+    users,
 )
 from cloudsignal.server.store.schema import facts as facts_table
 
@@ -53,11 +57,15 @@ SMALL: Final = (
     owners,
     owner_keys,
     endpoints,
+    users,
+    invitations,
+    sessions,
+    changes,
     cursors,
     facts_table,
 )
 """The tables that are replaced whole by every run: each refers only to those before it."""
-NUMBERED: Final = (partners, interfaces, owners, endpoints)
+NUMBERED: Final = (partners, interfaces, owners, endpoints, users, changes)
 """Those whose rows get their numbers from the database."""
 REGISTERED: Final = (orders, order_items)
 FOLDED: Final = (items, states, parcels)
@@ -334,12 +342,13 @@ def _check_target(source: Database, target: Database, identity: str) -> None:
         _check_finished(source, target, revisions)
 
 
-_KEPT: Final = (partners, tokens, owners, cursors, items)
+_KEPT: Final = (partners, tokens, owners, users, cursors, items)
 """An empty store has no rows in these. It may have facts: a server was perhaps started on it."""
 _CHANGES: Final = {
     facts.REVISION: "who may speak was",
     facts.ORDERS_REVISION: "owners or orders were",
     facts.ENDPOINTS_REVISION: "endpoints were",
+    facts.USERS_REVISION: "users were",
 }
 """What is counted of changes, and what was changed then."""
 

@@ -41,6 +41,10 @@ class AlreadyThere(StoreError):
     """Something of that name is already there."""
 
 
+class LastAdmin(StoreError):
+    """Nobody would be left who may change users; the message says whom that is about."""
+
+
 class Fault(Struct, frozen=True):
     """What is wrong with one of the orders to be registered: with which, in what, and a sentence."""
 

@@ -14,6 +14,8 @@ ORDERS_REVISION: Final = log.ORDERS_REVISION
 """How often owners or orders were changed."""
 ENDPOINTS_REVISION: Final = "endpoints_revision"
 """How often endpoints were changed by people."""
+USERS_REVISION: Final = "users_revision"
+"""How often users were changed."""
 GIVEN_ON: Final = "given_on"
 """That items were given to another print partner than the one that reported them first."""
 SECRET_CHECK: Final = "secret_check"

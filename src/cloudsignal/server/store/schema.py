@@ -1,4 +1,4 @@
-"""The tables of the store: one log, what is folded from it, who may speak, what is registered, who is told."""
+"""The tables of the store: one log, what is folded from it, who may speak and sign in, what is registered, who is told."""
 
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION: Final = "0004"
+VERSION: Final = "0005"
 """The Alembic revision that these tables are."""
 
 metadata: Final = MetaData(
@@ -297,3 +297,68 @@ attempts: Final = Table(
 
 ``headers`` are pairs in JSON; ``took`` is in microseconds.
 """
+
+users: Final = Table(
+    "users",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("partner", _Id, ForeignKey("partners.id")),
+    Column("owner", _Id, ForeignKey("owners.id")),
+    Column("password", Text, nullable=False),
+    Column("totp", Text),
+    Column("totp_step", BigInteger, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+"""People who sign in to the panel: ``password`` is a digest by argon2, empty before they have chosen one.
+
+``totp`` is sealed; ``totp_step`` is that of the last code that was used: none counts twice.
+"""
+
+invitations: Final = Table(
+    "invitations",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("user", _Id, ForeignKey("users.id"), unique=True),
+    Column("ends", BigInteger, nullable=False),
+)
+"""Links that let somebody choose a password, once; without a user, that of the first one of all."""
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("user", _Id, ForeignKey("users.id"), nullable=False, index=True),
+    Column("begun", BigInteger, nullable=False),
+    Column("seen", BigInteger, nullable=False),
+    Column("ends", BigInteger, nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("agent", String(255), nullable=False),
+)
+"""Who is signed in, by the digest of what their browser holds."""
+
+refusals: Final = Table(
+    "refusals",
+    metadata,
+    Column("who", String(64), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+)
+"""Who could not sign in, one after the other, by digests of names and addresses; and until when nobody is listened to."""
+
+changes: Final = Table(
+    "changes",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("what", String(64), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+)
+"""What people changed: who, from where, what it was before and after, in JSON."""

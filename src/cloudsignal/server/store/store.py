@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cloudsignal.server.store import log, rebuilding
 from cloudsignal.server.store.access import Access
 from cloudsignal.server.store.backends import Listening, backend_of
+from cloudsignal.server.store.changes import Changes
 from cloudsignal.server.store.cursors import Cursors
 from cloudsignal.server.store.database import Database, open_database
 from cloudsignal.server.store.deliveries import Deliveries
@@ -18,6 +19,8 @@ from cloudsignal.server.store.orders import Orders
 from cloudsignal.server.store.owned_orders import OwnedOrders
 from cloudsignal.server.store.progress import Progress, Steps, silent
 from cloudsignal.server.store.reading import Reading
+from cloudsignal.server.store.sessions import Sessions
+from cloudsignal.server.store.users import Users
 
 # Imported by the verbs that need them: a server looks after no store, and starts the sooner.
 if TYPE_CHECKING:
@@ -44,6 +47,9 @@ class Store:
         self.deliveries = Deliveries(database)
         self.delivery_log = DeliveryLog(database)
         self.tellers = Nodes(database)
+        self.users = Users(database)
+        self.sessions = Sessions(database)
+        self.changes = Changes(database)
 
     def append(
         self, arrivals: Sequence[log.Arrival], *, refuse_unregistered: bool = False

@@ -1,0 +1,220 @@
+"""What is promised of people who sign in, and of what they change, on any store."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cloudsignal.server.store.changes import Actor
+from cloudsignal.server.store.errors import AlreadyThere, LastAdmin, NotFound
+from cloudsignal.server.store.sessions import Refused, Session
+from cloudsignal.server.store.store import Store
+from cloudsignal.server.store.users import User
+
+ADA = Actor("Ada", "192.0.2.7")
+
+
+def user(store: Store, name: str = "Ada", role: Any = "admin", **values: Any) -> User:
+    """Somebody who is there."""
+    return store.users.create(name, role, by=ADA, now=1, **values)
+
+
+def session(number: int = 1, digest: str = "s", **values: Any) -> Session:
+    """Somebody, signed in."""
+    given = {"begun": 10, "seen": 10, "ends": 99, "address": "192.0.2.7", "agent": "a browser"}
+    return Session(digest, number, **given | values)
+
+
+def noted(store: Store) -> list[tuple[str, str, str]]:
+    """What was changed, by whom, of whom, the newest first."""
+    return [(each.what, each.actor, each.subject) for each in store.changes.changes(limit=99)]
+
+
+LAST_ADMIN: dict[str, Callable[[Store], object]] = {
+    "disabled": lambda store: store.users.set_disabled(1, True, by=ADA, now=5),
+    "a reader": lambda store: store.users.set_role(1, "reader", by=ADA, now=5),
+    "removed": lambda store: store.users.remove(1, by=ADA, now=5),
+}
+GONE: dict[str, Callable[[Store], object]] = {
+    "shown": lambda store: store.users.user(7),
+    "invited": lambda store: store.users.invite(7, "d", ends=9, by=ADA, now=5),
+    "given a password": lambda store: store.users.set_password(7, "p", by=ADA, now=5),
+    "given a second factor": lambda store: store.users.set_totp(7, "t", by=ADA, now=5),
+    "changed": lambda store: store.users.set_role(7, "reader", by=ADA, now=5),
+    "removed": lambda store: store.users.remove(7, by=ADA, now=5),
+}
+
+
+class UsersContract:
+    def test_somebody_is_as_they_were_made(self, store: Store, another: Store) -> None:
+        assert not store.users.any()
+        partner = store.access.partners()[0]
+        made = user(store, "Press user", "partner", partner=partner.id)
+
+        assert another.users.users() == [made] == [another.users.find("Press user")]
+        assert (made.partner, made.partner_name, made.owner) == (partner.id, partner.name, None)
+        assert (made.password, made.totp, made.disabled, made.created) == ("", None, False, 1)
+        assert store.users.any()
+        assert store.users.find("press user") is None
+        with pytest.raises(AlreadyThere, match="a user called 'Press user' is already there"):
+            user(store, "Press user")
+
+    def test_nothing_secret_is_shown_of_anybody(self, store: Store) -> None:
+        made = user(store)
+        store.users.set_password(made.id, "digest-of-it", by=ADA, now=2)
+        store.users.set_totp(made.id, "sealed-it-is", by=ADA, now=3)
+
+        shown = f"{store.users.user(1)!r} {store.changes.changes(limit=9)!r}"
+
+        assert "digest-of-it" not in shown
+        assert "sealed-it-is" not in shown
+
+    @pytest.mark.parametrize("verb", GONE)
+    def test_nobody_else_is_found(self, store: Store, verb: str) -> None:
+        user(store)
+        with pytest.raises(NotFound, match="there is no user 7"):
+            GONE[verb](store)
+
+    @pytest.mark.parametrize("verb", LAST_ADMIN)
+    def test_somebody_is_always_left_who_may_change_users(self, store: Store, verb: str) -> None:
+        user(store)
+        user(store, "Grace", "operator")
+        before = store.users.users()
+        with pytest.raises(LastAdmin, match="Ada is the last who may change users"):
+            LAST_ADMIN[verb](store)
+        assert store.users.users() == before
+
+        user(store, "Alan")
+        LAST_ADMIN[verb](store)
+        assert store.users.users() != before
+
+    # ---- links ----
+
+    def test_the_first_user_comes_by_a_link_that_is_good_once(self, store: Store) -> None:
+        assert store.users.invite_first("first link", ends=50)
+        assert store.users.invite_first("link", ends=50)
+        assert store.users.invitation("first link", now=49) is None
+        assert store.users.invitation("link", now=50) is None
+
+        made = store.users.accept("link", "digest", name="Ada", address="192.0.2.7", now=49)
+
+        assert (made.name, made.role, made.password) == ("Ada", "admin", "digest")
+        assert noted(store) == [("password chosen by a link", "Ada", "Ada")]
+        with pytest.raises(NotFound, match="used, or is too old"):
+            store.users.accept("link", "other", name="Eve", address="", now=49)
+        assert not store.users.invite_first("another link", ends=50)
+
+    def test_a_link_for_the_first_user_is_for_nobody_once_there_is_one(self, store: Store) -> None:
+        store.users.invite_first("link", ends=50)
+        user(store)
+        with pytest.raises(AlreadyThere, match="ask them for an invitation"):
+            store.users.accept("link", "digest", name="Eve", address="", now=9)
+
+    def test_who_is_invited_chooses_a_password_and_is_signed_out_elsewhere(
+        self, store: Store
+    ) -> None:
+        made = user(store)
+        store.sessions.begin(session())
+        store.users.invite(made.id, "an earlier link", ends=50, by=ADA, now=2)
+        store.users.invite(made.id, "link", ends=50, by=ADA, now=3)
+        assert store.users.invitation("an earlier link", now=4) is None
+
+        accepted = store.users.accept("link", "digest", name="Eve", address="", now=5)
+
+        assert (accepted.id, accepted.name, accepted.password) == (1, "Ada", "digest")
+        assert store.sessions.of(1) == []
+
+    # ---- second factors ----
+
+    def test_a_code_counts_once(self, store: Store, another: Store) -> None:
+        made = user(store)
+        assert store.users.set_totp(made.id, "sealed", step=7, by=ADA, now=2).totp == "sealed"
+
+        assert not store.users.use_step(made.id, 7)
+        assert store.users.use_step(made.id, 8)
+        assert not another.users.use_step(made.id, 8)
+        assert store.users.set_totp(made.id, None, by=ADA, now=3).totp is None
+
+    # ---- sessions ----
+
+    def test_somebody_is_signed_in_until_they_are_not(self, store: Store, another: Store) -> None:
+        made = user(store)
+        store.sessions.begin(session(digest="one"))
+        store.sessions.begin(session(digest="two", begun=20, seen=20))
+        store.sessions.see("two", now=30)
+
+        found = another.sessions.find("two")
+        assert found is not None
+        assert found == (session(digest="two", begun=20, seen=30), made)
+        assert [each.digest for each in store.sessions.of(1)] == ["two", "one"]
+        store.sessions.end("two")
+        assert store.sessions.find("two") is None
+
+    def test_sessions_that_have_ended_are_forgotten(self, store: Store) -> None:
+        user(store)
+        store.sessions.begin(session(digest="one", ends=20))
+        store.sessions.begin(session(digest="two", begun=20))
+        assert [each.digest for each in store.sessions.of(1)] == ["two"]
+
+    def test_somebody_can_be_signed_out_everywhere_else(self, store: Store) -> None:
+        user(store)
+        user(store, "Grace")
+        for digest, whose in (("one", 1), ("two", 1), ("three", 2)):
+            store.sessions.begin(session(whose, digest))
+
+        assert store.sessions.end_others(1, "one", by=ADA, now=9) == 1
+        assert store.sessions.end_others(1, "one", by=ADA, now=9) == 0
+
+        assert [each.digest for each in store.sessions.of(1)] == ["one"]
+        assert [each.digest for each in store.sessions.of(2)] == ["three"]
+        assert noted(store)[0] == ("signed out elsewhere", "Ada", "Ada")
+
+    @pytest.mark.parametrize("how", ["disabled", "removed", "another password"])
+    def test_who_may_not_be_there_any_more_is_signed_out(self, store: Store, how: str) -> None:
+        user(store)
+        user(store, "Grace")
+        store.sessions.begin(session(2))
+        {
+            "disabled": lambda: store.users.set_disabled(2, True, by=ADA, now=5),
+            "removed": lambda: store.users.remove(2, by=ADA, now=5),
+            "another password": lambda: store.users.set_password(2, "p", by=ADA, now=5),
+        }[how]()
+        assert store.sessions.find("s") is None
+
+    def test_who_could_not_sign_in_is_remembered_for_a_while(self, store: Store) -> None:
+        assert store.sessions.refused("a") == Refused()
+        store.sessions.refuse("a", Refused(1, 5, 4), forget=0)
+        store.sessions.refuse("a", Refused(2, 9, 8), forget=0)
+        store.sessions.refuse("b", Refused(1, 20, 20), forget=8)
+        assert store.sessions.refused("a") == Refused(2, 9, 8)
+        store.sessions.refuse("b", Refused(2, 21, 21), forget=9)
+        assert store.sessions.refused("a") == Refused()
+        store.sessions.forgive("b")
+        assert store.sessions.refused("b") == Refused()
+
+    # ---- changes ----
+
+    def test_every_change_is_noted_with_what_was_and_is(self, store: Store) -> None:
+        user(store)
+        made = user(store, "Grace", "reader")
+        store.users.set_role(made.id, "operator", by=ADA, now=2)
+        store.users.set_role(made.id, "operator", by=ADA, now=3)
+        store.users.remove(made.id, by=ADA, now=4)
+
+        removed, changed, created, _ = store.changes.changes(limit=9)
+
+        assert (removed.what, removed.at, removed.after) == ("user removed", 4, None)
+        assert (created.what, created.before) == ("user created", None)
+        assert (changed.actor, changed.address) == ("Ada", "192.0.2.7")
+        assert changed.before == created.after
+        assert changed.after == removed.before
+        assert changed.before is not None
+        assert changed.after == changed.before | {"role": "operator"}
+
+    def test_changes_come_in_pages(self, store: Store) -> None:
+        for name in ("Ada", "Grace", "Alan"):
+            user(store, name)
+        first, second = store.changes.changes(limit=2)
+        assert [first.subject, second.subject] == ["Alan", "Grace"]
+        [last] = store.changes.changes(before=second.id, limit=2)
+        assert last.subject == "Ada"
