@@ -21,6 +21,7 @@ from cloudsignal.cli import (
     serve,
     simulate,
     store,
+    users,
     watch,
 )
 from cloudsignal.cli.output import Exit, Failed, fail, guard_output
@@ -40,6 +41,7 @@ app.command("watch")(watch.watch_folder)
 app.add_typer(access.partner, name="partner")
 app.add_typer(access.interface, name="interface")
 app.add_typer(owners.owner, name="owner")
+app.add_typer(users.user, name="user")
 app.add_typer(endpoints.endpoint, name="endpoint")
 endpoints.endpoint.add_typer(deliveries.deliveries)
 app.add_typer(access.token, name="token")

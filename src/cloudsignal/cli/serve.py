@@ -84,16 +84,22 @@ def serve(
     """Run the server until SIGTERM or Ctrl-C."""
     settings = read_settings(_typed(flags), config)
     key: str | None = None
+    invitation: str | None = None
 
     def prepare(store: "Store", keyring: "Keyring") -> None:
-        nonlocal key
+        nonlocal key, invitation
         key = _first_key(store, keyring) if welcome else None
+        invitation = _first_invitation(store, keyring) if settings.panel else None
 
     def ready(logger: "Logger", address: str) -> None:
         shown = backend_of(settings.database).shown
         logger.info("listening", address=address, database=shown)
         if key is not None:
             _greet(address, key, where(flags["database"] and shown, config))
+        if invitation is not None:
+            print(
+                f"Nobody can sign in to the panel yet. Set it up: {address}{invitation}", flush=True
+            )
 
     with told():
         from cloudsignal.server.store.backends import backend_of
@@ -159,6 +165,13 @@ def _first_key(store: "Store", keyring: "Keyring") -> str | None:
         made, keyring.digest(key), timezone="UTC", allow=(), test=False, now=now()
     )
     return key
+
+
+def _first_invitation(store: "Store", keyring: "Keyring") -> str | None:
+    from cloudsignal.server.clock import now
+    from cloudsignal.server.invitations import invite_first
+
+    return invite_first(store, keyring, now=now())
 
 
 def _greet(address: str, key: str, store: str) -> None:

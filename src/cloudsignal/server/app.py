@@ -27,7 +27,7 @@ from cloudsignal.server.group_commit import GroupCommit
 from cloudsignal.server.health import Health
 from cloudsignal.server.ingest import Ingest
 from cloudsignal.server.interfaces import Caller, Interfaces
-from cloudsignal.server.keys import Keyring
+from cloudsignal.server.keys import Keyring, secret_of
 from cloudsignal.server.logs import FailedLines, Logger, RefusedLines
 from cloudsignal.server.metrics import Metrics
 from cloudsignal.server.owners import Owners
@@ -40,7 +40,9 @@ from cloudsignal.server.writer import GC_ALLOCATIONS, Started, task_of
 from cloudsignal.stalled import close_stalled
 
 API: Final = "cloudsignal.server.api"
+PANEL: Final = "cloudsignal.server.panel.application"
 DESK: Final = "cloudsignal.server.delivery.desk"
+SEALING: Final = "cloudsignal.server.delivery.sealing"
 
 
 class App:
@@ -86,7 +88,9 @@ class App:
         owners = Owners(store, keyring, clock, self._interfaces.strangers)
         self._cloudcore = cloudcore.CloudCore(owners, store.owned)
         self._background: list[asyncio.Task[Any]] = []
-        self._api: asyncio.Task[Any] | None = None
+        self._keyring = keyring
+        self._clock = clock
+        self._pages: asyncio.Task[tuple[Any, Any]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request to the part that answers it."""
@@ -101,9 +105,9 @@ class App:
             await self._surely(self._cloudcore, scope, receive, send)
         elif path in REMOVED_PATHS:
             await self._removed(scope, send)
-        elif self._api is not None:
-            api = await asyncio.shield(self._api)
-            await api(scope, receive, send)
+        elif self._pages is not None:
+            api, panel = await asyncio.shield(self._pages)
+            await (panel if _is_for_people(scope["path"]) else api)(scope, receive, send)
 
     def take(self, scope: Scope, body: bytes, answer: Answer) -> bool:
         """Take in an ordinary post that is all there; false for every other request."""
@@ -118,7 +122,7 @@ class App:
         """Begin to take signals; the API is there a moment later."""
         await self._group_commit.start()
         await asyncio.to_thread(self._interfaces.load)
-        self._api = asyncio.create_task(asyncio.to_thread(self._load_api))
+        self._pages = asyncio.create_task(asyncio.to_thread(self._load_pages))
         self._background = [
             asyncio.create_task(self._interfaces.keep_fresh(self.settings.refresh_s)),
             asyncio.create_task(self._scoreboard.keep_published()),
@@ -149,12 +153,23 @@ class App:
             asyncio.create_task(close_stalled(connections, self.settings.read_timeout_s))
         )
 
-    def _load_api(self) -> Any:
-        # Its framework takes longer to import than everything else together, and no signal needs it.
+    def _load_pages(self) -> tuple[Any, Any]:
+        """The API and the panel; where there is no panel, the API says that nothing is there."""
+        # Their framework takes longer to import than everything else together, and no signal needs it.
         try:
             desk = importlib.import_module(DESK).Desk.of(self.store, self.settings)
-            create = importlib.import_module(API).create
-            return create(self.store, self.tokens, self.followers, desk)
+            api = importlib.import_module(API).create(self.store, self.tokens, self.followers, desk)
+            if not self.settings.panel:
+                return api, api
+            sealer = importlib.import_module(SEALING).Sealer(secret_of(self.settings, make=False))
+            panel = importlib.import_module(PANEL).create(
+                self.store,
+                self._keyring,
+                sealer,
+                self._clock,
+                over_http=self.settings.panel_http,
+            )
+            return api, panel
         finally:
             # What is there now stays: looking through it for cycles again and again costs posts.
             gc.collect()
@@ -202,6 +217,10 @@ class App:
         """Count a refused post, and log it."""
         self._metrics.note_refused(refusal)
         self._lines(refusal, address, caller)
+
+
+def _is_for_people(path: str) -> bool:
+    return path in ("/", "/panel") or path.startswith("/panel/")
 
 
 class _Server(Server):

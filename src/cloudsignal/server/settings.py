@@ -137,6 +137,16 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
         tuple[str, ...],
         Meta(description="addresses or networks that may read /metrics without a token"),
     ] = ("127.0.0.0/8", "::1/128")
+    panel: Annotated[bool, Meta(description="serve the panel, pages for people, under /panel/")] = (
+        True
+    )
+    panel_http: Annotated[
+        bool,
+        Meta(
+            description="let the panel be used over http:// from other machines too, where everybody on"
+            " the way is trusted"
+        ),
+    ] = False
     events_max: Annotated[
         int, Positive, Meta(description="how many live event connections are served at once")
     ] = 1000

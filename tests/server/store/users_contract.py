@@ -7,7 +7,7 @@ import pytest
 
 from cloudsignal.server.store.changes import Actor
 from cloudsignal.server.store.errors import AlreadyThere, LastAdmin, NotFound
-from cloudsignal.server.store.sessions import Refused, Session
+from cloudsignal.server.store.sessions import Session
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.store.users import User
 
@@ -181,16 +181,23 @@ class UsersContract:
         }[how]()
         assert store.sessions.find("s") is None
 
-    def test_who_could_not_sign_in_is_remembered_for_a_while(self, store: Store) -> None:
-        assert store.sessions.refused("a") == Refused()
-        store.sessions.refuse("a", Refused(1, 5, 4), forget=0)
-        store.sessions.refuse("a", Refused(2, 9, 8), forget=0)
-        store.sessions.refuse("b", Refused(1, 20, 20), forget=8)
-        assert store.sessions.refused("a") == Refused(2, 9, 8)
-        store.sessions.refuse("b", Refused(2, 21, 21), forget=9)
-        assert store.sessions.refused("a") == Refused()
-        store.sessions.forgive("b")
-        assert store.sessions.refused("b") == Refused()
+    def test_who_tries_too_often_is_not_listened_to_for_a_while(
+        self, store: Store, another: Store
+    ) -> None:
+        def attempt(now: int, who: str = "a", forget: int = 0) -> int:
+            return store.sessions.attempt(
+                who, pause=lambda count: 10 if count >= 3 else 0, forget=forget, now=now
+            )
+
+        assert [attempt(now) for now in (1, 2, 3, 4, 12)] == [0, 0, 0, 9, 1]
+        assert attempt(4, "b") == 0
+        assert attempt(13) == 0
+        assert attempt(14) == 9
+        another.sessions.take_back("a")
+        assert [attempt(now) for now in (15, 16)] == [0, 9]
+        store.sessions.forgive("a")
+        assert [attempt(now) for now in (17, 18, 19, 20)] == [0, 0, 0, 9]
+        assert [attempt(now, forget=20) for now in (21, 22, 23)] == [0, 0, 0]
 
     # ---- changes ----
 

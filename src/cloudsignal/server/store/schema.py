@@ -339,15 +339,15 @@ sessions: Final = Table(
 )
 """Who is signed in, by the digest of what their browser holds."""
 
-refusals: Final = Table(
-    "refusals",
+tries: Final = Table(
+    "tries",
     metadata,
     Column("who", String(64), primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("until", BigInteger, nullable=False),
     Column("last", BigInteger, nullable=False),
 )
-"""Who could not sign in, one after the other, by digests of names and addresses; and until when nobody is listened to."""
+"""Who tried to sign in and did not succeed, by digests of names and addresses; and until when nobody is listened to."""
 
 changes: Final = Table(
     "changes",

@@ -1,15 +1,18 @@
-"""Who is signed in to the panel, and who could not sign in.
+"""Who is signed in to the panel, and who tries to.
 
 A session is known here by the keyed digest of what the browser holds, and so are names and addresses of those
-who were refused. Instants are microseconds since 1970.
+who try. Instants are microseconds since 1970.
 """
+
+from collections.abc import Callable
 
 from msgspec import Struct
 from sqlalchemy import delete, insert, select, update
 
 from cloudsignal.server.store.changes import Actor, note
 from cloudsignal.server.store.database import Database
-from cloudsignal.server.store.schema import refusals, sessions
+from cloudsignal.server.store.schema import sessions
+from cloudsignal.server.store.schema import tries as attempted
 from cloudsignal.server.store.users import User, one
 
 
@@ -23,14 +26,6 @@ class Session(Struct, frozen=True):
     ends: int
     address: str
     agent: str
-
-
-class Refused(Struct, frozen=True):
-    """How often somebody could not sign in, one after the other, when the last time, and until when to wait."""
-
-    failures: int = 0
-    until: int = 0
-    last: int = 0
 
 
 class Sessions:
@@ -81,27 +76,40 @@ class Sessions:
                 note(connection, by, "signed out elsewhere", one(connection, user).name, now=now)
             return ended
 
-    # ---- who could not sign in ----
+    # ---- who tries to sign in ----
 
-    def refused(self, who: str) -> Refused:
-        """How somebody has fared who tried to sign in."""
-        with self._database.reading() as connection:
-            row = connection.execute(select(refusals).where(refusals.c.who == who)).first()
-        return Refused() if row is None else Refused(row.failures, row.until, row.last)
+    def attempt(self, who: str, *, pause: Callable[[int], int], forget: int, now: int) -> int:
+        """Count an attempt to sign in before it is known how it ends: 0, or how long nobody is listened to still.
 
-    def refuse(self, who: str, refused: Refused, *, forget: int) -> None:
-        """Note that somebody could not sign in; those whose last time was before ``forget`` are forgotten."""
+        ``pause`` says how long that is from after so many attempts, in microseconds. Those whose last one was
+        before ``forget`` are forgotten.
+        """
         with self._database.writing() as connection:
+            connection.execute(delete(attempted).where(attempted.c.last < forget))
+            chosen = select(attempted).where(attempted.c.who == who)
+            row = connection.execute(chosen).first()
+            if row is not None and row.until > now:
+                left: int = row.until - now
+                return left
+            count = 1 + (0 if row is None else row.failures)
+            connection.execute(delete(attempted).where(attempted.c.who == who))
             connection.execute(
-                delete(refusals).where((refusals.c.who == who) | (refusals.c.last < forget))
-            )
-            connection.execute(
-                insert(refusals).values(
-                    who=who, failures=refused.failures, until=refused.until, last=refused.last
+                insert(attempted).values(
+                    who=who, failures=count, until=now + pause(count), last=now
                 )
             )
+            return 0
 
     def forgive(self, who: str) -> None:
-        """Forget how somebody has fared, who could sign in now."""
+        """Forget all attempts, as the last one has succeeded."""
         with self._database.writing() as connection:
-            connection.execute(delete(refusals).where(refusals.c.who == who))
+            connection.execute(delete(attempted).where(attempted.c.who == who))
+
+    def take_back(self, who: str) -> None:
+        """Forget the last attempt, which has succeeded, but none before it."""
+        with self._database.writing() as connection:
+            connection.execute(
+                update(attempted)
+                .where(attempted.c.who == who)
+                .values(failures=attempted.c.failures - 1, until=0)
+            )

@@ -59,12 +59,12 @@ def _sessions() -> None:
     )
     op.create_index(op.f("sessions_user"), "sessions", ["user"])
     op.create_table(
-        "refusals",
+        "tries",
         sa.Column("who", sa.String(length=64), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=False),
         sa.Column("last", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("who", name=op.f("refusals_pkey")),
+        sa.PrimaryKeyConstraint("who", name=op.f("tries_pkey")),
     )
 
 

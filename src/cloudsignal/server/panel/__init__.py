@@ -1,0 +1,1 @@
+"""The panel: pages for people, in a browser."""

@@ -1,0 +1,131 @@
+"""The panel as one ASGI application."""
+
+import logging
+from http import HTTPStatus
+from typing import Any, Final
+
+from litestar import Litestar, Request, Response, Router, get
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException, NotFoundException
+
+from cloudsignal.protocol.refusals import RETRY_AFTER_S
+from cloudsignal.server.clock import Clock
+from cloudsignal.server.delivery.sealing import Sealer
+from cloudsignal.server.keys import Keyring
+from cloudsignal.server.panel import account, changes, people, signing
+from cloudsignal.server.panel.access import ANYBODY, SIGNED_IN, Forbidden, NotSignedIn
+from cloudsignal.server.panel.entrance import Entrance
+from cloudsignal.server.panel.pages import ASSETS, HEADERS, PREFIX, Asked, going_on_to, page, to
+from cloudsignal.server.store.errors import NotFound, StoreUnavailable
+from cloudsignal.server.store.store import Store
+
+YEAR_S: Final = 365 * 24 * 3600
+_SENTENCES: Final = {
+    404: "There is no such page here.",
+    405: "This page is not for that.",
+    413: "That was too much at once.",
+}
+
+_log: Final = logging.getLogger(__name__)
+
+
+@get("/", guards=[ANYBODY])
+async def show_panel(request: Asked) -> Response[Any]:
+    """Whoever types the server's address only is here for the panel."""
+    return to("/")
+
+
+@get("/", guards=[SIGNED_IN])
+async def show_home(request: Asked) -> Response[Any]:
+    """The first page."""
+    return page(request, "home.html")
+
+
+@get("/static/{mark:str}/{name:str}", guards=[ANYBODY])
+async def show_asset(mark: str, name: str) -> Response[bytes]:
+    """A file that pages load, for browsers to keep."""
+    if name not in ASSETS or ASSETS[name][0] != mark:
+        raise NotFoundException
+    _, content, kind = ASSETS[name]
+    kept = {"Cache-Control": f"public, max-age={YEAR_S}, immutable"}
+    return Response(content, media_type=kind, headers=kept)
+
+
+def of_visitor(request: Request[Any, Any, Any], _: NotSignedIn) -> Response[Any]:
+    """Nobody is signed in: to where one can, and back."""
+    is_page = request.method in ("GET", "HEAD")
+    return to(going_on_to(request.scope["path"]) if is_page else "/login")
+
+
+def of_forbidden(request: Request[Any, Any, Any], error: Forbidden) -> Response[Any]:
+    """Whoever asks may not."""
+    return told(request, 403, str(error))
+
+
+def of_missing(request: Request[Any, Any, Any], _: NotFound) -> Response[Any]:
+    """There is nothing of that number."""
+    return told(request, 404, _SENTENCES[404])
+
+
+def of_store(request: Request[Any, Any, Any], error: StoreUnavailable) -> Response[Any]:
+    """The store cannot be used just now."""
+    response = told(request, 503, f"{error}. Try again in a moment.")
+    response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """What Litestar found: no such page, a form that is none."""
+    status = error.status_code
+    return told(request, status, _SENTENCES.get(status, HTTPStatus(status).phrase + "."))
+
+
+def of_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """A defect of ours; what it was is in the log, not on the page."""
+    _log.error("a page of the panel failed", exc_info=error)
+    return told(request, 500, "This is a defect of the server: its log says more.")
+
+
+def told(request: Request[Any, Any, Any], status: int, sentence: str) -> Response[Any]:
+    """A page that says what went wrong."""
+    title = HTTPStatus(status).phrase
+    response = page(request, "error.html", status=status, title=title, sentence=sentence)
+    response.headers.update(HEADERS)
+    return response
+
+
+ROUTES: Final = [
+    show_home,
+    show_asset,
+    *signing.ROUTES,
+    *account.ROUTES,
+    *people.ROUTES,
+    *changes.ROUTES,
+]
+
+
+def create(
+    store: Store, keyring: Keyring, sealer: Sealer, clock: Clock, *, over_http: bool
+) -> Litestar:
+    """The panel on a store; ``over_http`` lets everybody use it unencrypted, not this machine only."""
+    return Litestar(
+        [show_panel, Router(PREFIX, route_handlers=ROUTES)],
+        state=State(
+            {
+                "store": store,
+                "entrance": Entrance(store, keyring, sealer, clock),
+                "over_http": over_http,
+            }
+        ),
+        response_headers=HEADERS,
+        exception_handlers={
+            NotSignedIn: of_visitor,
+            Forbidden: of_forbidden,
+            NotFound: of_missing,
+            StoreUnavailable: of_store,
+            HTTPException: of_http,
+            Exception: of_defect,
+        },
+        logging_config=None,
+        openapi_config=None,
+    )

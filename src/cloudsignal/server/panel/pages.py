@@ -1,0 +1,148 @@
+"""Pages: templates filled in, with the headers that keep everything else out."""
+
+from datetime import UTC, datetime
+from hashlib import blake2b
+from importlib.resources import files
+from typing import Any, Final
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import Request, Response
+from litestar.datastructures import Cookie
+
+from cloudsignal.server.panel.entrance import SESSION_US, Holder, Visitor
+from cloudsignal.server.panel.roles import state_of
+
+PREFIX: Final = "/panel"
+HEADERS: Final = {
+    # No script or style in a page itself, and nothing from anywhere else: what others wrote stays words.
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_COOKIE: Final = "cloudsignal"
+# Browsers take a cookie of such a name from https pages of this very host only.
+_SECURE_COOKIE: Final = "__Host-cloudsignal"
+_STATIC: Final = files("cloudsignal.server.panel") / "static"
+
+Asked = Request[Holder, Any, Any]
+"""A request; its ``user`` is who is signed in, where the route is for those only."""
+
+
+def _asset(name: str) -> tuple[str, bytes, str]:
+    content = (_STATIC / name).read_bytes()
+    kind = {"css": "text/css", "js": "text/javascript"}[name.rpartition(".")[2]]
+    return blake2b(content, digest_size=6).hexdigest(), content, kind
+
+
+ASSETS: Final = {name: _asset(name) for name in ("panel.css", "panel.js")}
+"""What pages load: of each file the mark of its content, the content, and its type."""
+
+
+def asset_url(name: str) -> str:
+    """Where a file is that pages load: another URL when it changes, so that browsers may keep it."""
+    return f"{PREFIX}/static/{ASSETS[name][0]}/{name}"
+
+
+def _instant(us: int) -> str:
+    """An instant, in microseconds since 1970, for people: in UTC, to the second."""
+    return f"{datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _shown(value: Any) -> str:
+    """A value of what was changed, in words."""
+    return {None: "none", True: "yes", False: "no"}.get(value, str(value))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("cloudsignal.server.panel"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(prefix=PREFIX, asset=asset_url)
+    environment.filters.update(instant=_instant, shown=_shown, state=state_of)
+    return environment
+
+
+_templates: Final = _environment()
+
+
+def page(request: Asked, template: str, *, status: int = 200, **values: Any) -> Response[str]:
+    """A template as a page, for whoever asks."""
+    text = _templates.get_template(template).render(
+        holder=request.scope.get("user"), path=request.scope["path"], **values
+    )
+    return Response(text, status_code=status, media_type="text/html")
+
+
+def to(path: str, cookies: list[Cookie] | None = None) -> Response[bytes]:
+    """Send somebody to another page of the panel, after what they posted is done."""
+    headers = HEADERS | {"Location": PREFIX + path}
+    return Response(
+        b"", status_code=303, media_type="text/plain", headers=headers, cookies=cookies or []
+    )
+
+
+def visitor(request: Asked) -> Visitor:
+    """Where a request comes from."""
+    address = request.client.host if request.client else ""
+    return Visitor(address, request.headers.get("user-agent", ""))
+
+
+# ---- what the browser holds ----
+
+
+def held(request: Asked) -> str | None:
+    """What the browser holds, if it is signed in."""
+    return request.cookies.get(_cookie_name(request))
+
+
+def hold(request: Asked, token: str) -> Cookie:
+    """Have the browser hold this from now on."""
+    return _cookie(request, token, SESSION_US // 1_000_000)
+
+
+def drop(request: Asked) -> Cookie:
+    """Have the browser hold nothing any more."""
+    return _cookie(request, "", 0)
+
+
+def _cookie_name(request: Asked) -> str:
+    return _SECURE_COOKIE if is_encrypted(request) else _COOKIE
+
+
+def _cookie(request: Asked, value: str, max_age_s: int) -> Cookie:
+    return Cookie(
+        _cookie_name(request),
+        path="/",
+        value=value,
+        max_age=max_age_s,
+        secure=is_encrypted(request),
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def is_encrypted(request: Asked) -> bool:
+    """Whether a request came over https, to this server or to a proxy that is trusted."""
+    return request.scope["scheme"] == "https"
+
+
+def own_path(path: str) -> str:
+    """A path of the panel to go on to, less its prefix; that of the first page for anything else."""
+    is_own = path.startswith(f"{PREFIX}/") and "\\" not in path and "//" not in path
+    return path.removeprefix(PREFIX) if is_own else "/"
+
+
+def going_on_to(path: str) -> str:
+    """The page to sign in on, on the way to another."""
+    return f"/login?next={quote(path)}"

@@ -1,0 +1,168 @@
+"""The pages of users: who may sign in, and what they may see."""
+
+import asyncio
+from typing import Any, Final
+
+from litestar import Response, get, post
+
+from cloudsignal.server.clock import now
+from cloudsignal.server.panel import pages, rules
+from cloudsignal.server.panel.access import ADMIN
+from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
+from cloudsignal.server.panel.pages import Asked, page, to
+from cloudsignal.server.panel.roles import ROLES, scope
+from cloudsignal.server.panel.rules import Unfit
+from cloudsignal.server.panel.signing import entrance_of
+from cloudsignal.server.store.changes import Actor
+from cloudsignal.server.store.errors import AlreadyThere, LastAdmin
+from cloudsignal.server.store.store import Store
+
+
+@get("/users", guards=[ADMIN])
+async def list_users(request: Asked) -> Response[Any]:
+    """Everybody who may sign in."""
+    return await _users(request)
+
+
+@post("/users", guards=[ADMIN], request_max_body_size=FORM_BYTES_MAX)
+async def create_user(request: Asked) -> Response[Any]:
+    """Add somebody, and show the link by which they choose a password: this once."""
+    given = await form(request, "name", "role", "whose")
+    try:
+        user = await asyncio.to_thread(_create, _store(request), _actor(request), given)
+    except (Unfit, AlreadyThere) as error:
+        return await _users(request, given, str(error))
+    return await _invited(request, user)
+
+
+@get("/users/{number:int}", guards=[ADMIN])
+async def show_user(request: Asked, number: int) -> Response[Any]:
+    """One user, and what can be changed of them."""
+    return await _user(request, number)
+
+
+@post("/users/{number:int}", guards=[ADMIN], request_max_body_size=FORM_BYTES_MAX)
+async def change_user(request: Asked, number: int) -> Response[Any]:
+    """What somebody may do and see from now on."""
+    given = await form(request, "role", "whose")
+    try:
+        await asyncio.to_thread(_change, _store(request), _actor(request), number, given)
+    except (Unfit, LastAdmin) as error:
+        return await _user(request, number, str(error))
+    return to(f"/users/{number}")
+
+
+@post("/users/{number:int}/invite", guards=[ADMIN])
+async def invite_user(request: Asked, number: int) -> Response[Any]:
+    """Show a new link by which somebody chooses a password: this once."""
+    return await _invited(request, number)
+
+
+@post("/users/{number:int}/disable", guards=[ADMIN])
+async def disable_user(request: Asked, number: int) -> Response[Any]:
+    """Keep somebody out from now on."""
+    return await _set_disabled(request, number, disabled=True)
+
+
+@post("/users/{number:int}/enable", guards=[ADMIN])
+async def enable_user(request: Asked, number: int) -> Response[Any]:
+    """Let somebody in again."""
+    return await _set_disabled(request, number, disabled=False)
+
+
+@post("/users/{number:int}/factor/remove", guards=[ADMIN])
+async def drop_factor(request: Asked, number: int) -> Response[Any]:
+    """Ask somebody for codes no more, who has lost what makes them."""
+    drop = _store(request).users.set_totp
+    await asyncio.to_thread(drop, number, None, by=_actor(request), now=now())
+    return to(f"/users/{number}")
+
+
+@post("/users/{number:int}/remove", guards=[ADMIN])
+async def remove_user(request: Asked, number: int) -> Response[Any]:
+    """End somebody's access for good."""
+    try:
+        remove = _store(request).users.remove
+        await asyncio.to_thread(remove, number, by=_actor(request), now=now())
+    except LastAdmin as error:
+        return await _user(request, number, str(error))
+    return to("/users")
+
+
+def _store(request: Asked) -> Store:
+    store: Store = request.app.state.store
+    return store
+
+
+def _actor(request: Asked) -> Actor:
+    return Actor(request.user.user.name, pages.visitor(request).address)
+
+
+def _create(store: Store, by: Actor, given: dict[str, str]) -> int:
+    name = rules.name(given["name"])
+    return store.users.create(
+        name, **scope(store, given["role"], given["whose"].strip()), by=by, now=now()
+    ).id
+
+
+def _change(store: Store, by: Actor, number: int, given: dict[str, str]) -> None:
+    store.users.set_role(
+        number, **scope(store, given["role"], given["whose"].strip()), by=by, now=now()
+    )
+
+
+async def _set_disabled(request: Asked, number: int, *, disabled: bool) -> Response[Any]:
+    set_disabled = _store(request).users.set_disabled
+    try:
+        await asyncio.to_thread(set_disabled, number, disabled, by=_actor(request), now=now())
+    except LastAdmin as error:
+        return await _user(request, number, str(error))
+    return to(f"/users/{number}")
+
+
+async def _invited(request: Asked, number: int) -> Response[Any]:
+    path = await entrance_of(request).invite(number, _actor(request))
+    user = await asyncio.to_thread(_store(request).users.user, number)
+    url = str(request.base_url).rstrip("/") + path
+    return page(request, "invited.html", user=user, url=url)
+
+
+async def _users(
+    request: Asked, given: dict[str, str] | None = None, error: str = ""
+) -> Response[Any]:
+    store = _store(request)
+    users = await asyncio.to_thread(store.users.users)
+    told = given or {"name": "", "role": "reader", "whose": ""}
+    status = 400 if error else 200
+    choice = await asyncio.to_thread(_choice, store)
+    return page(
+        request, "users.html", status=status, users=users, given=told, error=error, **choice
+    )
+
+
+async def _user(request: Asked, number: int, error: str = "") -> Response[Any]:
+    store = _store(request)
+    user = await asyncio.to_thread(store.users.user, number)
+    status = 400 if error else 200
+    choice = await asyncio.to_thread(_choice, store)
+    return page(request, "user.html", status=status, user=user, error=error, **choice)
+
+
+def _choice(store: Store) -> dict[str, Any]:
+    """What can be chosen of: roles with what they mean, and names of those whose things may be seen."""
+    partners = [each.name for each in store.access.partners()]
+    owners = [each.name for each in store.orders.owners()]
+    return {"roles": ROLES, "partners": partners, "owners": owners}
+
+
+ROUTES: Final = [
+    list_users,
+    create_user,
+    show_user,
+    change_user,
+    invite_user,
+    disable_user,
+    enable_user,
+    drop_factor,
+    remove_user,
+]

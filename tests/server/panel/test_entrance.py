@@ -1,0 +1,265 @@
+"""Who comes in, on a clock that tests move."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pyotp
+import pytest
+
+from cloudsignal.server.delivery.sealing import Sealer
+from cloudsignal.server.keys import Keyring
+from cloudsignal.server.panel import entrance as its
+from cloudsignal.server.panel.entrance import Entrance, Holder, NotLetIn, Visitor
+from cloudsignal.server.store.changes import Actor
+from cloudsignal.server.store.errors import NotFound
+from cloudsignal.server.store.store import Store, open_store
+from cloudsignal.server.store.users import User
+
+pytestmark = pytest.mark.anyio
+
+PASSWORD = "four words nobody says"
+HERE = Visitor("192.0.2.7", "a browser")
+ADA = Actor("Ada", "192.0.2.7")
+SECOND = 1_000_000
+
+
+class Clock:
+    now = 1_700_000_000 * SECOND
+
+    def __call__(self) -> int:
+        return self.now
+
+
+class Door:
+    """The entrance of a store with one user, Ada."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.clock = Clock()
+        self.entrance = Entrance(store, Keyring("secret"), Sealer("secret"), self.clock)
+
+    async def set_up(self, name: str = "Ada") -> User:
+        user = self.store.users.create(name, "admin", by=ADA, now=self.clock())
+        digest = await self.entrance.passwords.digest(PASSWORD)
+        return self.store.users.set_password(user.id, digest, by=ADA, now=self.clock())
+
+    async def come_in(
+        self,
+        name: str = "Ada",
+        password: str = PASSWORD,
+        code: str = "",
+        visitor: Visitor = HERE,
+    ) -> str:
+        return await self.entrance.sign_in(name, password, code, visitor)
+
+    async def holder(self, token: str) -> Holder:
+        found = await self.entrance.holder(token)
+        assert found is not None
+        return found
+
+    async def is_refused(self, *, why: str = "wrong", **given: str) -> None:
+        with pytest.raises(NotLetIn, match=why):
+            await self.come_in(**given)
+
+    def wait_s(self, seconds: float) -> None:
+        self.clock.now += int(seconds * SECOND)
+
+
+def content(folder: Path) -> bytes:
+    """All that is in the files of the store."""
+    return b"".join(each.read_bytes() for each in folder.glob("a.db*"))
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    with closing(open_store(f"sqlite:///{tmp_path}/a.db")) as store:
+        yield Door(store)
+
+
+async def test_somebody_signs_in_with_the_right_password_only(door: Door) -> None:
+    await door.set_up()
+
+    holder = await door.holder(await door.come_in())
+
+    assert (holder.user.name, holder.session.address, holder.session.agent) == (
+        "Ada",
+        "192.0.2.7",
+        "a browser",
+    )
+    for given in ({"password": PASSWORD + "!"}, {"name": "ada"}, {"name": "Eve"}, {"password": ""}):
+        await door.is_refused(**given)
+    assert await door.entrance.holder("something else") is None
+
+
+async def test_what_the_browser_holds_is_not_in_the_store(door: Door, tmp_path: Path) -> None:
+    await door.set_up()
+    token = await door.come_in()
+    written = content(tmp_path)
+    assert token.encode() not in written
+    assert PASSWORD.encode() not in written
+
+
+async def test_a_password_that_was_never_chosen_lets_nobody_in(door: Door) -> None:
+    door.store.users.create("Grace", "reader", by=ADA, now=1)
+    await door.is_refused(name="Grace", password="")
+    await door.is_refused(name="Grace", password="nobody's password")
+
+
+async def test_who_is_disabled_is_not_let_in_nor_kept_in(door: Door) -> None:
+    await door.set_up("Grace")
+    user = await door.set_up()
+    token = await door.come_in()
+    door.store.users.set_disabled(user.id, True, by=ADA, now=1)
+    assert await door.entrance.holder(token) is None
+    await door.is_refused()
+
+
+# ---- how long ----
+
+
+async def test_a_session_ends_when_nobody_uses_it(door: Door) -> None:
+    await door.set_up()
+    token = await door.come_in()
+    for _ in range(3):
+        door.clock.now += its.IDLE_US - 1
+        await door.holder(token)
+    door.clock.now += its.IDLE_US
+    assert await door.entrance.holder(token) is None
+
+
+async def test_a_session_ends_after_a_week_in_any_case(door: Door) -> None:
+    await door.set_up()
+    token = await door.come_in()
+    end = door.clock() + its.SESSION_US
+    while door.clock() + its.IDLE_US // 2 < end:
+        door.clock.now += its.IDLE_US // 2
+        await door.holder(token)
+    door.clock.now = end
+    assert await door.entrance.holder(token) is None
+
+
+async def test_who_signs_out_is_out(door: Door) -> None:
+    await door.set_up()
+    token, other = await door.come_in(), await door.come_in()
+    await door.entrance.sign_out(await door.holder(token))
+    assert await door.entrance.holder(token) is None
+    await door.holder(other)
+
+
+# ---- how often ----
+
+
+async def test_who_is_wrong_too_often_waits_ever_longer(door: Door) -> None:
+    await door.set_up()
+    for _ in range(its.FREE_BY_NAME):
+        await door.is_refused(password="wrong")
+    await door.is_refused(why="try again in 1 seconds")
+    door.wait_s(1)
+    await door.is_refused(password="wrong")
+    await door.is_refused(why="try again in 2 seconds")
+    door.wait_s(2)
+    await door.come_in()
+    await door.is_refused(password="wrong")
+    await door.come_in()
+
+
+async def test_nobody_waits_longer_than_a_quarter_of_an_hour(door: Door) -> None:
+    for _ in range(40):
+        with pytest.raises(NotLetIn):
+            await door.come_in(name="Eve")
+        door.wait_s(its.WAIT_S_MAX)
+    await door.is_refused(name="Eve")
+    await door.is_refused(name="Eve", why=f"try again in {its.WAIT_S_MAX} seconds")
+
+
+async def test_of_many_that_come_at_once_none_is_heard_beyond_the_free_ones(door: Door) -> None:
+    await door.set_up()
+    tries = [door.come_in(password=f"wrong {n}") for n in range(3 * its.FREE_BY_NAME)]
+    answers = [str(each) for each in await asyncio.gather(*tries, return_exceptions=True)]
+    assert answers.count(its.WRONG) == its.FREE_BY_NAME
+    assert sum("too often" in each for each in answers) == 2 * its.FREE_BY_NAME
+
+
+async def test_an_account_does_not_help_to_try_those_of_others(door: Door) -> None:
+    await door.set_up()
+    for number in range(its.FREE_BY_ADDRESS):
+        await door.is_refused(name=f"somebody {number}")
+        if number + 1 < its.FREE_BY_ADDRESS:
+            await door.come_in()
+    await door.is_refused(name="one more", why="too often")
+
+
+async def test_what_was_wrong_long_ago_is_forgotten(door: Door) -> None:
+    await door.set_up()
+    for _ in range(its.FREE_BY_NAME):
+        await door.is_refused(password="wrong")
+    door.clock.now += its.FORGET_US + 1
+    await door.is_refused(password="wrong")
+    await door.come_in()
+
+
+# ---- second factors ----
+
+
+async def test_a_second_factor_is_asked_for_and_can_be_removed(door: Door) -> None:
+    await door.set_up()
+    holder, secret = await door.holder(await door.come_in()), pyotp.random_base32()
+    with pytest.raises(NotLetIn, match="try the next one"):
+        await door.entrance.add_factor(holder, secret, "000000", "192.0.2.7")
+    used = pyotp.TOTP(secret).at(door.clock() // SECOND)
+    await door.entrance.add_factor(holder, secret, used, "192.0.2.7")
+
+    for wrong in ("", "000000", used):
+        await door.is_refused(code=wrong)
+    door.wait_s(30)
+    code = pyotp.TOTP(secret).at(door.clock() // SECOND)
+    await door.holder(await door.come_in(code=code))
+    await door.is_refused(code=code)
+
+    with pytest.raises(NotLetIn, match="The password is wrong"):
+        await door.entrance.drop_factor(holder, "wrong", "192.0.2.7")
+    await door.entrance.drop_factor(holder, PASSWORD, "192.0.2.7")
+    await door.come_in()
+
+
+async def test_another_secret_of_the_server_opens_no_second_factor(door: Door) -> None:
+    await door.set_up()
+    holder, secret = await door.holder(await door.come_in()), pyotp.random_base32()
+    code = pyotp.TOTP(secret).at(door.clock() // SECOND)
+    await door.entrance.add_factor(holder, secret, code, "")
+    door.entrance = Entrance(door.store, Keyring("secret"), Sealer("another"), door.clock)
+    await door.is_refused(why="cannot be read")
+
+
+# ---- passwords and links ----
+
+
+async def test_another_password_signs_out_everywhere_else(door: Door) -> None:
+    await door.set_up()
+    here, there = await door.come_in(), await door.come_in()
+    holder = await door.holder(here)
+    with pytest.raises(NotLetIn, match="old password is wrong"):
+        await door.entrance.change_password(holder, "wrong", "five other words", HERE)
+
+    kept = await door.entrance.change_password(holder, PASSWORD, "five other words", HERE)
+
+    await door.holder(kept)
+    assert [await door.entrance.holder(each) for each in (here, there)] == [None, None]
+    await door.is_refused()
+    await door.come_in(password="five other words")
+
+
+async def test_a_link_is_good_for_three_days_and_once(door: Door) -> None:
+    user = await door.set_up()
+    path = await door.entrance.invite(user.id, ADA)
+    secret = path.rpartition("/")[2]
+    found = await door.entrance.invitation(secret)
+    assert found is not None
+    assert found[1] is not None
+    assert found[1].name == "Ada"
+    door.wait_s(72 * 3600)
+    assert await door.entrance.invitation(secret) is None
+    with pytest.raises(NotFound):
+        await door.entrance.accept(secret, "Ada", PASSWORD, HERE)
