@@ -432,7 +432,6 @@ def test_invalid_http_gets_400_in_json(server: Server, data: bytes) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        b"/",
         b"/cloudsignal/",
         b"/cloudsignal/2.0/",
         b"/\xff\xfe",

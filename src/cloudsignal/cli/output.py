@@ -1,7 +1,9 @@
 """How commands speak: tables for people, JSON for programs, a sentence when something is wrong."""
 
+import getpass
 import io
 import os
+import socket
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -16,6 +18,7 @@ import typer
 
 if TYPE_CHECKING:
     from cloudsignal.server.settings import Settings
+    from cloudsignal.server.store.changes import Actor
     from cloudsignal.server.store.store import Store
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -284,7 +287,18 @@ def open_store(settings: "Settings") -> Iterator["Store"]:
         from cloudsignal.server.store.store import open_store as open_server_store
 
         with closing(open_server_store(settings.database)) as store:
-            yield store
+            yield store.by(operator())
+
+
+def operator() -> "Actor":
+    """Who runs this command, for what they change."""
+    from cloudsignal.server.store.changes import Actor
+
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # A container may have no name for its user.
+        name = "somebody"
+    return Actor(f"{name} on {socket.gethostname()}, by command")
 
 
 def read_settings(flags: dict[str, Any], config: Path | None) -> "Settings":

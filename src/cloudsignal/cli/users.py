@@ -1,7 +1,5 @@
 """``cloudsignal user``: who may sign in to the panel."""
 
-import getpass
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +19,6 @@ from cloudsignal.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from cloudsignal.server.store.changes import Actor
     from cloudsignal.server.store.store import Store
     from cloudsignal.server.store.users import User
 
@@ -59,9 +56,7 @@ def create_user(
         from cloudsignal.server.panel import rules
 
         try:
-            made = store.users.create(
-                rules.name(name), **_scope(store, role, of), by=_me(), now=now()
-            )
+            made = store.users.create(rules.name(name), **_scope(store, role, of), now=now())
         except rules.Unfit as error:
             raise Failed(str(error)) from None
         _invite(store, settings, made, url, json)
@@ -116,8 +111,8 @@ def change_role(
 ) -> None:
     """Have somebody do and see something else from now on."""
 
-    def change(store: "Store", found: "User", by: "Actor", now: int) -> "User":
-        return store.users.set_role(found.id, **_scope(store, role, of), by=by, now=now)
+    def change(store: "Store", found: "User") -> "User":
+        return store.users.set_role(found.id, **_scope(store, role, of))
 
     _change(name, change, json, database, config)
 
@@ -128,8 +123,8 @@ def disable_user(
 ) -> None:
     """Keep somebody out from now on."""
 
-    def disable(store: "Store", found: "User", by: "Actor", now: int) -> "User":
-        return store.users.set_disabled(found.id, True, by=by, now=now)
+    def disable(store: "Store", found: "User") -> "User":
+        return store.users.set_disabled(found.id, True)
 
     _change(name, disable, json, database, config)
 
@@ -140,8 +135,8 @@ def enable_user(
 ) -> None:
     """Let somebody in again."""
 
-    def enable(store: "Store", found: "User", by: "Actor", now: int) -> "User":
-        return store.users.set_disabled(found.id, False, by=by, now=now)
+    def enable(store: "Store", found: "User") -> "User":
+        return store.users.set_disabled(found.id, False)
 
     _change(name, enable, json, database, config)
 
@@ -152,8 +147,8 @@ def drop_factor(
 ) -> None:
     """Ask somebody for codes no more, who has lost what makes them."""
 
-    def drop(store: "Store", found: "User", by: "Actor", now: int) -> "User":
-        return store.users.set_totp(found.id, None, by=by, now=now)
+    def drop(store: "Store", found: "User") -> "User":
+        return store.users.set_totp(found.id, None)
 
     _change(name, drop, json, database, config)
 
@@ -164,24 +159,22 @@ def remove_user(
 ) -> None:
     """End somebody's access for good. What they changed stays noted."""
 
-    def remove(store: "Store", found: "User", by: "Actor", now: int) -> "User":
-        return store.users.remove(found.id, by=by, now=now)
+    def remove(store: "Store", found: "User") -> "User":
+        return store.users.remove(found.id)
 
     _change(name, remove, json, database, config, done="is removed")
 
 
 def _change(
     name: str,
-    act: "Callable[[Store, User, Actor, int], User]",
+    act: "Callable[[Store, User], User]",
     json: bool,
     database: str | None,
     config: Path | None,
     done: str = "",
 ) -> None:
     with opened(database, config) as (store, _):
-        from cloudsignal.server.clock import now
-
-        view = _view(act(store, _find(store, name), _me(), now()))
+        view = _view(act(store, _find(store, name)))
     if json:
         print_json(view)
     else:
@@ -213,7 +206,7 @@ def _invite(store: "Store", settings: Any, found: "User", url: str | None, json:
     from cloudsignal.server.keys import open_keyring
 
     keyring = open_keyring(settings, store)
-    path = invite(store, keyring, found.id, by=_me(), now=now())
+    path = invite(store, keyring, found.id, now=now())
     link = (url or addresses.url(settings.host, settings.port)).rstrip("/") + path
     if json:
         print_json(_view(found) | {"link": link})
@@ -233,14 +226,3 @@ def _view(found: "User") -> dict[str, Any]:
         "state": state_of(found),
         "created": iso(found.created),
     }
-
-
-def _me() -> "Actor":
-    """Who runs this command."""
-    from cloudsignal.server.store.changes import Actor
-
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError):  # A container may have no name for its user.
-        name = "somebody"
-    return Actor(f"{name} on {socket.gethostname()}, by command")

@@ -4,7 +4,6 @@ import secrets
 from typing import Final
 
 from cloudsignal.server.keys import Keyring
-from cloudsignal.server.store.changes import Actor
 from cloudsignal.server.store.store import Store
 
 PATH: Final = "/panel/invitation/"
@@ -13,10 +12,10 @@ GOOD_HOURS: Final = 72
 GOOD_US: Final = GOOD_HOURS * 3600 * 1_000_000
 
 
-def invite(store: Store, keyring: Keyring, user: int, *, by: Actor, now: int) -> str:
+def invite(store: Store, keyring: Keyring, user: int, *, now: int) -> str:
     """The path of a link by which a user chooses a password. Raises NotFound, StoreUnavailable."""
     secret = secrets.token_urlsafe(32)
-    store.users.invite(user, keyring.digest(secret), ends=now + GOOD_US, by=by, now=now)
+    store.users.invite(user, keyring.digest(secret), ends=now + GOOD_US)
     return PATH + secret
 
 

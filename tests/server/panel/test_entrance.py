@@ -41,9 +41,9 @@ class Door:
         self.entrance = Entrance(store, Keyring("secret"), Sealer("secret"), self.clock)
 
     async def set_up(self, name: str = "Ada") -> User:
-        user = self.store.users.create(name, "admin", by=ADA, now=self.clock())
+        user = self.store.users.create(name, "admin", now=self.clock())
         digest = await self.entrance.passwords.digest(PASSWORD)
-        return self.store.users.set_password(user.id, digest, by=ADA, now=self.clock())
+        return self.store.users.set_password(user.id, digest)
 
     async def come_in(
         self,
@@ -102,7 +102,7 @@ async def test_what_the_browser_holds_is_not_in_the_store(door: Door, tmp_path: 
 
 
 async def test_a_password_that_was_never_chosen_lets_nobody_in(door: Door) -> None:
-    door.store.users.create("Grace", "reader", by=ADA, now=1)
+    door.store.users.create("Grace", "reader", now=1)
     await door.is_refused(name="Grace", password="")
     await door.is_refused(name="Grace", password="nobody's password")
 
@@ -111,7 +111,7 @@ async def test_who_is_disabled_is_not_let_in_nor_kept_in(door: Door) -> None:
     await door.set_up("Grace")
     user = await door.set_up()
     token = await door.come_in()
-    door.store.users.set_disabled(user.id, True, by=ADA, now=1)
+    door.store.users.set_disabled(user.id, True)
     assert await door.entrance.holder(token) is None
     await door.is_refused()
 

@@ -279,6 +279,25 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> N
     assert described(path) == described(tmp_path / "new.db")
 
 
+OF_THE_PANEL = ("invitations", "sessions", "users", "tries", "changes")
+
+
+def test_a_store_from_before_there_was_a_panel_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with closing(open_store(f"sqlite:///{path}")) as store:
+        store.orders.create_owner("Books", now=1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for table in OF_THE_PANEL:
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("UPDATE alembic_version SET version_num = '0004'")
+
+    with closing(open_store(f"sqlite:///{path}")) as store:
+        assert [each.name for each in store.orders.owners()] == ["Books"]
+        assert store.users.create("Ada", "admin", now=1).id == 1
+    make(tmp_path / "new.db")
+    assert described(path) == described(tmp_path / "new.db")
+
+
 def test_a_store_from_before_there_were_webhooks_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with closing(open_store(f"sqlite:///{path}")) as store:
@@ -287,7 +306,7 @@ def test_a_store_from_before_there_were_webhooks_is_brought_up_to_date(tmp_path:
         store.orders.register([Registration("7", "Books", reference="wp-1")], now=2)
         before = store.orders.owners(), store.orders.order("7"), store.digest()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        for table in ("endpoints", "nodes", "deliveries", "attempts"):
+        for table in ("endpoints", "nodes", "deliveries", "attempts", *OF_THE_PANEL):
             connection.execute(f"DROP TABLE {table}")
         for index in ("orders_owner_registered_order", "orders_owner_reference"):
             connection.execute(f"DROP INDEX {index}")

@@ -9,7 +9,15 @@ from litestar.exceptions import ClientException
 from litestar.params import FromQuery, PathParameter, QueryParameter
 
 from cloudsignal.server import bodies, clock
-from cloudsignal.server.api.requests import LIMIT, OPERATOR, POSITION_MAX, READER, Limit, store_of
+from cloudsignal.server.api.requests import (
+    LIMIT,
+    OPERATOR,
+    POSITION_MAX,
+    READER,
+    Limit,
+    actor_of,
+    store_of,
+)
 from cloudsignal.server.bodies import Unfit, Wrong
 from cloudsignal.server.delivery.desk import Desk, Made
 from cloudsignal.server.delivery.views import (
@@ -294,7 +302,7 @@ ROUTES: Final = [
 
 def _desk(request: Asked) -> Desk:
     desk: Desk = request.app.state.desk
-    return desk
+    return desk.by(actor_of(request))
 
 
 async def _told(request: Asked, type: type[T]) -> T:

@@ -13,7 +13,8 @@ from litestar.params import QueryParameter
 from litestar.typing import FieldDefinition
 
 from cloudsignal.protocol import datetimes
-from cloudsignal.server.store.access import Role
+from cloudsignal.server.store.access import Role, Token
+from cloudsignal.server.store.changes import Actor
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import Tokens
 
@@ -73,13 +74,19 @@ async def check(connection: ASGIConnection[Any, Any, Any, Any], needed: Role) ->
     """Make sure that somebody may. Raises NotAllowed."""
     tokens: Tokens = connection.app.state.tokens
     header = connection.headers.get("authorization", "")
-    await tokens.holder_of(header.encode("latin-1"), needed)
+    connection.scope["auth"] = await tokens.holder_of(header.encode("latin-1"), needed)
 
 
 def store_of(request: Request[Any, Any, Any]) -> Store:
-    """The store of the API."""
+    """The store of the API, where what is changed is noted as the doing of who asks."""
     store: Store = request.app.state.store
-    return store
+    return store.by(actor_of(request))
+
+
+def actor_of(request: Request[Any, Any, Any]) -> Actor:
+    """Who asks: the holder of a token, and from where."""
+    token: Token = request.auth
+    return Actor(f"token {token.name}", request.client.host if request.client else "")
 
 
 def decoded(part: str) -> str:

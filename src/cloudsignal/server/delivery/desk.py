@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from copy import copy
 from datetime import UTC
 from typing import Any, Final, Self
 
@@ -31,6 +32,7 @@ from cloudsignal.server.delivery.wishes import (
 from cloudsignal.server.keys import secret_of
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store import messages
+from cloudsignal.server.store.changes import Actor
 from cloudsignal.server.store.deliveries import Noted
 from cloudsignal.server.store.endpoints import Endpoint, Sealed, Wanted
 from cloudsignal.server.store.errors import NotFound
@@ -70,6 +72,12 @@ class Desk:
     def of(cls, store: Store, settings: Settings) -> Self:
         """The desk of a store, as it is set. Raises SettingsError when the server's secret cannot be had."""
         return cls(store, Sealer(secret_of(settings, make=False)), Rules.of(settings))
+
+    def by(self, actor: Actor) -> Self:
+        """The same desk, where what is changed is noted as this one's doing."""
+        other = copy(self)
+        other._store = self._store.by(actor)
+        return other
 
     def create(self, wish: EndpointCreation, *, now: int) -> Made:
         """Add an endpoint. Raises NotFound when there is no such owner."""

@@ -6,14 +6,12 @@ from typing import Any, Final
 from litestar import Response, get, post
 from markupsafe import Markup
 
-from cloudsignal.server.clock import now
 from cloudsignal.server.panel import codes, pages, rules
 from cloudsignal.server.panel.access import SIGNED_IN
 from cloudsignal.server.panel.entrance import NotLetIn
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
 from cloudsignal.server.panel.pages import Asked, page, to
 from cloudsignal.server.panel.signing import entrance_of
-from cloudsignal.server.store.changes import Actor
 
 
 @get("/account", guards=[SIGNED_IN])
@@ -69,9 +67,8 @@ async def drop_factor(request: Asked) -> Response[Any]:
 async def end_others(request: Asked) -> Response[Any]:
     """Be signed out at every other browser."""
     holder = request.user
-    by = Actor(holder.user.name, pages.visitor(request).address)
-    end = request.app.state.store.sessions.end_others
-    await asyncio.to_thread(end, holder.user.id, holder.session.digest, by=by, now=now())
+    end = pages.store_for(request).sessions.end_others
+    await asyncio.to_thread(end, holder.user.id, holder.session.digest)
     return to("/account")
 
 

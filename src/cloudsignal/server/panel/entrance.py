@@ -93,7 +93,8 @@ class Entrance:
             visitor.address,
             visitor.agent[:AGENT_CHARS],
         )
-        await asyncio.to_thread(self._store.sessions.begin, session)
+        store = self._store.by(Actor(user.name, visitor.address))
+        await asyncio.to_thread(store.sessions.begin, session)
         return token
 
     async def holder(self, token: str) -> Holder | None:
@@ -117,9 +118,8 @@ class Entrance:
 
     async def invite(self, user: int, by: Actor) -> str:
         """The path of a link by which somebody chooses a password, once. Raises NotFound."""
-        return await asyncio.to_thread(
-            invite, self._store, self._keyring, user, by=by, now=self._now()
-        )
+        store = self._store.by(by)
+        return await asyncio.to_thread(invite, store, self._keyring, user, now=self._now())
 
     async def invitation(self, secret: str) -> tuple[Invitation, User | None] | None:
         """What a link is for, and for whom, if it is good."""
@@ -135,14 +135,9 @@ class Entrance:
     async def accept(self, secret: str, name: str, password: str, visitor: Visitor) -> User:
         """Use a link up, with a password that may be chosen. Raises NotFound when it is not good any more."""
         digest = await self.passwords.digest(password)
-        return await asyncio.to_thread(
-            self._store.users.accept,
-            self._keyring.digest(secret),
-            digest,
-            name=name,
-            address=visitor.address,
-            now=self._now(),
-        )
+        accept = self._store.by(Actor(name, visitor.address)).users.accept
+        known_by = self._keyring.digest(secret)
+        return await asyncio.to_thread(accept, known_by, digest, name=name, now=self._now())
 
     # ---- what people change of themselves ----
 
@@ -155,10 +150,8 @@ class Entrance:
         if not await self.passwords.is_right(old, user.password):
             raise NotLetIn("The old password is wrong.")
         digest = await self.passwords.digest(new)
-        by = Actor(user.name, visitor.address)
-        await asyncio.to_thread(
-            self._store.users.set_password, user.id, digest, by=by, now=self._now()
-        )
+        store = self._store.by(Actor(user.name, visitor.address))
+        await asyncio.to_thread(store.users.set_password, user.id, digest)
         return await self.begin(user, visitor)
 
     async def add_factor(self, holder: Holder, secret: str, code: str, address: str) -> None:
@@ -166,18 +159,16 @@ class Entrance:
         step = codes.step_of(secret, code, now=self._now())
         if step is None:
             raise NotLetIn("This is not the code that the app shows for it now: try the next one.")
-        user, by = holder.user, Actor(holder.user.name, address)
+        user, store = holder.user, self._store.by(Actor(holder.user.name, address))
         sealed = self._sealer.seal(secret, of=_factor_of(user.id))
-        await asyncio.to_thread(
-            self._store.users.set_totp, user.id, sealed, step=step, by=by, now=self._now()
-        )
+        await asyncio.to_thread(store.users.set_totp, user.id, sealed, step=step)
 
     async def drop_factor(self, holder: Holder, password: str, address: str) -> None:
         """Ask for codes no more. Raises NotLetIn when the password is not right."""
-        user, by = holder.user, Actor(holder.user.name, address)
+        user, store = holder.user, self._store.by(Actor(holder.user.name, address))
         if not await self.passwords.is_right(password, user.password):
             raise NotLetIn("The password is wrong.")
-        await asyncio.to_thread(self._store.users.set_totp, user.id, None, by=by, now=self._now())
+        await asyncio.to_thread(store.users.set_totp, user.id, None)
 
     async def _is_code(self, user: User, code: str) -> bool:
         """Whether a code is right, and was not used before; any is where there is no second factor."""

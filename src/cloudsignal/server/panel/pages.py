@@ -12,6 +12,8 @@ from litestar.datastructures import Cookie
 
 from cloudsignal.server.panel.entrance import SESSION_US, Holder, Visitor
 from cloudsignal.server.panel.roles import state_of
+from cloudsignal.server.store.changes import Actor
+from cloudsignal.server.store.store import Store
 
 PREFIX: Final = "/panel"
 HEADERS: Final = {
@@ -96,6 +98,12 @@ def visitor(request: Asked) -> Visitor:
     """Where a request comes from."""
     address = request.client.host if request.client else ""
     return Visitor(address, request.headers.get("user-agent", ""))
+
+
+def store_for(request: Asked) -> Store:
+    """The store, where what is changed is noted as the doing of who is signed in."""
+    store: Store = request.app.state.store
+    return store.by(Actor(request.user.user.name, visitor(request).address))
 
 
 # ---- what the browser holds ----

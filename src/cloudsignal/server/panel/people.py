@@ -9,7 +9,7 @@ from cloudsignal.server.clock import now
 from cloudsignal.server.panel import pages, rules
 from cloudsignal.server.panel.access import ADMIN
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
-from cloudsignal.server.panel.pages import Asked, page, to
+from cloudsignal.server.panel.pages import Asked, page, store_for, to
 from cloudsignal.server.panel.roles import ROLES, scope
 from cloudsignal.server.panel.rules import Unfit
 from cloudsignal.server.panel.signing import entrance_of
@@ -29,7 +29,7 @@ async def create_user(request: Asked) -> Response[Any]:
     """Add somebody, and show the link by which they choose a password: this once."""
     given = await form(request, "name", "role", "whose")
     try:
-        user = await asyncio.to_thread(_create, _store(request), _actor(request), given)
+        user = await asyncio.to_thread(_create, store_for(request), given)
     except (Unfit, AlreadyThere) as error:
         return await _users(request, given, str(error))
     return await _invited(request, user)
@@ -46,7 +46,7 @@ async def change_user(request: Asked, number: int) -> Response[Any]:
     """What somebody may do and see from now on."""
     given = await form(request, "role", "whose")
     try:
-        await asyncio.to_thread(_change, _store(request), _actor(request), number, given)
+        await asyncio.to_thread(_change, store_for(request), number, given)
     except (Unfit, LastAdmin) as error:
         return await _user(request, number, str(error))
     return to(f"/users/{number}")
@@ -73,8 +73,8 @@ async def enable_user(request: Asked, number: int) -> Response[Any]:
 @post("/users/{number:int}/factor/remove", guards=[ADMIN])
 async def drop_factor(request: Asked, number: int) -> Response[Any]:
     """Ask somebody for codes no more, who has lost what makes them."""
-    drop = _store(request).users.set_totp
-    await asyncio.to_thread(drop, number, None, by=_actor(request), now=now())
+    drop = store_for(request).users.set_totp
+    await asyncio.to_thread(drop, number, None)
     return to(f"/users/{number}")
 
 
@@ -82,47 +82,37 @@ async def drop_factor(request: Asked, number: int) -> Response[Any]:
 async def remove_user(request: Asked, number: int) -> Response[Any]:
     """End somebody's access for good."""
     try:
-        remove = _store(request).users.remove
-        await asyncio.to_thread(remove, number, by=_actor(request), now=now())
+        remove = store_for(request).users.remove
+        await asyncio.to_thread(remove, number)
     except LastAdmin as error:
         return await _user(request, number, str(error))
     return to("/users")
 
 
-def _store(request: Asked) -> Store:
-    store: Store = request.app.state.store
-    return store
-
-
-def _actor(request: Asked) -> Actor:
-    return Actor(request.user.user.name, pages.visitor(request).address)
-
-
-def _create(store: Store, by: Actor, given: dict[str, str]) -> int:
+def _create(store: Store, given: dict[str, str]) -> int:
     name = rules.name(given["name"])
-    return store.users.create(
-        name, **scope(store, given["role"], given["whose"].strip()), by=by, now=now()
-    ).id
+    whose = scope(store, given["role"], given["whose"].strip())
+    return store.users.create(name, **whose, now=now()).id
 
 
-def _change(store: Store, by: Actor, number: int, given: dict[str, str]) -> None:
-    store.users.set_role(
-        number, **scope(store, given["role"], given["whose"].strip()), by=by, now=now()
-    )
+def _change(store: Store, number: int, given: dict[str, str]) -> None:
+    store.users.set_role(number, **scope(store, given["role"], given["whose"].strip()))
 
 
 async def _set_disabled(request: Asked, number: int, *, disabled: bool) -> Response[Any]:
-    set_disabled = _store(request).users.set_disabled
+    set_disabled = store_for(request).users.set_disabled
     try:
-        await asyncio.to_thread(set_disabled, number, disabled, by=_actor(request), now=now())
+        await asyncio.to_thread(set_disabled, number, disabled)
     except LastAdmin as error:
         return await _user(request, number, str(error))
     return to(f"/users/{number}")
 
 
 async def _invited(request: Asked, number: int) -> Response[Any]:
-    path = await entrance_of(request).invite(number, _actor(request))
-    user = await asyncio.to_thread(_store(request).users.user, number)
+    path = await entrance_of(request).invite(
+        number, Actor(request.user.user.name, pages.visitor(request).address)
+    )
+    user = await asyncio.to_thread(store_for(request).users.user, number)
     url = str(request.base_url).rstrip("/") + path
     return page(request, "invited.html", user=user, url=url)
 
@@ -130,7 +120,7 @@ async def _invited(request: Asked, number: int) -> Response[Any]:
 async def _users(
     request: Asked, given: dict[str, str] | None = None, error: str = ""
 ) -> Response[Any]:
-    store = _store(request)
+    store = store_for(request)
     users = await asyncio.to_thread(store.users.users)
     told = given or {"name": "", "role": "reader", "whose": ""}
     status = 400 if error else 200
@@ -141,7 +131,7 @@ async def _users(
 
 
 async def _user(request: Asked, number: int, error: str = "") -> Response[Any]:
-    store = _store(request)
+    store = store_for(request)
     user = await asyncio.to_thread(store.users.user, number)
     status = 400 if error else 200
     choice = await asyncio.to_thread(_choice, store)

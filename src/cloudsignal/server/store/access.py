@@ -10,7 +10,9 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, insert, or_, select, update
 
+from cloudsignal.protocol.datetimes import write as moment
 from cloudsignal.server.store import facts
+from cloudsignal.server.store.changes import Notes
 from cloudsignal.server.store.database import Database, inserted
 from cloudsignal.server.store.errors import KEY_IN_USE, NotFound
 from cloudsignal.server.store.schema import apikeys, interfaces, partners, tokens
@@ -71,8 +73,9 @@ class Token(Struct, frozen=True):
 class Access:
     """The verbs of who may speak. Every one may raise StoreUnavailable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, notes: Notes) -> None:
         self._database = database
+        self._notes = notes
 
     # ---- print partners ----
 
@@ -80,6 +83,7 @@ class Access:
         """Add a print partner. Raises AlreadyThere when one has that name."""
         with self._changing(f"a print partner called {name!r} is already there") as connection:
             key = inserted(connection, insert(partners).values(name=name, created=now))
+            self._notes.note(connection, "print partner created", name)
             return Partner(key, name, now)
 
     def partners(self) -> list[Partner]:
@@ -118,7 +122,9 @@ class Access:
                 ),
             )
             _add_key(connection, digest, number, now)
-        return self.interface(number)
+            made = _one(connection, number)
+            self._notes.note(connection, "interface created", _named(made), after=_shown(made))
+            return made
 
     def interfaces(self) -> list[Interface]:
         """Every interface in order of its number."""
@@ -128,10 +134,7 @@ class Access:
     def interface(self, number: int) -> Interface:
         """The interface of that number. Raises NotFound."""
         with self._database.reading() as connection:
-            row = connection.execute(_INTERFACES.where(interfaces.c.id == number)).first()
-        if row is None:
-            raise NotFound(f"there is no interface {number}")
-        return _interface(row)
+            return _one(connection, number)
 
     def apikeys(self) -> list[Key]:
         """Every key of every interface, the oldest first."""
@@ -159,6 +162,8 @@ class Access:
             outlives = or_(apikeys.c.expires.is_(None), apikeys.c.expires > expires)
             connection.execute(update(apikeys).where(older, outlives).values(expires=expires))
             _add_key(connection, digest, number, now)
+            after = {"old keys end": moment(expires)}
+            self._notes.note(connection, "key rotated", _named(interface), after=after)
         return interface
 
     def set_disabled(self, number: int, disabled: bool) -> Interface:
@@ -171,10 +176,15 @@ class Access:
         return known if known.state == "revoked" else self._change_interface(number, revoked=now)
 
     def _change_interface(self, number: int, **values: Any) -> Interface:
-        self.interface(number)
         with self._changing() as connection:
+            known = _one(connection, number)
             connection.execute(update(interfaces).where(interfaces.c.id == number).values(**values))
-        return self.interface(number)
+            changed = _one(connection, number)
+            if known.state != changed.state:
+                before, after = _shown(known), _shown(changed)
+                what = f"interface {changed.state}"
+                self._notes.note(connection, what, _named(changed), before=before, after=after)
+            return changed
 
     # ---- tokens ----
 
@@ -183,6 +193,7 @@ class Access:
         token = Token(digest, name, role, now, None)
         with self._changing(f"a token called {name!r} is already there") as connection:
             connection.execute(insert(tokens).values(**msgspec.structs.asdict(token)))
+            self._notes.note(connection, "token created", name, after={"role": role})
         return token
 
     def tokens(self) -> list[Token]:
@@ -205,6 +216,8 @@ class Access:
                 .where(tokens.c.name == name, tokens.c.revoked.is_(None))
                 .values(revoked=now)
             )
+            if done.rowcount:
+                self._notes.note(connection, "token revoked", name)
         found = [token for token in self.tokens() if token.name == name]
         if not done.rowcount and not found:
             raise NotFound(f"there is no token called {name!r}")
@@ -242,6 +255,27 @@ _INTERFACES: Final = (
     .join(partners, partners.c.id == interfaces.c.partner)
     .order_by(interfaces.c.id)
 )
+
+
+def _one(connection: Connection, number: int) -> Interface:
+    row = connection.execute(_INTERFACES.where(interfaces.c.id == number)).first()
+    if row is None:
+        raise NotFound(f"there is no interface {number}")
+    return _interface(row)
+
+
+def _named(interface: Interface) -> str:
+    return f"{interface.id} of {interface.partner_name}"
+
+
+def _shown(interface: Interface) -> dict[str, Any]:
+    """What may be known of an interface."""
+    return {
+        "state": interface.state,
+        "time zone": interface.timezone,
+        "allowed": ", ".join(interface.allow) or "anybody",
+        "test": interface.test,
+    }
 
 
 def _interface(row: Any) -> Interface:

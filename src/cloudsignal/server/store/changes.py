@@ -13,6 +13,7 @@ from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.schema import changes
 
 NAME_MAX: Final = 255
+ADDRESS_MAX: Final = 64
 
 
 class Actor(Struct, frozen=True):
@@ -20,6 +21,10 @@ class Actor(Struct, frozen=True):
 
     name: str
     address: str = ""
+
+
+THE_SERVER: Final = Actor("the server")
+"""Who changes what nobody else does."""
 
 
 class Change(Struct, frozen=True):
@@ -50,28 +55,34 @@ class Changes:
             return [_change(row) for row in connection.execute(chosen)]
 
 
-def note(
-    connection: Connection,
-    by: Actor,
-    what: str,
-    subject: str,
-    *,
-    before: dict[str, Any] | None = None,
-    after: dict[str, Any] | None = None,
-    now: int,
-) -> None:
-    """Note a change, inside its transaction. What is secret must not be in it."""
-    connection.execute(
-        insert(changes).values(
-            at=now,
-            actor=by.name[:NAME_MAX],
-            address=by.address,
-            what=what,
-            subject=subject[:NAME_MAX],
-            before=_written(before),
-            after=_written(after),
+class Notes:
+    """Where the verbs of a store note what they change, for one actor."""
+
+    def __init__(self, database: Database, by: Actor) -> None:
+        self._database = database
+        self._by = by
+
+    def note(
+        self,
+        connection: Connection,
+        what: str,
+        subject: str,
+        *,
+        before: dict[str, Any] | None = None,
+        after: dict[str, Any] | None = None,
+    ) -> None:
+        """Note a change, inside its transaction. What is secret must not be in it."""
+        connection.execute(
+            insert(changes).values(
+                at=self._database.backend.now(connection),
+                actor=self._by.name[:NAME_MAX],
+                address=self._by.address[:ADDRESS_MAX],
+                what=what,
+                subject=subject[:NAME_MAX],
+                before=_written(before),
+                after=_written(after),
+            )
         )
-    )
 
 
 def _written(values: dict[str, Any] | None) -> str | None:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, literal_column, 
 from cloudsignal.protocol.webhooks import CloudprinterOrderCanceled, CloudprinterOrderValidated
 from cloudsignal.server.store import facts
 from cloudsignal.server.store import messages as messages_of
+from cloudsignal.server.store.changes import Notes
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.deliveries import (
     Attempted,
@@ -47,8 +48,9 @@ class Standing(Struct, frozen=True):
 class DeliveryLog:
     """The verbs of the delivery log. Every one may raise StoreUnavailable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, notes: Notes) -> None:
         self._database = database
+        self._notes = notes
 
     def standing(self) -> Standing:
         """How telling stands."""
@@ -143,7 +145,8 @@ class DeliveryLog:
         again = {"state": "asked", "attempts": 0, "first": None, "due": now, "changed": now}
         with self._database.writing(beside=True) as connection:
             hold(connection, {endpoint})
-            return connection.execute(update(deliveries).where(*chosen).values(**again)).rowcount
+            asked = connection.execute(update(deliveries).where(*chosen).values(**again)).rowcount
+            return self._noted(connection, "told once more", endpoint, asked)
 
     def ask(self, endpoint: Endpoint, positions: Collection[int], *, now: int) -> list[str]:
         """Ask for signals of the log to be told at an endpoint, once more or for the first time.
@@ -159,6 +162,7 @@ class DeliveryLog:
                     raise NotFound(f"there is no signal {position} for {endpoint.owner_name!r}")
             rows = asked_for(facts.identity(connection), endpoint, its.values(), now)
             ask_for(connection, rows)
+            self._noted(connection, "told once more", endpoint.id, len(rows))
             return [row["message"] for row in rows]
 
     def tell(self, noted: Noted, *, now: int) -> None:
@@ -172,7 +176,14 @@ class DeliveryLog:
         if messages is not None:
             chosen.append(deliveries.c.message.in_(messages))
         with self._database.writing(beside=True) as connection:
-            return connection.execute(delete(deliveries).where(*chosen)).rowcount
+            gone = connection.execute(delete(deliveries).where(*chosen)).rowcount
+            return self._noted(connection, "deliveries discarded", endpoint, gone)
+
+    def _noted(self, connection: Connection, what: str, endpoint: int, count: int) -> int:
+        """So many; noted as what was done at an endpoint, if there are any."""
+        if count:
+            self._notes.note(connection, what, f"endpoint {endpoint}", after={"how many": count})
+        return count
 
     def forget(self, before: int) -> int:
         """Forget attempts, and deliveries that were given up, before an instant: how many attempts.

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from cloudsignal.server.store import facts
+from cloudsignal.server.store.changes import Notes
 from cloudsignal.server.store.database import Database, inserted
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.schema import cursors, deliveries, endpoints, owners, signals
@@ -103,8 +104,9 @@ def cursor_of(number: int) -> str:
 class Endpoints:
     """The verbs of endpoints. Every one may raise StoreUnavailable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, notes: Notes) -> None:
         self._database = database
+        self._notes = notes
 
     def create(self, owner_name: str, wanted: Wanted, *, now: int) -> Endpoint:
         """Add an endpoint of an owner, who is told there what comes from now on. Raises NotFound."""
@@ -134,7 +136,9 @@ class Endpoints:
             last = connection.scalar(select(func.max(signals.c.position))) or 0
             connection.execute(insert(cursors).values(name=cursor_of(number), position=last))
             facts.identity(connection)  # What tells its messages from those of other stores.
-            return _one(connection, number)
+            made = _one(connection, number)
+            self._notes.note(connection, "endpoint created", _named(made), after=_known(made))
+            return made
 
     def endpoints(self, owner_name: str | None = None) -> list[Endpoint]:
         """Every endpoint, or those of an owner, by their numbers."""
@@ -158,10 +162,10 @@ class Endpoints:
         if "types" in values:
             values["types"] = _encode(values["types"]).decode()
         with self._changing() as connection:
-            _one(connection, number)
+            known = _one(connection, number)
             if values:
                 _set(connection, number, **values)
-            return _one(connection, number)
+            return self._changed(connection, "endpoint changed", known)
 
     def rotate(
         self, number: int, *, secret: str | None, apikey: str | None, overlap_until: int
@@ -179,6 +183,9 @@ class Endpoints:
                 )
             if apikey is not None:
                 _set(connection, number, apikey=apikey)
+            for given, what in ((secret, "secret rotated"), (apikey, "endpoint's key changed")):
+                if given is not None:
+                    self._notes.note(connection, what, _named(endpoint))
             return _one(connection, number)
 
     def set_state(self, number: int, state: EndpointState, why: str = "") -> Endpoint:
@@ -195,7 +202,7 @@ class Endpoints:
                 elif state == "paused":
                     state, why = "disabled", endpoint.why
             _set(connection, number, state=state, why=why)
-            return _one(connection, number)
+            return self._changed(connection, f"endpoint {state}", endpoint)
 
     def remove(self, number: int) -> Endpoint:
         """End an endpoint, with all that waits for it and its secrets. Raises NotFound."""
@@ -204,7 +211,17 @@ class Endpoints:
             _set(connection, number, state=REMOVED, url="", apikey="", secret="", old_secret=None)
             connection.execute(delete(deliveries).where(deliveries.c.endpoint == number))
             connection.execute(delete(cursors).where(cursors.c.name == endpoint.cursor))
+            before = _known(endpoint)
+            self._notes.note(connection, "endpoint removed", _named(endpoint), before=before)
             return endpoint
+
+    def _changed(self, connection: Connection, what: str, known: Endpoint) -> Endpoint:
+        """The endpoint as it is now; what was changed of it is noted."""
+        changed = _one(connection, known.id)
+        before, after = _known(known), _known(changed)
+        if before != after:
+            self._notes.note(connection, what, _named(changed), before=before, after=after)
+        return changed
 
     def _changing(self) -> AbstractContextManager[Connection]:
         return self._database.changing(facts.ENDPOINTS_REVISION)
@@ -235,6 +252,23 @@ def _one(connection: Connection, number: int) -> Endpoint:
     if not found:
         raise NotFound(f"there is no endpoint {number}")
     return found[0]
+
+
+def _named(endpoint: Endpoint) -> str:
+    return f"{endpoint.id} of {endpoint.owner_name}"
+
+
+def _known(endpoint: Endpoint) -> dict[str, Any]:
+    """What may be known of an endpoint."""
+    return {
+        "URL": endpoint.shown,
+        "format": endpoint.format,
+        "types": ", ".join(endpoint.types) or "all",
+        "test": endpoint.test,
+        "newest only": endpoint.newest_only,
+        "state": endpoint.state,
+        "why": endpoint.why,
+    }
 
 
 def of_owners(connection: Connection, numbers: Iterable[int]) -> list[Endpoint]:

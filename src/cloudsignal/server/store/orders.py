@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from cloudsignal.server.store import facts
+from cloudsignal.server.store.changes import Notes
 from cloudsignal.server.store.database import Database, inserted
 from cloudsignal.server.store.errors import KEY_IN_USE, Fault, NotFound, RegistrationRefused
 from cloudsignal.server.store.registered import tell_registered
@@ -102,8 +103,9 @@ class RegisteredOrder(Struct, frozen=True):
 class Orders:
     """The verbs of owners and orders. Every one may raise StoreUnavailable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, notes: Notes) -> None:
         self._database = database
+        self._notes = notes
 
     # ---- owners and their keys ----
 
@@ -116,9 +118,10 @@ class Orders:
             if unregistered:
                 connection.execute(update(owners).values(unregistered=False))
             values = {"name": name, "created": now, "unregistered": unregistered}
-            return Owner(
-                inserted(connection, insert(owners).values(values)), name, now, unregistered
-            )
+            number = inserted(connection, insert(owners).values(values))
+            after = {"unregistered": unregistered}
+            self._notes.note(connection, "owner created", name, after=after)
+            return Owner(number, name, now, unregistered)
 
     def owners(self) -> list[Owner]:
         """Every owner in order of name."""
@@ -154,6 +157,7 @@ class Orders:
             connection.execute(older.values(expires=expires))
             values = {"digest": digest, "owner": owner.id, "created": now}
             connection.execute(insert(owner_keys).values(values))
+            self._notes.note(connection, "owner's key added", name)
         return owner
 
     def owner_keys(self) -> list[OwnerKey]:

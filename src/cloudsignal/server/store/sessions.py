@@ -9,7 +9,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from sqlalchemy import delete, insert, select, update
 
-from cloudsignal.server.store.changes import Actor, note
+from cloudsignal.server.store.changes import Notes
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.schema import sessions
 from cloudsignal.server.store.schema import tries as attempted
@@ -31,8 +31,9 @@ class Session(Struct, frozen=True):
 class Sessions:
     """The verbs of who is signed in. Every one may raise StoreUnavailable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, notes: Notes) -> None:
         self._database = database
+        self._notes = notes
 
     def begin(self, session: Session) -> None:
         """Have somebody signed in, and forget the sessions that have ended by then."""
@@ -40,9 +41,7 @@ class Sessions:
             connection.execute(delete(sessions).where(sessions.c.ends <= session.begun))
             values = {name: getattr(session, name) for name in Session.__struct_fields__}
             connection.execute(insert(sessions).values(**values))
-            user = one(connection, session.user)
-            by = Actor(user.name, session.address)
-            note(connection, by, "signed in", user.name, now=session.begun)
+            self._notes.note(connection, "signed in", one(connection, session.user).name)
 
     def find(self, digest: str) -> tuple[Session, User] | None:
         """The session of that digest, ended or not, and whose it is."""
@@ -67,13 +66,13 @@ class Sessions:
         with self._database.writing() as connection:
             connection.execute(delete(sessions).where(sessions.c.digest == digest))
 
-    def end_others(self, user: int, digest: str, *, by: Actor, now: int) -> int:
+    def end_others(self, user: int, digest: str) -> int:
         """Have somebody signed out everywhere but there: at how many browsers. Raises NotFound."""
         others = sessions.c.user == user, sessions.c.digest != digest
         with self._database.writing() as connection:
             ended = connection.execute(delete(sessions).where(*others)).rowcount
             if ended:
-                note(connection, by, "signed out elsewhere", one(connection, user).name, now=now)
+                self._notes.note(connection, "signed out elsewhere", one(connection, user).name)
             return ended
 
     # ---- who tries to sign in ----

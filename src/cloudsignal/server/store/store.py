@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from contextlib import closing
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudsignal.server.store import log, rebuilding
 from cloudsignal.server.store.access import Access
 from cloudsignal.server.store.backends import Listening, backend_of
-from cloudsignal.server.store.changes import Changes
+from cloudsignal.server.store.changes import THE_SERVER, Actor, Changes, Notes
 from cloudsignal.server.store.cursors import Cursors
 from cloudsignal.server.store.database import Database, open_database
 from cloudsignal.server.store.deliveries import Deliveries
@@ -38,18 +39,28 @@ class Store:
         self.shown = database.backend.shown
         """Its URL as it may be shown to anyone."""
         self._writer = database.backend.writer()
-        self.access = Access(database)
-        self.orders = Orders(database)
         self.owned = OwnedOrders(database)
         self.reading = Reading(database)
         self.cursors = Cursors(database)
-        self.endpoints = Endpoints(database)
         self.deliveries = Deliveries(database)
-        self.delivery_log = DeliveryLog(database)
         self.tellers = Nodes(database)
-        self.users = Users(database)
-        self.sessions = Sessions(database)
         self.changes = Changes(database)
+        self._act(THE_SERVER)
+
+    def by(self, actor: Actor) -> "Store":
+        """The same store, where what is changed is noted as this one's doing."""
+        other = copy(self)
+        other._act(actor)
+        return other
+
+    def _act(self, actor: Actor) -> None:
+        database, notes = self._database, Notes(self._database, actor)
+        self.access = Access(database, notes)
+        self.orders = Orders(database, notes)
+        self.endpoints = Endpoints(database, notes)
+        self.delivery_log = DeliveryLog(database, notes)
+        self.users = Users(database, notes)
+        self.sessions = Sessions(database, notes)
 
     def append(
         self, arrivals: Sequence[log.Arrival], *, refuse_unregistered: bool = False

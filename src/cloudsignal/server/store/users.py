@@ -11,7 +11,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from cloudsignal.server.store import facts
-from cloudsignal.server.store.changes import Actor, note
+from cloudsignal.server.store.changes import Notes
 from cloudsignal.server.store.database import Database, inserted
 from cloudsignal.server.store.errors import AlreadyThere, LastAdmin, NotFound
 from cloudsignal.server.store.schema import invitations, owners, partners, sessions, users
@@ -53,8 +53,9 @@ class Invitation(Struct, frozen=True):
 class Users:
     """The verbs of users. Every one may raise StoreUnavailable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, notes: Notes) -> None:
         self._database = database
+        self._notes = notes
 
     # ---- who there is ----
 
@@ -88,7 +89,6 @@ class Users:
         *,
         partner: int | None = None,
         owner: int | None = None,
-        by: Actor,
         now: int,
     ) -> User:
         """Add somebody, who can sign in once invited. Raises AlreadyThere when one has that name."""
@@ -96,12 +96,12 @@ class Users:
         with self._changing(f"a user called {name!r} is already there") as connection:
             number = inserted(connection, insert(users).values(**values, **_NEW, created=now))
             made = one(connection, number)
-            note(connection, by, "user created", name, after=_shown(made), now=now)
+            self._notes.note(connection, "user created", name, after=_shown(made))
             return made
 
-    def set_disabled(self, number: int, disabled: bool, *, by: Actor, now: int) -> User:
+    def set_disabled(self, number: int, disabled: bool) -> User:
         """Keep somebody out from now on, or let them in again. Raises NotFound and LastAdmin."""
-        return self._change(number, {"disabled": disabled}, by=by, now=now)
+        return self._change(number, {"disabled": disabled})
 
     def set_role(
         self,
@@ -110,14 +110,12 @@ class Users:
         *,
         partner: int | None = None,
         owner: int | None = None,
-        by: Actor,
-        now: int,
     ) -> User:
         """What somebody may do and see from now on. Raises NotFound and LastAdmin."""
         values = {"role": role, "partner": partner, "owner": owner}
-        return self._change(number, values, by=by, now=now)
+        return self._change(number, values)
 
-    def remove(self, number: int, *, by: Actor, now: int) -> User:
+    def remove(self, number: int) -> User:
         """End somebody's access for good; what they changed stays noted. Raises NotFound and LastAdmin."""
         with self._changing() as connection:
             gone = one(connection, number)
@@ -125,23 +123,21 @@ class Users:
                 connection.execute(delete(table).where(table.c.user == number))
             connection.execute(delete(users).where(users.c.id == number))
             _keep_an_admin(connection, gone)
-            note(connection, by, "user removed", gone.name, before=_shown(gone), now=now)
+            self._notes.note(connection, "user removed", gone.name, before=_shown(gone))
             return gone
 
     # ---- passwords and second factors ----
 
-    def set_password(self, number: int, password: str, *, by: Actor, now: int) -> User:
+    def set_password(self, number: int, password: str) -> User:
         """Have another password; everywhere else somebody is signed out. Raises NotFound."""
         with self._changing() as connection:
             user = one(connection, number)
             _set(connection, number, password=password)
             connection.execute(delete(sessions).where(sessions.c.user == number))
-            note(connection, by, "password changed", user.name, now=now)
+            self._notes.note(connection, "password changed", user.name)
             return one(connection, number)
 
-    def set_totp(
-        self, number: int, totp: str | None, *, step: int = 0, by: Actor, now: int
-    ) -> User:
+    def set_totp(self, number: int, totp: str | None, *, step: int = 0) -> User:
         """Ask for codes made with this sealed secret from now on, or for none.
 
         ``step`` is that of the code which showed that the secret has arrived. Raises NotFound.
@@ -150,7 +146,7 @@ class Users:
             user = one(connection, number)
             _set(connection, number, totp=totp, totp_step=step)
             what = "second factor added" if totp else "second factor removed"
-            note(connection, by, what, user.name, now=now)
+            self._notes.note(connection, what, user.name)
             return one(connection, number)
 
     def use_step(self, number: int, step: int) -> bool:
@@ -162,13 +158,13 @@ class Users:
 
     # ---- invitations ----
 
-    def invite(self, number: int, digest: str, *, ends: int, by: Actor, now: int) -> User:
+    def invite(self, number: int, digest: str, *, ends: int) -> User:
         """Let somebody choose a password by a link, in place of any earlier one. Raises NotFound."""
         with self._changing() as connection:
             user = one(connection, number)
             connection.execute(delete(invitations).where(invitations.c.user == number))
             connection.execute(insert(invitations).values(digest=digest, user=number, ends=ends))
-            note(connection, by, "user invited", user.name, now=now)
+            self._notes.note(connection, "user invited", user.name)
             return user
 
     def invite_first(self, digest: str, *, ends: int) -> bool:
@@ -185,7 +181,7 @@ class Users:
         with self._database.reading() as connection:
             return _invitation(connection, digest, now)
 
-    def accept(self, digest: str, password: str, *, name: str, address: str, now: int) -> User:
+    def accept(self, digest: str, password: str, *, name: str, now: int) -> User:
         """Use a link up: whoever has it has this password now, and ``name`` if it is the first user of all.
 
         Everywhere else they are signed out. Raises NotFound when the link is not good any more.
@@ -199,13 +195,10 @@ class Users:
             _set(connection, number, password=password)
             connection.execute(delete(sessions).where(sessions.c.user == number))
             user = one(connection, number)
-            by = Actor(user.name, address)
-            note(
-                connection, by, "password chosen by a link", user.name, after=_shown(user), now=now
-            )
+            self._notes.note(connection, "password chosen by a link", user.name, after=_shown(user))
             return user
 
-    def _change(self, number: int, values: dict[str, Any], *, by: Actor, now: int) -> User:
+    def _change(self, number: int, values: dict[str, Any]) -> User:
         with self._changing() as connection:
             known = one(connection, number)
             _set(connection, number, **values)
@@ -215,9 +208,7 @@ class Users:
                 connection.execute(delete(sessions).where(sessions.c.user == number))
             before, after = _shown(known), _shown(changed)
             if before != after:
-                note(
-                    connection, by, "user changed", known.name, before=before, after=after, now=now
-                )
+                self._notes.note(connection, "user changed", known.name, before=before, after=after)
             return changed
 
     def _changing(self, taken: str = "") -> AbstractContextManager[Connection]:
