@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudsignal.server.insight import calendars
@@ -90,6 +90,7 @@ def short_spans(draw: st.DrawFn) -> tuple[Calendar, int, int]:
     return made(draw, around), start, draw(st.integers(0, 2880))
 
 
+@settings(deadline=None)
 @given(short_spans())
 def test_working_time_is_what_the_clock_shows_minute_by_minute(
     span: tuple[Calendar, int, int],
@@ -99,6 +100,7 @@ def test_working_time_is_what_the_clock_shows_minute_by_minute(
     assert calendar.working_s(start, start + minutes * MINUTE_US) == expected * 60
 
 
+@settings(deadline=None)
 @given(short_spans())
 def test_so_much_is_worked_at_the_end_of_the_minute_in_which_it_is(
     span: tuple[Calendar, int, int],
@@ -111,6 +113,7 @@ def test_so_much_is_worked_at_the_end_of_the_minute_in_which_it_is(
             assert calendar.add(start, worked * 60.0) == start + (n + 1) * MINUTE_US
 
 
+@settings(deadline=None)
 @given(
     st.data(),
     st.sampled_from(CHANGES),
@@ -128,6 +131,7 @@ def test_what_is_added_has_been_worked(
         assert end == start or calendar.working_s(start, end - 1) < calendar.working_s(start, end)
 
 
+@settings(deadline=None)
 @given(
     st.data(), st.sampled_from(CHANGES), st.lists(st.integers(0, 10**16), min_size=3, max_size=3)
 )
