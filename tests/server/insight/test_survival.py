@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudsignal.server.insight.buckets import ERROR, bucket
-from cloudsignal.server.insight.survival import Curve, Observation, curve, curve_of_buckets
+from cloudsignal.server.insight.survival import (
+    POINTS,
+    Curve,
+    Observation,
+    curve,
+    curve_of_buckets,
+    in_a_row,
+)
 
 SHARES = (Fraction(1, 10), Fraction(1, 2), Fraction(9, 10), Fraction(1))
 
@@ -84,6 +91,58 @@ def test_the_chance_is_what_ends_of_those_that_lasted_longer(
         assert chance == pytest.approx(float(1 - later / waited), abs=1e-12)
 
 
+@given(observations, st.integers(-1, 26), st.integers(0, 26), st.sampled_from(SHARES))
+def test_a_curve_begun_later_tells_what_remains(
+    observed: list[Observation], half_s: int, further_half_s: int, share: Fraction
+) -> None:
+    waited_s, further_s = half_s / 2, further_half_s / 2
+    whole = curve(observed)
+    later = whole.after(waited_s)
+    if waited_s >= 0:
+        assert later.quantile(float(share)) == whole.remaining_s(waited_s, float(share))
+    if whole.left_after(waited_s):
+        chance = whole.chance(waited_s, further_s)
+        assert 1 - later.left_after(further_s) == pytest.approx(chance, abs=1e-12)
+    assert later.observed == whole.precedents(waited_s)
+    assert later.ended == sum(ended for lasted, ended in each(observed) if lasted > waited_s)
+
+
+def likelihood(observed: list[list[Observation]], within_s: float) -> Fraction:
+    """How likely several in a row end within a time: over every way in which they can."""
+    if not observed:
+        return Fraction(within_s >= 0)
+    first, *others = observed
+    found, before = Fraction(0), Fraction(1)
+    for time_s in sorted({one.duration_s for one in first if one.ended}):
+        after = left_after(first, time_s)
+        found += (before - after) * likelihood(others, within_s - time_s)
+        before = after
+    return found
+
+
+@given(st.lists(observations, min_size=1, max_size=3), st.integers(0, 36))
+def test_in_a_row_the_likelihood_is_that_of_every_way(
+    observed: list[list[Observation]], within_s: int
+) -> None:
+    found = in_a_row([curve(each) for each in observed])
+    # Each curve may be wrong by half a point, and so may each thinning, on either side.
+    error = 0 if len(observed) == 1 else len(observed) / POINTS
+    expected = float(likelihood(observed, within_s))
+    assert 1 - found.left_after(within_s) == pytest.approx(expected, abs=error + 1e-9)
+
+
+def test_one_in_a_row_is_itself() -> None:
+    only = curve([Observation(3.0, True), Observation(5.0, False)])
+    assert in_a_row([only]) is only
+
+
+def test_three_in_a_row_by_hand() -> None:
+    half_and_half = curve([Observation(1.0, True), Observation(10.0, True)])
+    found = in_a_row([half_and_half] * 3)
+    assert found.times_s == (3, 12, 21, 30)
+    assert found.left == pytest.approx((7 / 8, 1 / 2, 1 / 8, 0), abs=0.02)
+
+
 @given(observations, st.integers(-1, 26))
 def test_precedents_lasted_until_the_next_end(observed: list[Observation], half_s: int) -> None:
     ends = [lasted for lasted, ended in each(observed) if ended and lasted > half_s / 2]
@@ -126,6 +185,7 @@ def test_an_example_by_hand() -> None:
     found = curve([Observation(duration, ended) for duration, ended in lasted])
     assert found.times_s == (1, 3, 4, 6, 8, 10)
     assert found.at_risk == (10, 8, 7, 5, 3, 1)
+    assert found.ends == (1, 1, 1, 1, 1, 1)
     assert found.left == pytest.approx((0.9, 0.7875, 0.675, 0.54, 0.36, 0.0))
     assert (found.median_s, found.ninth_decile_s) == (8, 10)
     # After 5 there are 0.675 left, so half of those have ended when 0.3375 are: at 10.
@@ -148,7 +208,7 @@ def test_what_went_on_at_the_end_of_another_lasted_longer() -> None:
 
 def test_of_nothing_nothing_is_known() -> None:
     nothing = curve([])
-    assert nothing == Curve((), (), (), 0, 0)
+    assert nothing == Curve((), (), (), (), 0)
     assert nothing.median_s is None
     assert nothing.remaining_s(3, 0.5) is None
     assert nothing.chance(3, 4) == 0
