@@ -47,6 +47,7 @@ def test_buckets_leave_no_gap_and_are_about_5_percent_wide() -> None:
 
 
 def test_every_middle_is_in_its_bucket() -> None:
+    assert middle_s(LAST) == bounds_s(LAST)[0]
     assert [bucket(middle_s(number)) for number in range(LAST + 1)] == list(range(LAST + 1))
 
 

@@ -187,6 +187,15 @@ def test_a_repeated_hour_is_worked_twice_and_a_skipped_one_not_at_all() -> None:
     assert [worked_s(day) for day in ("2026-03-28", "2026-03-29", "2026-10-25")] == [3600, 0, 7200]
 
 
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25", "2026-12-31", "2027-01-01"])
+def test_a_holiday_is_one_on_the_day_on_which_clocks_or_years_change(day: str) -> None:
+    off = date.fromisoformat(day)
+    calendar = Calendar("Europe/Berlin", holidays=(off,))
+    following = str(off + timedelta(1))
+    assert calendar.working_s(berlin(day) - 3_000_000, berlin(following) + 4_000_000) == 7
+    assert calendar.add(berlin(day) - 3_000_000, 7) == berlin(following) + 4_000_000
+
+
 def test_by_default_there_is_always_work() -> None:
     start, end = instant(CHANGES[0]), instant(CHANGES[-1])
     assert Calendar().working_s(start, end) == (end - start) / 1e6

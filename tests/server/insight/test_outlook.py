@@ -125,6 +125,8 @@ def test_steps_follow_each_other() -> None:
 def test_a_route_is_as_well_known_as_its_weakest_step() -> None:
     route = [TEN, ended(*range(PRECEDENTS_MIN - 1))]
     assert outlook([route], since=SINCE, now=SINCE) == Outlook()
+    unfinished = [Observation(HOUR_S, True, PRECEDENTS_MIN - 1), Observation(HOUR_S, False, 9)]
+    assert outlook([[TEN, curve(unfinished)]], since=SINCE, now=SINCE) == Outlook()
 
 
 def test_working_time_is_reckoned_with_the_calendar() -> None:

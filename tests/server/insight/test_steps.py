@@ -59,6 +59,10 @@ def told(item: Item) -> dict[str, tuple[int, int, bool]]:
                 "packed-shipped": (40, NOW, False),
             },
         ),
+        (
+            registered(10, packed=10, shipped=10),
+            {"registered-shipped": (10, 10, True), "packed-shipped": (10, 10, True)},
+        ),
         # A canceled item would have taken longer.
         (
             registered(10, producing=20, canceled=35),

@@ -143,6 +143,12 @@ def test_three_in_a_row_by_hand() -> None:
     assert found.left == pytest.approx((7 / 8, 1 / 2, 1 / 8, 0), abs=0.02)
 
 
+def test_in_a_row_nothing_is_shifted() -> None:
+    evenly = curve([Observation(float(each), True) for each in range(1, 1001)])
+    assert in_a_row([evenly] * 2).median_s == pytest.approx(1001, abs=3)
+    assert in_a_row([evenly] * 3).median_s == pytest.approx(1501.5, abs=12)
+
+
 @given(observations, st.integers(-1, 26))
 def test_precedents_lasted_until_the_next_end(observed: list[Observation], half_s: int) -> None:
     ends = [lasted for lasted, ended in each(observed) if ended and lasted > half_s / 2]

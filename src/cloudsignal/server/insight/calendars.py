@@ -121,7 +121,7 @@ class Calendar(Struct, frozen=True, dict=True):
             for day in self._days_off[first : bisect_left(self._days_off, -(-end // _DAY_US))]:
                 if begin < day * _DAY_US:
                     yield begin, day * _DAY_US, offset
-                begin = max(begin, (day + 1) * _DAY_US)
+                begin = (day + 1) * _DAY_US
             if begin < end:
                 yield begin, end, offset
 
