@@ -26,6 +26,7 @@ CONTRACTS = (
     "pruning",
     "reading",
     "rebuilding",
+    "search",
 )
 for name in CONTRACTS:
     pytest.register_assert_rewrite(f"tests.server.store.{name}_contract")

@@ -1,7 +1,8 @@
 """What every store promises, whatever is behind it: a backend's tests inherit this class.
 
 They give it the fixtures ``store`` (furnished, see below), ``another`` (the same store opened a
-second time), ``new_store`` (makes furnished stores) and ``fault`` (makes a group fail midway).
+second time), ``new_store`` (makes furnished stores), ``fault`` (makes a group fail midway) and
+``read_whole`` (which tables are read as a whole to answer a question).
 """
 
 from cloudsignal.server.store.store import Store
@@ -19,6 +20,7 @@ from tests.server.store.owned_contract import OwnedContract
 from tests.server.store.pruning_contract import PruningContract
 from tests.server.store.reading_contract import ReadingContract
 from tests.server.store.rebuilding_contract import RebuildingContract
+from tests.server.store.search_contract import SearchContract
 from tests.server.store.users_contract import UsersContract
 
 
@@ -33,6 +35,7 @@ def furnish(store: Store) -> None:
 class StoreContract(
     AppendingContract,
     ReadingContract,
+    SearchContract,
     RebuildingContract,
     AccessContract,
     CursorsContract,

@@ -255,6 +255,9 @@ def test_stores_made_by_two_programs_at_once_are_one(tmp_path: Path) -> None:
 
 # ---- a store of an older version ----
 
+INDEXES_OF_0004 = ("orders_owner_registered_order", "orders_owner_reference")
+INDEXES_OF_0005 = ("orders_reference", "order_items_item", "order_items_reference")
+
 
 def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
@@ -286,13 +289,16 @@ def test_a_store_from_before_there_was_a_panel_is_brought_up_to_date(tmp_path: P
     path = tmp_path / "a.db"
     with closing(open_store(f"sqlite:///{path}")) as store:
         store.orders.create_owner("Books", now=1)
+        store.orders.register([Registration("7", "Books", reference="wp-1")], now=2)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for table in OF_THE_PANEL:
             connection.execute(f"DROP TABLE {table}")
+        for index in INDEXES_OF_0005:
+            connection.execute(f"DROP INDEX {index}")
         connection.execute("UPDATE alembic_version SET version_num = '0004'")
 
     with closing(open_store(f"sqlite:///{path}")) as store:
-        assert [each.name for each in store.orders.owners()] == ["Books"]
+        assert [hit.order for hit in store.search.find("wp", limit=9)] == ["7"]
         assert store.users.create("Ada", "admin", now=1).id == 1
     make(tmp_path / "new.db")
     assert described(path) == described(tmp_path / "new.db")
@@ -308,7 +314,7 @@ def test_a_store_from_before_there_were_webhooks_is_brought_up_to_date(tmp_path:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for table in ("endpoints", "nodes", "deliveries", "attempts", *OF_THE_PANEL):
             connection.execute(f"DROP TABLE {table}")
-        for index in ("orders_owner_registered_order", "orders_owner_reference"):
+        for index in (*INDEXES_OF_0004, *INDEXES_OF_0005):
             connection.execute(f"DROP INDEX {index}")
         connection.execute("UPDATE alembic_version SET version_num = '0003'")
 

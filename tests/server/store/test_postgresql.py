@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -25,8 +26,18 @@ LATER_TABLES = {
 """What a store of each version did not have yet."""
 
 
-LATER_INDEXES = "orders_owner_registered_order", "orders_owner_reference"
+LATER_INDEXES = {
+    "0003": ("orders_owner_registered_order", "orders_owner_reference"),
+    "0004": ("orders_reference", "order_items_item", "order_items_reference"),
+}
 """Indexes of tables that were there before them."""
+SEARCHED = {
+    "items": ("order", "item"),
+    "order_items": ("item", "order", "reference"),
+    "orders": ("order", "reference"),
+    "parcels": ("tracking",),
+}
+"""Columns that were in the order of the database's language, and are now in that of their bytes."""
 
 
 class TestPostgreSQL(StoreContract):
@@ -65,6 +76,23 @@ class TestPostgreSQL(StoreContract):
     ) -> Callable[[Store], AbstractContextManager[None]]:
         return lambda store: failing_at(url, request.param)
 
+    @pytest.fixture
+    def read_whole(self) -> Callable[[Store, str, Any], list[str]]:
+        def tables(store: Store, statement: str, parameters: Any) -> list[str]:
+            with store._database.reading() as connection:
+                # The tables are small, and reading them whole would be right.
+                for way in ("seqscan", "hashjoin", "mergejoin"):
+                    connection.exec_driver_sql(f"SET LOCAL enable_{way} = off")
+                explain = f"EXPLAIN (FORMAT JSON) {statement}"
+                [found] = connection.exec_driver_sql(explain, parameters).scalar_one()
+            return [
+                node["Relation Name"]
+                for node in nodes_of(found["Plan"])
+                if "Relation Name" in node and not leads_somewhere(node)
+            ]
+
+        return tables
+
     def test_a_closed_store_leaves_no_thread_behind(self, url: str) -> None:
         before = set(threading.enumerate())
         with closing(open_store(url)) as store:
@@ -98,6 +126,15 @@ class TestPostgreSQL(StoreContract):
             )
             assert compare_metadata(context, metadata) == []
 
+    def test_what_is_searched_is_in_the_order_of_its_bytes(self, store: Store, url: str) -> None:
+        asked = (
+            "SELECT table_name, column_name FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND collation_name = 'C' ORDER BY 1, 2"
+        )
+        expected = [(table, column) for table in SEARCHED for column in SEARCHED[table]]
+
+        assert postgresql.execute(url, asked) == sorted(expected)
+
     @pytest.mark.parametrize("version", LATER_TABLES)
     def test_a_store_of_an_older_version_is_brought_up_to_date(
         self, url: str, version: str
@@ -105,22 +142,42 @@ class TestPostgreSQL(StoreContract):
         with closing(open_store(url)) as store:
             store.append([arrival(report())])
             store.orders.create_owner("Ink", now=1)
-        later = [
-            table for since in LATER_TABLES if since >= version for table in LATER_TABLES[since]
-        ]
-        postgresql.execute(url, f"DROP TABLE {', '.join(later)}")
-        for index in LATER_INDEXES if version < "0004" else ():
+        for table in later(LATER_TABLES, version):
+            postgresql.execute(url, f"DROP TABLE {table} CASCADE")
+        for index in later(LATER_INDEXES, version):
             postgresql.execute(url, f"DROP INDEX IF EXISTS {index}")
+        for table, columns in SEARCHED.items():
+            for column in columns if table not in later(LATER_TABLES, version) else ():
+                change = f'ALTER COLUMN "{column}" TYPE varchar COLLATE "default"'
+                postgresql.execute(url, f"ALTER TABLE {table} {change}")
         postgresql.execute(url, f"UPDATE alembic_version SET version_num = '{version}'")
 
         with closing(open_store(url)) as store:
             assert store.reading.last_position() == 1
             self.test_the_tables_in_the_code_are_those_of_the_store(store, url)
+            self.test_what_is_searched_is_in_the_order_of_its_bytes(store, url)
             number = store.orders.create_owner("Books", now=1).id
             assert number == (1 if version == "0002" else 2)
             endpoint = told.endpoint(store)
             assert (endpoint.id, endpoint.owner, endpoint.position) == (1, number, 1)
             assert len(store.deliveries.look({1}, after=0, limit=9).signals) == 1
+
+
+def nodes_of(plan: Any) -> Iterator[Any]:
+    """A plan, and all that it consists of."""
+    yield plan
+    for each in plan.get("Plans", []):
+        yield from nodes_of(each)
+
+
+def leads_somewhere(node: Any) -> bool:
+    """Whether a table is entered by an index, at the place that is asked for."""
+    return any("Index Cond" in each for each in nodes_of(node))
+
+
+def later(what: dict[str, tuple[str, ...]], version: str) -> list[str]:
+    """What a store of a version did not have yet."""
+    return [each for since in what if since >= version for each in what[since]]
 
 
 def is_no_part_of_the_log(name: str, kind: str, parents: object) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,18 @@ class TestSQLite(StoreContract):
         self, path: Path, request: pytest.FixtureRequest
     ) -> Callable[[Store], AbstractContextManager[None]]:
         return lambda store: failing_at(path, request.param)
+
+    @pytest.fixture
+    def read_whole(self) -> Callable[[Store, str, Any], list[str]]:
+        def steps(store: Store, statement: str, parameters: Any) -> list[str]:
+            with store._database.reading() as connection:
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                # What is looked through again are the few that were found by an index.
+                return [
+                    step for *_, step in plan if step.startswith("SCAN") and "anon_" not in step
+                ]
+
+        return steps
 
     def test_a_store_is_for_its_owner_only(self, store: Store, path: Path) -> None:
         files = [path, *path.parent.glob(f"{path.name}-*")]

@@ -33,6 +33,20 @@ metadata: Final = MetaData(
 # SQLite numbers rows by an INTEGER PRIMARY KEY only; every other whole number has 64 bits there anyway.
 _Id: Final = BigInteger().with_variant(Integer(), "sqlite")
 
+
+def _searched(length: int) -> String:
+    """Text that people look for by its beginning: in the order of its bytes, as SQLite has all text.
+
+    So the one index on it serves beginnings too, whatever language the database speaks.
+    """
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+def _only(condition: str) -> dict[str, Any]:
+    """What makes an index of those rows only that meet a condition."""
+    return dict.fromkeys(("sqlite_where", "postgresql_where"), text(condition))
+
+
 partners: Final = Table(
     "partners",
     metadata,
@@ -92,13 +106,15 @@ owner_keys: Final = Table(
     Column("expires", BigInteger),
 )
 
+_CALLED: Final = _only("reference <> ''")
+
 orders: Final = Table(
     "orders",
     metadata,
-    Column("order", String(128), primary_key=True),
+    Column("order", _searched(128), primary_key=True),
     Column("owner", _Id, nullable=False),
     Column("partner", _Id),
-    Column("reference", String(255), nullable=False),
+    Column("reference", _searched(255), nullable=False),
     Column("due", BigInteger),
     Column("tracking_urls", Text, nullable=False),
     Column("registered", BigInteger, nullable=False),
@@ -107,15 +123,20 @@ orders: Final = Table(
     # What an owner sees of its orders: the last ones, and those of a reference.
     Index("orders_owner_registered_order", "owner", "registered", "order"),
     Index("orders_owner_reference", "owner", "reference", "registered", "order"),
+    # Whose order it is that is called so. Many orders may have no reference.
+    Index("orders_reference", "reference", "order", **_CALLED),
 )
 """What is registered of orders, before their first signal or after it; ``tracking_urls`` is JSON."""
 
 order_items: Final = Table(
     "order_items",
     metadata,
-    Column("order", String(128), primary_key=True),
-    Column("item", String(128), primary_key=True),
-    Column("reference", String(255), nullable=False),
+    Column("order", _searched(128), primary_key=True),
+    Column("item", _searched(128), primary_key=True),
+    Column("reference", _searched(255), nullable=False),
+    # An item of which no signal has come is found here only.
+    Index("order_items_item", "item", "order"),
+    Index("order_items_reference", "reference", "order", "item", **_CALLED),
     sqlite_with_rowid=False,
 )
 """What their owners call the items of registered orders."""
@@ -165,8 +186,8 @@ items: Final = Table(
     "items",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=False),
-    Column("order", String(128), nullable=False),
-    Column("item", String(128), nullable=False),
+    Column("order", _searched(128), nullable=False),
+    Column("item", _searched(128), nullable=False),
     Column("partner", _Id, nullable=False),
     UniqueConstraint("order", "item", name="items_order_item"),
     Index("items_item", "item"),
@@ -199,7 +220,7 @@ to change, and those over the platform's ids are large and in random order.
 parcels: Final = Table(
     "parcels",
     metadata,
-    Column("tracking", String(255), primary_key=True),
+    Column("tracking", _searched(255), primary_key=True),
     Column("item", _Id, primary_key=True),
     Index("parcels_item", "item"),
     sqlite_with_rowid=False,
@@ -267,7 +288,7 @@ All others follow from the log and the cursor of their endpoint. ``number`` is t
 a whole order; ``webhook`` is what is told, less the key, once it was tried.
 """
 
-_FAILED: Final[Any] = dict.fromkeys(("sqlite_where", "postgresql_where"), text("error <> ''"))
+_FAILED: Final = _only("error <> ''")
 
 attempts: Final = Table(
     "attempts",

@@ -20,6 +20,7 @@ from cloudsignal.server.store.orders import Orders
 from cloudsignal.server.store.owned_orders import OwnedOrders
 from cloudsignal.server.store.progress import Progress, Steps, silent
 from cloudsignal.server.store.reading import Reading
+from cloudsignal.server.store.search import Search
 from cloudsignal.server.store.sessions import Sessions
 from cloudsignal.server.store.users import Users
 
@@ -41,6 +42,7 @@ class Store:
         self._writer = database.backend.writer()
         self.owned = OwnedOrders(database)
         self.reading = Reading(database)
+        self.search = Search(database)
         self.cursors = Cursors(database)
         self.deliveries = Deliveries(database)
         self.tellers = Nodes(database)
