@@ -1,4 +1,4 @@
-"""cloudsignal item, order, signals and rebuild."""
+"""cloudsignal search, item, order, signals and rebuild."""
 
 import json
 import os
@@ -12,10 +12,18 @@ import msgspec
 import pytest
 from sqlalchemy import update
 
+from cloudsignal.cli import look
 from cloudsignal.server.store.orders import Registration
 from cloudsignal.server.store.schema import states
+from cloudsignal.server.store.search import LIMIT_MAX
 from cloudsignal.server.store.store import Store
-from cloudsignal.server.views import item_view, order_view, registered_order_view, signal_view
+from cloudsignal.server.views import (
+    hit_view,
+    item_view,
+    order_view,
+    registered_order_view,
+    signal_view,
+)
 from tests.cli.conftest import Run
 from tests.server.arrivals import arrival, report
 
@@ -95,7 +103,8 @@ HOSTILE = "[bold]x[/bold] :smile: \u202ex\x9b31m\x1b[31mx"
 
 
 @pytest.mark.parametrize(
-    "words", [["item", "show", "7", "e"], ["order", "show", "7"], ["signals", "tail"]]
+    "words",
+    [["item", "show", "7", "e"], ["order", "show", "7"], ["signals", "tail"]],
 )
 def test_what_partners_write_is_shown_and_never_obeyed(
     run: Run, store: Store, words: list[str]
@@ -114,6 +123,70 @@ def test_what_partners_write_is_shown_and_never_obeyed(
     if words[0] == "item":
         assert r"[bold]x[/bold] :smile: \u202ex\x9b31m\x1b[31mx" in told
         assert "[red]T[/red]:smile:" in told
+
+
+def test_what_partners_write_is_found_and_never_obeyed(run: Run, store: Store) -> None:
+    partner = store.access.create_partner("Printer", now=1)
+    store.access.create_interface(partner, "digest", timezone="UTC", allow=(), test=False, now=2)
+    shipped = report("ItemShipped", item="\u202ee", tracking="[red]T[/red]:smile:")
+    store.append([arrival(shipped)])
+
+    told = run("search", "[red]").out
+
+    assert "[red]T[/red]:smile:" in told
+    assert r"\u202ee" in told
+    assert all(each.isprintable() for each in told.replace("\n", ""))
+
+
+# ---- search ----
+
+
+def test_hits_for_programs_are_the_apis_views(run: Run, books: Store) -> None:
+    found = books.search.find("wp", limit=20)
+
+    assert run("search", " wp ", "--json").json == built([hit_view(each) for each in found])
+    assert [each.order for each in found] == ["7", "8", "9 a"]
+
+
+def test_hits_for_people_are_a_table_with_what_each_is(run: Run, books: Store) -> None:
+    partner = books.access.create_partner("Printer", now=1)
+    books.access.create_interface(partner, "digest", timezone="UTC", allow=(), test=False, now=2)
+    books.append([arrival(report("ItemShipped", order="5", item="x", tracking="wp-7"))])
+
+    told = run("search", "wp-7")
+
+    assert [line.split() for line in told.out.splitlines()] == [
+        ["Found"],
+        ["what", "is", "called", "order", "item"],
+        ["parcel", "wp-7", "5", "x"],
+        ["order", "reference", "wp-7", "7"],
+    ]
+    assert told.err == ""
+
+
+def test_a_search_that_is_cut_says_so(run: Run, books: Store) -> None:
+    told = run("search", "wp", "--limit", "2")
+
+    assert [line.split()[2] for line in told.out.splitlines()[2:]] == ["wp-7", "wp-8"]
+    assert told.err == (
+        "cloudsignal: there may be more: a longer text or a larger --limit finds it\n"
+    )
+
+
+@pytest.mark.parametrize("json", [[], ["--json"]])
+@pytest.mark.parametrize("text", ["wp-1", " %\x1b[31m ", ""])
+def test_what_is_not_found_is_told(run: Run, books: Store, text: str, json: list[str]) -> None:
+    shown = text.strip().replace("\x1b", r"\x1b")
+
+    assert run("search", *json, "--", text).sentence == (
+        f"nothing is called {shown}, and nothing begins so"
+    )
+
+
+def test_a_search_takes_as_large_a_limit_as_the_store(run: Run, books: Store) -> None:
+    assert look.HITS_MAX == LIMIT_MAX
+    assert len(run("search", "wp", "--limit", str(LIMIT_MAX), "--json").json) == 3
+    assert run("search", "wp", "--limit", str(LIMIT_MAX + 1)).code == 2
 
 
 # ---- order list ----

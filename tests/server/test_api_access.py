@@ -138,6 +138,7 @@ def test_a_query_that_is_no_utf_8_finds_nothing(server: Server) -> None:
     "path",
     [
         "items?order=%00",
+        "search?q=7%00",
         "attempts?message=a%00",
         "endpoints?owner=%00",
         "orders/%00",

@@ -1,4 +1,4 @@
-"""Looking at items, orders and the log; folding the items again."""
+"""Finding and looking at items, orders and the log; folding the items again."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -26,7 +26,13 @@ from cloudsignal.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from cloudsignal.server.views import ItemView, RegisteredOrderView, RegistrationView, SignalView
+    from cloudsignal.server.views import (
+        HitView,
+        ItemView,
+        RegisteredOrderView,
+        RegistrationView,
+        SignalView,
+    )
 
 item = typer.Typer(help="Items.", no_args_is_help=True)
 order = typer.Typer(help="Orders.", no_args_is_help=True)
@@ -37,6 +43,41 @@ POLL_S: Final = 0.5
 PAGE: Final = 500
 ORDERS_MAX: Final = 1000
 """How many orders are listed at once."""
+HITS_MAX: Final = 100
+"""How much a search finds at most."""
+
+
+def search(
+    text: Annotated[
+        str, typer.Argument(help="An id, a tracking number or a reference, or how one begins.")
+    ],
+    limit: Annotated[int, typer.Option(min=1, max=HITS_MAX, help="How many at most.")] = 20,
+    json: Json = False,
+    database: Database = None,
+    config: Config = None,
+) -> None:
+    """Find orders, items and parcels by an id, a tracking number or what their owner calls them."""
+    with opened(database, config) as (store, _):
+        from cloudsignal.server.views import hit_view
+
+        views = [hit_view(each) for each in store.search.find(text, limit=limit)]
+    if not views:
+        raise Failed(f"nothing is called {plain(text.strip())}, and nothing begins so")
+    if json:
+        print_json(views)
+    else:
+        _print_hits(views)
+    if len(views) == limit:
+        note("there may be more: a longer text or a larger --limit finds it")
+
+
+def _print_hits(views: "Sequence[HitView]") -> None:
+    print_table(
+        "Found",
+        ["what", "is called", "order", "item"],
+        [[each.kind.replace("_", " "), each.text, each.order, each.item or ""] for each in views],
+        wrapping=("is called", "order", "item"),
+    )
 
 
 @item.command("show")

@@ -9,6 +9,7 @@ from cloudsignal.protocol.items import Item, findings
 from cloudsignal.server.store.access import Interface, Partner
 from cloudsignal.server.store.orders import Owner, RegisteredOrder
 from cloudsignal.server.store.reading import LoggedSignal, StoredItem, StoredOrder
+from cloudsignal.server.store.search import Hit, Kind
 
 Instant = Annotated[
     str, Meta(description="ISO 8601 with offset, in UTC", extra_json_schema={"format": "date-time"})
@@ -89,6 +90,15 @@ class OrderView(Struct, frozen=True):
     states: dict[str, int]
     items: list[ItemView]
     registration: RegistrationView | None = None
+
+
+class HitView(Struct, frozen=True):
+    """What a search found: an order or, if ``item`` is not null, an item of it, and by which ``text``."""
+
+    kind: Kind
+    order: str
+    item: str | None
+    text: str
 
 
 class OwnerView(Struct, frozen=True):
@@ -187,6 +197,11 @@ def _registration(
         registered=datetimes.write(registered.registered),
         changed=datetimes.write(registered.changed),
     )
+
+
+def hit_view(hit: Hit) -> HitView:
+    """What a search found."""
+    return HitView(hit.kind, hit.order, hit.item, hit.text)
 
 
 def owner_view(owner: Owner) -> OwnerView:

@@ -22,7 +22,7 @@ from cloudsignal.protocol.signals import (
     fields,
 )
 from cloudsignal.server.api.problems import MEDIA_TYPE, ProblemDetails
-from cloudsignal.server.api.routes import ItemPage, OrderPage, SignalPage
+from cloudsignal.server.api.routes import Found, ItemPage, OrderPage, SignalPage
 from cloudsignal.server.delivery.views import (
     AttemptPage,
     Chosen,
@@ -94,6 +94,7 @@ ANSWERED: Final = [
     wire.Receipt,
     Health,
     ProblemDetails,
+    Found,
     ItemPage,
     OrderPage,
     OrderView,

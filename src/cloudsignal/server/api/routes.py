@@ -33,8 +33,10 @@ from cloudsignal.server.registrations import BODY_BYTES_MAX
 from cloudsignal.server.store.errors import NotFound, RegistrationRefused
 from cloudsignal.server.store.orders import Registered, RegisteredOrder
 from cloudsignal.server.store.reading import ItemQuery
+from cloudsignal.server.store.search import LIMIT_MAX as HITS_MAX
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.views import (
+    HitView,
     InterfaceView,
     ItemView,
     OrderView,
@@ -42,6 +44,7 @@ from cloudsignal.server.views import (
     PartnerView,
     RegisteredOrderView,
     SignalView,
+    hit_view,
     interface_view,
     item_view,
     order_view,
@@ -51,6 +54,8 @@ from cloudsignal.server.views import (
     signal_view,
 )
 
+HITS: Final = 20
+"""How much a search finds unless it is said."""
 _CURSOR: Final = re.compile(r"[0-9a-f]{1,14}")
 
 
@@ -73,6 +78,33 @@ class SignalPage(Struct, frozen=True):
 
     signals: list[SignalView]
     next: int
+
+
+class Found(Struct, frozen=True):
+    """What a search found: first what is called so, then what begins so."""
+
+    hits: list[HitView]
+
+
+@get("/search", guards=[READER], operation_id="search", summary="Find by one text")
+async def search(
+    request: Request[Any, Any, Any],
+    q: Annotated[
+        str,
+        QueryParameter(
+            description="an order's or item's id, a tracking number, an owner's reference,"
+            " or how one of them begins"
+        ),
+    ],
+    limit: Annotated[int, QueryParameter(ge=1, le=HITS_MAX, description="how many at most")] = HITS,
+) -> Found:
+    """Orders, items and parcels that are called so, and then those that begin so; each once.
+
+    White space around the text counts for nothing. Only if nothing is found, the text is tried in capitals, then
+    in small letters.
+    """
+    hits = await asyncio.to_thread(store_of(request).search.find, q, limit=limit)
+    return Found([hit_view(each) for each in hits])
 
 
 @get("/items", guards=[READER], operation_id="listItems", summary="Search items")
@@ -274,6 +306,7 @@ async def list_interfaces(request: Request[Any, Any, Any]) -> list[InterfaceView
 
 
 ROUTES: Final = [
+    search,
     list_items,
     show_item,
     show_order,
