@@ -13,11 +13,13 @@ from benchmarks.rows import FAULTS, Row, ratio_to
 
 TAKEN = ("conn.", "signals/s", "/ empty", "p50 ms", "p99 ms")
 TOLD = ("conn.", "signals/s", "told/s", "p50 ms", "p95 ms")
+FOUND = ("p50 ms", "p99 ms")
 FAULT_WORDS = {
     "unstored": "ANSWERED 200 AND NOT STORED",
     "unseen": "NOT SHOWN TO A READER IN ORDER",
     "untold": "NOT TOLD THE OWNER",
     "mistold": "TOLD WRONG OR OUT OF ORDER",
+    "misfound": "FOUND WRONG",
     "errors": "NOT ANSWERED 200",
 }
 
@@ -50,6 +52,7 @@ class Fact:
 
 def compare(rows: list[Row], facts: list[Fact]) -> list[Comparison]:
     found = [*on_sqlite(rows), *on_postgresql(rows), *of_the_outbox(rows), *of_telling(rows)]
+    found += of_searching(rows)
     kept = [one for one in found if one is not None]
     for fact in facts:
         kept.append(Comparison(fact.name, fact.figure, fact.unit, fact.at_most, at_most=True))
@@ -109,6 +112,12 @@ def of_telling(rows: list[Row]) -> Iterator[Comparison | None]:
         yield Comparison(name, ratio, "x")
     for row in of_letter(rows, "p"):
         yield soon(row)
+
+
+def of_searching(rows: list[Row]) -> Iterator[Comparison]:
+    for row in of_letter(rows, "q"):
+        name = f"{row.stage}: {row.name}"
+        yield Comparison(name, row.median("p99_ms") or 0, "ms, p99", 100, at_most=True)
 
 
 def soon(row: Row, aim: float | None = None) -> Comparison:
@@ -184,12 +193,15 @@ def is_at(row: Row, letter: str, connections: int) -> bool:
 
 
 def print_rows(console: Console, rows: list[Row], rounds: int) -> None:
-    taken = [row for row in rows if not is_of_telling(row)]
     told = [row for row in rows if is_of_telling(row)]
+    searched = of_letter(rows, "q")
+    taken = [row for row in rows if row not in told and row not in searched]
     if taken:
         console.print(filled(table_of("Signals in", TAKEN, rounds), taken, taken_cells))
     if told:
         console.print(filled(table_of("Owners told", TOLD, rounds), told, told_cells))
+    if searched:
+        console.print(filled(table_of("Searches", FOUND, rounds), searched, found_cells))
 
 
 def is_of_telling(row: Row) -> bool:
@@ -234,6 +246,10 @@ def told_cells(row: Row) -> list[str]:
         number(row.median("told_p50_ms"), 1),
         number(row.median("told_p95_ms"), 1),
     ]
+
+
+def found_cells(row: Row) -> list[str]:
+    return [number(row.median("p50_ms"), 2), number(row.median("p99_ms"), 2)]
 
 
 def connections(row: Row) -> str:

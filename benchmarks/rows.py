@@ -15,7 +15,7 @@ from benchmarks.stores import Store, make_token
 from benchmarks.wrk import Load, run_load
 
 WARM_UP_S = 1
-FAULTS = ("errors", "unstored", "unseen", "untold", "mistold")
+FAULTS = ("errors", "unstored", "unseen", "untold", "mistold", "misfound")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Measurement:
     told_p95_ms: float | None = None
     untold: int = 0  # in the log, yet not told a healthy owner: must be 0
     mistold: int = 0  # not in order for its item, or not what the log has: must be 0
+    misfound: int = 0  # searches that found something else than what is there: must be 0
 
 
 @dataclass

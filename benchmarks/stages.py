@@ -14,8 +14,8 @@ from benchmarks.workload import first_item_now
 from benchmarks.wrk import Load
 
 TELLING = "mnop"
-ON_SQLITE, ON_POSTGRESQL = "abcdekl" + TELLING, "fghijno"
-OURS = "bcefgijkl" + TELLING
+ON_SQLITE, ON_POSTGRESQL = "abcdeklq" + TELLING, "fghijnoq"
+OURS = "bcefgijklq" + TELLING
 
 SINGLES = (Load(1), Load(64), Load(256))
 CROWDS = (Load(64), Load(256))
@@ -79,12 +79,14 @@ def measure_on_sqlite(run: Run, home: Files, empty: Store) -> None:
     usual = run.make("usual", home, "d")
     if ours is not None:
         run.facts += [new_start_fact(home), start_fact(ours)]
-    if run.wants("bcd") or not run.wants(ON_POSTGRESQL + "ekl" + TELLING):
+    if run.wants("bcd") or not run.wants(ON_POSTGRESQL + "eklq" + TELLING):
         run.measure("new store", new_rows(run, empty, ours, usual))
     if run.wants("kl"):
         measure_outbox(run, home, ours)
     if run.wants(TELLING):
         measure_telling(run, home, ours)
+    if run.wants("q"):
+        measure_searching(run, home)
     if ours is not None and run.wants("e"):
         for size in sizes(run.options.quick):
             grow(ours, size)
@@ -120,6 +122,14 @@ def measure_telling(run: Run, home: Home, ours: Store | None) -> None:
         run.measure(f"owners{home.where}", rows)
 
 
+def measure_searching(run: Run, home: Home) -> None:
+    from benchmarks import searching  # It needs cloudsignal, which the peers' rows do without.
+
+    options = run.options
+    rows = searching.search_rows(home, run.first_item, options.seconds, quick=options.quick)
+    run.measure(f"a search{home.where}", rows)
+
+
 def new_rows(run: Run, empty: Store, ours: Store | None, usual: Store | None) -> list[Row]:
     """Rows a to d: every store has just begun."""
     rows = [run.row("a", "empty handler", empty, load) for load in (*SINGLES, BUNDLES)]
@@ -138,6 +148,8 @@ def measure_on_postgresql(run: Run, home: Databases, empty: Store) -> None:
         run.measure(f"new store{home.where}", new_rows_on_postgresql(run, empty, ours, usual))
     if run.wants("no"):
         measure_telling(run, home, ours)
+    if run.wants("q"):
+        measure_searching(run, home)
     if ours is not None and run.wants("j"):
         for size in sizes(run.options.quick, LARGE_MIN):
             run.facts.append(grow_and_count_wal(home, ours, size))
