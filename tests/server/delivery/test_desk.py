@@ -97,7 +97,16 @@ def test_nothing_secret_is_there_to_be_read(desk: Desk, store: Store, tmp_path: 
     at_rest = b"".join(path.read_bytes() for path in tmp_path.iterdir())
 
     shown = f"{changed} {made.endpoint} {opened(changed, SEALER)!r}"
-    for secret in ("a-key", "another-key", "hidden", "veiled", "pass", SECRET[6:], "r" * 32):
+    for secret in (
+        "a-key",
+        "another-key",
+        "hidden",
+        "veiled",
+        "pass%20w",
+        "pass w",
+        SECRET[6:],
+        "r" * 32,
+    ):
         assert secret.encode() not in at_rest
         assert secret not in shown
 
