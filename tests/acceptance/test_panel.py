@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from cloudsignal.server.panel import access, application
-from tests.acceptance.conftest import Answer, MakeServer, Server, ask, make_server
+from tests.acceptance.conftest import Answer, MakeServer, Server, ask, eventually, make_server
 
 __all__ = ["make_server"]
 
@@ -49,6 +49,12 @@ class Visitor:
         return self.post(urllib.parse.urlsplit(link).path, fields)
 
 
+def link_of(server: Server) -> str:
+    """The link to set the panel up, which is printed once the server listens."""
+    found = eventually(lambda: re.search(r"Set it up: (\S+)\n", server.stdout))
+    return str(found[1])
+
+
 @pytest.fixture
 def server(make_server: MakeServer) -> Server:
     return make_server().start()
@@ -58,7 +64,7 @@ def server(make_server: MakeServer) -> Server:
 def ada(server: Server) -> Visitor:
     """The first user, signed in."""
     visitor = Visitor(server)
-    [link] = re.findall(r"Set it up: (\S+)", server.stdout)
+    link = link_of(server)
     assert visitor.accept(link, "Ada").status == 303
     return visitor
 
@@ -192,7 +198,7 @@ def test_a_session_is_for_the_server_only(ada: Visitor) -> None:
 def test_over_https_a_session_is_never_sent_unencrypted(make_server: MakeServer) -> None:
     server = make_server("--trusted-proxies", "127.0.0.1").start()
     visitor = Visitor(server)
-    [link] = re.findall(r"Set it up: (\S+)", server.stdout)
+    link = link_of(server)
     path = urllib.parse.urlsplit(link).path
     fields = {"name": "Ada", "password": PASSWORD, "again": PASSWORD}
     proxied = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}

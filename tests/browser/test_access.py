@@ -1,6 +1,5 @@
 """Who comes in by the panel: from the link that the first start prints to codes and changes."""
 
-import re
 import time
 from collections.abc import Iterator
 
@@ -10,18 +9,12 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from tests.acceptance.conftest import Server
+from tests.acceptance.test_panel import link_of
 from tests.browser.conftest import PHONE, Person
 
 PASSWORD = "four words nobody says"
 OTHER = "another four words here"
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>'\""
-
-
-def link_of(server: Server) -> str:
-    """The link that the server has printed."""
-    found = re.search(r"Set it up: (http\S+)", server.stdout)
-    assert found, server.stdout
-    return found[1]
 
 
 def set_up(person: Person, name: str = "Ada") -> None:

@@ -114,9 +114,7 @@ def test_every_route_says_who_may_see_it() -> None:
 # ---- what is asked wrongly ----
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/api", "/api/v1", "/api/v1/nothing", "/api/v1/items/1", "/ü"]
-)
+@pytest.mark.parametrize("path", ["/api", "/api/v1", "/api/v1/nothing", "/api/v1/items/1", "/ü"])
 def test_an_unknown_address_is_404(server: Server, path: str) -> None:
     told = problem(server.get(path.replace("ü", "%C3%BC")), 404)
     assert "/api/v1/openapi.json" in told.detail
