@@ -191,6 +191,16 @@ async def test_an_account_does_not_help_to_try_those_of_others(door: Door) -> No
     await door.is_refused(name="one more", why="too often")
 
 
+async def test_who_roams_among_the_addresses_of_one_network_is_one(door: Door) -> None:
+    for number in range(its.FREE_BY_ADDRESS):
+        with pytest.raises(NotLetIn, match="wrong"):
+            await door.come_in(f"somebody {number}", visitor=Visitor(f"2001:db8::{number:x}"))
+    with pytest.raises(NotLetIn, match="too often"):
+        await door.come_in("one more", visitor=Visitor("2001:db8::ffff"))
+    with pytest.raises(NotLetIn, match=its.WRONG):
+        await door.come_in("another one", visitor=Visitor("2001:db8:0:1::1"))
+
+
 async def test_what_was_wrong_long_ago_is_forgotten(door: Door) -> None:
     await door.set_up()
     for _ in range(its.FREE_BY_NAME):

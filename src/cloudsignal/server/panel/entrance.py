@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from cloudsignal.server.addresses import neighbourhood
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.delivery.sealing import Sealer, SealError
 from cloudsignal.server.invitations import invite
@@ -190,7 +191,7 @@ class Entrance:
         digest = self._keyring.digest
         return (
             (digest(f"name {name.casefold()}"), FREE_BY_NAME),
-            (digest(f"address {address}"), FREE_BY_ADDRESS),
+            (digest(f"address {neighbourhood(address)}"), FREE_BY_ADDRESS),
         )
 
     async def _count(self, who: str, free: int) -> None:
