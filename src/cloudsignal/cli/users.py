@@ -110,11 +110,13 @@ def change_role(
     config: Config = None,
 ) -> None:
     """Have somebody do and see something else from now on."""
-
-    def change(store: "Store", found: "User") -> "User":
-        return store.users.set_role(found.id, **_scope(store, role, of))
-
-    _change(name, change, json, database, config)
+    _change(
+        name,
+        lambda store, found: store.users.set_role(found.id, **_scope(store, role, of)),
+        json,
+        database,
+        config,
+    )
 
 
 @user.command("disable")
@@ -122,11 +124,9 @@ def disable_user(
     name: Name, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
     """Keep somebody out from now on."""
-
-    def disable(store: "Store", found: "User") -> "User":
-        return store.users.set_disabled(found.id, True)
-
-    _change(name, disable, json, database, config)
+    _change(
+        name, lambda store, found: store.users.set_disabled(found.id, True), json, database, config
+    )
 
 
 @user.command("enable")
@@ -134,11 +134,9 @@ def enable_user(
     name: Name, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
     """Let somebody in again."""
-
-    def enable(store: "Store", found: "User") -> "User":
-        return store.users.set_disabled(found.id, False)
-
-    _change(name, enable, json, database, config)
+    _change(
+        name, lambda store, found: store.users.set_disabled(found.id, False), json, database, config
+    )
 
 
 @user.command("drop-factor")
@@ -146,11 +144,7 @@ def drop_factor(
     name: Name, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
     """Ask somebody for codes no more, who has lost what makes them."""
-
-    def drop(store: "Store", found: "User") -> "User":
-        return store.users.set_totp(found.id, None)
-
-    _change(name, drop, json, database, config)
+    _change(name, lambda store, found: store.users.set_totp(found.id, None), json, database, config)
 
 
 @user.command("remove")
@@ -158,11 +152,14 @@ def remove_user(
     name: Name, json: Json = False, database: Database = None, config: Config = None
 ) -> None:
     """End somebody's access for good. What they changed stays noted."""
-
-    def remove(store: "Store", found: "User") -> "User":
-        return store.users.remove(found.id)
-
-    _change(name, remove, json, database, config, done="is removed")
+    _change(
+        name,
+        lambda store, found: store.users.remove(found.id),
+        json,
+        database,
+        config,
+        done="is removed",
+    )
 
 
 def _change(

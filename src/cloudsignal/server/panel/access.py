@@ -56,8 +56,6 @@ def seen_by(who: Who) -> Guard:
 
 ANYBODY: Final = seen_by("anybody")
 SIGNED_IN: Final = seen_by("signed in")
-READER: Final = seen_by("reader")
-OPERATOR: Final = seen_by("operator")
 ADMIN: Final = seen_by("admin")
 
 

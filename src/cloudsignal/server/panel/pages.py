@@ -100,10 +100,15 @@ def visitor(request: Asked) -> Visitor:
     return Visitor(address, request.headers.get("user-agent", ""))
 
 
+def actor(request: Asked) -> Actor:
+    """Who is signed in, for what they change."""
+    return Actor(request.user.user.name, visitor(request).address)
+
+
 def store_for(request: Asked) -> Store:
     """The store, where what is changed is noted as the doing of who is signed in."""
     store: Store = request.app.state.store
-    return store.by(Actor(request.user.user.name, visitor(request).address))
+    return store.by(actor(request))
 
 
 # ---- what the browser holds ----

@@ -1,6 +1,7 @@
 """The pages of users: who may sign in, and what they may see."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from litestar import Response, get, post
@@ -13,7 +14,6 @@ from cloudsignal.server.panel.pages import Asked, page, store_for, to
 from cloudsignal.server.panel.roles import ROLES, scope
 from cloudsignal.server.panel.rules import Unfit
 from cloudsignal.server.panel.signing import entrance_of
-from cloudsignal.server.store.changes import Actor
 from cloudsignal.server.store.errors import AlreadyThere, LastAdmin
 from cloudsignal.server.store.store import Store
 
@@ -45,11 +45,11 @@ async def show_user(request: Asked, number: int) -> Response[Any]:
 async def change_user(request: Asked, number: int) -> Response[Any]:
     """What somebody may do and see from now on."""
     given = await form(request, "role", "whose")
-    try:
-        await asyncio.to_thread(_change, store_for(request), number, given)
-    except (Unfit, LastAdmin) as error:
-        return await _user(request, number, str(error))
-    return to(f"/users/{number}")
+
+    def change(store: Store) -> None:
+        store.users.set_role(number, **_scope(store, given))
+
+    return await _change(request, number, change)
 
 
 @post("/users/{number:int}/invite", guards=[ADMIN])
@@ -61,57 +61,49 @@ async def invite_user(request: Asked, number: int) -> Response[Any]:
 @post("/users/{number:int}/disable", guards=[ADMIN])
 async def disable_user(request: Asked, number: int) -> Response[Any]:
     """Keep somebody out from now on."""
-    return await _set_disabled(request, number, disabled=True)
+    return await _change(request, number, lambda store: store.users.set_disabled(number, True))
 
 
 @post("/users/{number:int}/enable", guards=[ADMIN])
 async def enable_user(request: Asked, number: int) -> Response[Any]:
     """Let somebody in again."""
-    return await _set_disabled(request, number, disabled=False)
+    return await _change(request, number, lambda store: store.users.set_disabled(number, False))
 
 
 @post("/users/{number:int}/factor/remove", guards=[ADMIN])
 async def drop_factor(request: Asked, number: int) -> Response[Any]:
     """Ask somebody for codes no more, who has lost what makes them."""
-    drop = store_for(request).users.set_totp
-    await asyncio.to_thread(drop, number, None)
-    return to(f"/users/{number}")
+    return await _change(request, number, lambda store: store.users.set_totp(number, None))
 
 
 @post("/users/{number:int}/remove", guards=[ADMIN])
 async def remove_user(request: Asked, number: int) -> Response[Any]:
     """End somebody's access for good."""
-    try:
-        remove = store_for(request).users.remove
-        await asyncio.to_thread(remove, number)
-    except LastAdmin as error:
-        return await _user(request, number, str(error))
-    return to("/users")
+    return await _change(request, number, lambda store: store.users.remove(number), "/users")
 
 
 def _create(store: Store, given: dict[str, str]) -> int:
-    name = rules.name(given["name"])
-    whose = scope(store, given["role"], given["whose"].strip())
-    return store.users.create(name, **whose, now=now()).id
+    return store.users.create(rules.name(given["name"]), **_scope(store, given), now=now()).id
 
 
-def _change(store: Store, number: int, given: dict[str, str]) -> None:
-    store.users.set_role(number, **scope(store, given["role"], given["whose"].strip()))
+def _scope(store: Store, given: dict[str, str]) -> dict[str, Any]:
+    """The role that a form says, with whose things are to be seen. Raises Unfit."""
+    return scope(store, given["role"], given["whose"].strip())
 
 
-async def _set_disabled(request: Asked, number: int, *, disabled: bool) -> Response[Any]:
-    set_disabled = store_for(request).users.set_disabled
+async def _change(
+    request: Asked, number: int, change: Callable[[Store], object], then: str = ""
+) -> Response[Any]:
+    """Change a user, and go on to another page than theirs, if one is said; or say why that cannot be."""
     try:
-        await asyncio.to_thread(set_disabled, number, disabled)
-    except LastAdmin as error:
+        await asyncio.to_thread(change, store_for(request))
+    except (Unfit, LastAdmin) as error:
         return await _user(request, number, str(error))
-    return to(f"/users/{number}")
+    return to(then or f"/users/{number}")
 
 
 async def _invited(request: Asked, number: int) -> Response[Any]:
-    path = await entrance_of(request).invite(
-        number, Actor(request.user.user.name, pages.visitor(request).address)
-    )
+    path = await entrance_of(request).invite(number, pages.actor(request))
     user = await asyncio.to_thread(store_for(request).users.user, number)
     url = str(request.base_url).rstrip("/") + path
     return page(request, "invited.html", user=user, url=url)

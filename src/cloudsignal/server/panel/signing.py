@@ -4,14 +4,13 @@ import asyncio
 from typing import Any, Final
 
 from litestar import Response, get, post
-from litestar.exceptions import NotFoundException
 
 from cloudsignal.server.panel import pages, rules
 from cloudsignal.server.panel.access import ANYBODY, SIGNED_IN
 from cloudsignal.server.panel.entrance import Entrance, NotLetIn
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
 from cloudsignal.server.panel.pages import Asked, page, to
-from cloudsignal.server.store.errors import AlreadyThere, NotFound
+from cloudsignal.server.store.errors import AlreadyThere
 
 
 def entrance_of(request: Asked) -> Entrance:
@@ -70,8 +69,6 @@ async def accept_invitation(request: Asked, secret: str) -> Response[Any]:
         token = await entrance_of(request).begin(user, visitor)
     except (rules.Unfit, AlreadyThere) as error:
         return await _invitation(request, secret, name=chosen, error=str(error))
-    except NotFound:
-        raise NotFoundException from None
     return to("/", [pages.hold(request, token)])
 
 

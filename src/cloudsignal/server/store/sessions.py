@@ -7,6 +7,7 @@ who try. Instants are microseconds since 1970.
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import asdict
 from sqlalchemy import delete, insert, select, update
 
 from cloudsignal.server.store.changes import Notes
@@ -39,8 +40,7 @@ class Sessions:
         """Have somebody signed in, and forget the sessions that have ended by then."""
         with self._database.writing() as connection:
             connection.execute(delete(sessions).where(sessions.c.ends <= session.begun))
-            values = {name: getattr(session, name) for name in Session.__struct_fields__}
-            connection.execute(insert(sessions).values(**values))
+            connection.execute(insert(sessions).values(**asdict(session)))
             self._notes.note(connection, "signed in", one(connection, session.user).name)
 
     def find(self, digest: str) -> tuple[Session, User] | None:

@@ -62,7 +62,7 @@ class Users:
     def any(self) -> bool:
         """Whether there is anybody who can sign in, or could once a password is chosen."""
         with self._database.reading() as connection:
-            return bool(connection.scalar(select(exists(select(users.c.id)))))
+            return _is_any(connection)
 
     def users(self) -> list[User]:
         """Everybody, in order of name."""
@@ -170,7 +170,7 @@ class Users:
     def invite_first(self, digest: str, *, ends: int) -> bool:
         """Let the first user be made by a link, in place of any earlier one; false if there is somebody."""
         with self._database.writing() as connection:
-            if connection.scalar(select(exists(select(users.c.id)))):
+            if _is_any(connection):
                 return False
             connection.execute(delete(invitations).where(invitations.c.user.is_(None)))
             connection.execute(insert(invitations).values(digest=digest, user=None, ends=ends))
@@ -249,8 +249,12 @@ def _set(connection: Connection, number: int, **values: Any) -> None:
     connection.execute(update(users).where(users.c.id == number).values(**values))
 
 
+def _is_any(connection: Connection) -> bool:
+    return bool(connection.scalar(select(exists(select(users.c.id)))))
+
+
 def _first(connection: Connection, name: str, now: int) -> int:
-    if connection.scalar(select(exists(select(users.c.id)))):
+    if _is_any(connection):
         raise AlreadyThere("somebody is there already: ask them for an invitation")
     values = {"name": name, "role": "admin", "created": now}
     return inserted(connection, insert(users).values(**values, **_NEW))
