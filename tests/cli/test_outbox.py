@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,15 +91,22 @@ def test_who_breaks_it_off_is_told_what_was_sent_and_what_waits(
 ) -> None:
     (tmp_path / "profiles.toml").write_text("[default]\nbundle_max = 1\n")
     monkeypatch.setenv("CLOUDSIGNAL_PROFILES", "profiles.toml")
-    answer = server.answer
+    answer, drain = server.answer, Outbox.drain
+    awaited = threading.Event()
+
+    def draining(*words: Any) -> Any:
+        awaited.set()
+        return drain(*words)
 
     def interrupting(*request: Any) -> Any:
+        awaited.wait()  # The sender is a thread of its own, and begins before anybody waits for it.
         if server.signals:
             server.fail_always(unavailable())
             signal.raise_signal(signal.SIGINT)
         return answer(*request)
 
     monkeypatch.setattr(server, "answer", interrupting)
+    monkeypatch.setattr(Outbox, "drain", draining)
     ran = outbox("flush")
     assert (ran.code, ran.out) == (130, "")
     assert (
