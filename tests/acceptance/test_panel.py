@@ -5,10 +5,11 @@ import re
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import closing
+from typing import get_args
 
 import pytest
 
-from cloudsignal.server.panel import access, application
+from cloudsignal.server.panel import application, roles
 from tests.acceptance.conftest import Answer, MakeServer, Server, ask, eventually, make_server
 
 __all__ = ["make_server"]
@@ -102,20 +103,21 @@ def test_every_route_says_who_may_see_it() -> None:
     guards = {route: route.guards or [] for route in application.ROUTES}
     for route, given in guards.items():
         [guard] = given
-        assert guard.who in ("anybody", "signed in", *access.RANK), route  # type: ignore[attr-defined]
+        assert set(guard.whos) <= set(get_args(roles.Who)), route  # type: ignore[attr-defined]
+        assert guard.whos, route  # type: ignore[attr-defined]
     anybody = {
         next(iter(route.paths))
         for route, [guard] in guards.items()
-        if guard.who == "anybody"  # type: ignore[attr-defined]
+        if "anybody" in guard.whos  # type: ignore[attr-defined]
     }
     assert anybody == {"/login", "/invitation/{secret:str}", "/static/{mark:str}/{name:str}"}
 
 
 def paths_of(who: str) -> Iterator[tuple[str, str]]:
-    """Method and path of each route that only these may see."""
+    """Method and path of each route that is for these."""
     for route in application.ROUTES:
         [guard] = route.guards or []
-        if guard.who == who:  # type: ignore[attr-defined]
+        if who in guard.whos:  # type: ignore[attr-defined]
             for method in route.http_methods & {"GET", "POST"}:
                 path = next(iter(route.paths)).replace("{number:int}", "1")
                 yield str(method), f"/panel{path}"

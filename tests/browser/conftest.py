@@ -5,15 +5,20 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request, sync_playwright
 
 from tests.acceptance.conftest import MakeServer, Server, make_server
+from tests.acceptance.test_panel import link_of
 
 __all__ = ["make_server"]
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 DESKTOP, PHONE = (1280, 900), (390, 844)
+PASSWORD = "four words nobody says"
+OTHER = "another four words here"
+MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>'\""
 
 
 @pytest.fixture(scope="session")
@@ -86,3 +91,52 @@ def person(browser: Browser, server: Server) -> Iterator[Person]:
     yield someone
     someone.context.close()
     assert someone.wrong == []
+
+
+def set_up(person: Person, name: str = "Ada") -> None:
+    """Be the first user."""
+    person.page.goto(link_of(person.server))
+    person.fill(name=name, password=PASSWORD, again=PASSWORD)
+    person.press("Begin")
+
+
+def sign_in(person: Person, name: str, password: str = PASSWORD, code: str = "") -> None:
+    person.page.goto("/panel/login")
+    person.fill(name=name, password=password, code=code)
+    person.press("Sign in")
+
+
+def invite(person: Person, name: str, role: str = "reader", whose: str = "") -> str:
+    """The link for somebody who is added."""
+    person.page.goto("/panel/users")
+    person.fill(name=name, whose=whose)
+    person.page.locator("[name=role]").select_option(role)
+    person.press("Add, and show a link for them")
+    return person.page.get_by_label("The link").input_value()
+
+
+@pytest.fixture
+def ada(person: Person) -> Person:
+    """The first user, signed in."""
+    set_up(person)
+    assert person.title == "Hello, Ada"
+    return person
+
+
+@pytest.fixture
+def other(browser: Browser, server: Server) -> Iterator[Person]:
+    """Somebody at another browser."""
+    someone = Person(browser, server)
+    yield someone
+    someone.context.close()
+    assert someone.wrong == []
+
+
+def serious(person: Person) -> list[str]:
+    """What keeps some people from using a page."""
+    found = Axe().run(person.page).response["violations"]
+    return [
+        f"{each['id']}: {each['help']}: {[node['html'] for node in each['nodes']]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]

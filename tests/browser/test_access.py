@@ -1,59 +1,13 @@
 """Who comes in by the panel: from the link that the first start prints to codes and changes."""
 
 import time
-from collections.abc import Iterator
 
 import pyotp
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from tests.acceptance.conftest import Server
 from tests.acceptance.test_panel import link_of
-from tests.browser.conftest import PHONE, Person
-
-PASSWORD = "four words nobody says"
-OTHER = "another four words here"
-MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>'\""
-
-
-def set_up(person: Person, name: str = "Ada") -> None:
-    """Be the first user."""
-    person.page.goto(link_of(person.server))
-    person.fill(name=name, password=PASSWORD, again=PASSWORD)
-    person.press("Begin")
-
-
-def sign_in(person: Person, name: str, password: str = PASSWORD, code: str = "") -> None:
-    person.page.goto("/panel/login")
-    person.fill(name=name, password=password, code=code)
-    person.press("Sign in")
-
-
-def invite(person: Person, name: str, role: str = "reader", whose: str = "") -> str:
-    """The link for somebody who is added."""
-    person.page.goto("/panel/users")
-    person.fill(name=name, whose=whose)
-    person.page.locator("[name=role]").select_option(role)
-    person.press("Add, and show a link for them")
-    return person.page.get_by_label("The link").input_value()
-
-
-@pytest.fixture
-def ada(person: Person) -> Person:
-    """The first user, signed in."""
-    set_up(person)
-    assert person.title == "Hello, Ada"
-    return person
-
-
-@pytest.fixture
-def other(browser: Browser, server: Server) -> Iterator[Person]:
-    """Somebody at another browser."""
-    someone = Person(browser, server)
-    yield someone
-    someone.context.close()
-    assert someone.wrong == []
+from tests.browser.conftest import MARKUP, OTHER, PASSWORD, PHONE, Person, invite, serious, sign_in
 
 
 def test_the_first_start_prints_a_link_that_is_good_once(ada: Person, other: Person) -> None:
@@ -179,16 +133,6 @@ def test_every_page_can_be_read_and_used_by_everybody(ada: Person, theme: str) -
     ada.page.goto("/panel/")
     ada.press("Sign out")
     assert serious(ada) == []
-
-
-def serious(person: Person) -> list[str]:
-    """What keeps some people from using a page."""
-    found = Axe().run(person.page).response["violations"]
-    return [
-        f"{each['id']}: {each['help']}: {[node['html'] for node in each['nodes']]}"
-        for each in found
-        if each["impact"] in ("serious", "critical")
-    ]
 
 
 def test_every_page_fits_a_phone(ada: Person, browser: Browser) -> None:

@@ -56,7 +56,7 @@ def create_user(
         from cloudsignal.server.panel import rules
 
         try:
-            made = store.users.create(rules.name(name), **_scope(store, role, of), now=now())
+            made = store.users.create(rules.name(name), **_granted(store, role, of), now=now())
         except rules.Unfit as error:
             raise Failed(str(error)) from None
         _invite(store, settings, made, url, json)
@@ -112,7 +112,7 @@ def change_role(
     """Have somebody do and see something else from now on."""
     _change(
         name,
-        lambda store, found: store.users.set_role(found.id, **_scope(store, role, of)),
+        lambda store, found: store.users.set_role(found.id, **_granted(store, role, of)),
         json,
         database,
         config,
@@ -187,11 +187,11 @@ def _find(store: "Store", name: str) -> "User":
     return found
 
 
-def _scope(store: "Store", role: str, of: str | None) -> dict[str, Any]:
+def _granted(store: "Store", role: str, of: str | None) -> dict[str, Any]:
     from cloudsignal.server.panel import roles, rules
 
     try:
-        return roles.scope(store, role, of or "")
+        return roles.granted(store, role, of or "")
     except rules.Unfit as error:
         raise Failed(str(error)) from None
 

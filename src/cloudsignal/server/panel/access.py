@@ -2,18 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from cloudsignal.server.panel.entrance import Entrance
 from cloudsignal.server.panel.pages import held
-from cloudsignal.server.store.users import User
+from cloudsignal.server.panel.roles import Who, may
 
-Who = Literal["anybody", "signed in", "reader", "operator", "admin"]
-RANK: Final[dict[str, int]] = {"reader": 1, "operator": 2, "admin": 3}
-"""Those who see everything, and how much they may do. The others see what is their own."""
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -28,12 +25,7 @@ class Forbidden(Exception):
     """Whoever asks may not; the message says why."""
 
 
-def may(user: User, who: Who) -> bool:
-    """Whether somebody may see what is for these."""
-    return who in ("anybody", "signed in") or RANK.get(user.role, 0) >= RANK[who]
-
-
-def seen_by(who: Who) -> Guard:
+def seen_by(*whos: Who) -> Guard:
     """A guard of a route that only these may see. Raises NotSignedIn and Forbidden."""
 
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
@@ -43,19 +35,21 @@ def seen_by(who: Who) -> Guard:
         token = held(connection)  # type: ignore[arg-type]
         holder = await entrance.holder(token) if token else None
         connection.scope["user"] = holder
-        if who == "anybody":
+        if "anybody" in whos:
             return
         if holder is None:
             raise NotSignedIn
-        if not may(holder.user, who):
-            raise Forbidden(f"This is for the role {who}: yours is {holder.user.role}.")
+        if not may(holder.user, *whos):
+            raise Forbidden(f"This is for the role {whos[0]}: yours is {holder.user.role}.")
 
-    guard.who = who  # type: ignore[attr-defined]
+    guard.whos = whos  # type: ignore[attr-defined]
     return guard
 
 
 ANYBODY: Final = seen_by("anybody")
 SIGNED_IN: Final = seen_by("signed in")
+READER: Final = seen_by("reader")
+OPERATOR: Final = seen_by("operator")
 ADMIN: Final = seen_by("admin")
 
 

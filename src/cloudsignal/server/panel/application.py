@@ -15,6 +15,7 @@ from cloudsignal.server.keys import Keyring
 from cloudsignal.server.panel import account, changes, people, signing
 from cloudsignal.server.panel.access import ANYBODY, SIGNED_IN, Forbidden, NotSignedIn
 from cloudsignal.server.panel.entrance import Entrance
+from cloudsignal.server.panel.menu import Group, Menu, entry
 from cloudsignal.server.panel.pages import ASSETS, HEADERS, PREFIX, Asked, going_on_to, page, to
 from cloudsignal.server.store.errors import NotFound, StoreUnavailable
 from cloudsignal.server.store.store import Store
@@ -103,6 +104,29 @@ ROUTES: Final = [
     *changes.ROUTES,
 ]
 
+MENU: Final[Menu] = (
+    Group(
+        "Administration",
+        (
+            entry(people.list_users, "Users", "Who may sign in, and what they may see."),
+            entry(
+                changes.list_changes, "Changes", "What was changed here, by whom, and from where."
+            ),
+        ),
+    ),
+    Group(
+        "You",
+        (
+            entry(
+                account.show_account,
+                "Your account",
+                "Your password, your second factor, where you are signed in.",
+            ),
+        ),
+    ),
+)
+"""Where people find the pages, in the order in which they are shown."""
+
 
 def create(
     store: Store, keyring: Keyring, sealer: Sealer, clock: Clock, *, over_http: bool
@@ -115,6 +139,7 @@ def create(
                 "store": store,
                 "entrance": Entrance(store, keyring, sealer, clock),
                 "over_http": over_http,
+                "menu": MENU,
             }
         ),
         response_headers=HEADERS,

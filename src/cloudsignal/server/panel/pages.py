@@ -11,7 +11,8 @@ from litestar import Request, Response
 from litestar.datastructures import Cookie
 
 from cloudsignal.server.panel.entrance import SESSION_US, Holder, Visitor
-from cloudsignal.server.panel.roles import state_of
+from cloudsignal.server.panel.menu import menu_for
+from cloudsignal.server.panel.roles import Scope, scope_of, state_of
 from cloudsignal.server.store.changes import Actor
 from cloudsignal.server.store.store import Store
 
@@ -57,6 +58,17 @@ def _instant(us: int) -> str:
     return f"{datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def _iso(us: int) -> str:
+    """The same for programs."""
+    return f"{datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _leads_to(path: str, entry: str) -> bool:
+    """Whether a page is that of an entry of the menu, or below it."""
+    below = PREFIX + entry.rstrip("/")
+    return path.rstrip("/") == below or (entry != "/" and path.startswith(f"{below}/"))
+
+
 def _shown(value: Any) -> str:
     """A value of what was changed, in words."""
     return {None: "none", True: "yes", False: "no"}.get(value, str(value))
@@ -71,7 +83,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(prefix=PREFIX, asset=asset_url)
-    environment.filters.update(instant=_instant, shown=_shown, state=state_of)
+    environment.filters.update(
+        instant=_instant, iso=_iso, leads_to=_leads_to, shown=_shown, state=state_of
+    )
     return environment
 
 
@@ -80,8 +94,10 @@ _templates: Final = _environment()
 
 def page(request: Asked, template: str, *, status: int = 200, **values: Any) -> Response[str]:
     """A template as a page, for whoever asks."""
+    holder: Holder | None = request.scope.get("user")
+    menu = menu_for(request.app.state.menu, holder.user) if holder else ()
     text = _templates.get_template(template).render(
-        holder=request.scope.get("user"), path=request.scope["path"], **values
+        holder=holder, menu=menu, path=request.scope["path"], **values
     )
     return Response(text, status_code=status, media_type="text/html")
 
@@ -103,6 +119,11 @@ def visitor(request: Asked) -> Visitor:
 def actor(request: Asked) -> Actor:
     """Who is signed in, for what they change."""
     return Actor(request.user.user.name, visitor(request).address)
+
+
+def scope(request: Asked) -> Scope:
+    """Whose things who is signed in sees."""
+    return scope_of(request.user.user)
 
 
 def store_for(request: Asked) -> Store:

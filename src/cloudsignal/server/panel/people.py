@@ -11,7 +11,7 @@ from cloudsignal.server.panel import pages, rules
 from cloudsignal.server.panel.access import ADMIN
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
 from cloudsignal.server.panel.pages import Asked, page, store_for, to
-from cloudsignal.server.panel.roles import ROLES, scope
+from cloudsignal.server.panel.roles import ROLES, granted
 from cloudsignal.server.panel.rules import Unfit
 from cloudsignal.server.panel.signing import entrance_of
 from cloudsignal.server.store.errors import AlreadyThere, LastAdmin
@@ -47,7 +47,7 @@ async def change_user(request: Asked, number: int) -> Response[Any]:
     given = await form(request, "role", "whose")
 
     def change(store: Store) -> None:
-        store.users.set_role(number, **_scope(store, given))
+        store.users.set_role(number, **_granted(store, given))
 
     return await _change(request, number, change)
 
@@ -83,12 +83,12 @@ async def remove_user(request: Asked, number: int) -> Response[Any]:
 
 
 def _create(store: Store, given: dict[str, str]) -> int:
-    return store.users.create(rules.name(given["name"]), **_scope(store, given), now=now()).id
+    return store.users.create(rules.name(given["name"]), **_granted(store, given), now=now()).id
 
 
-def _scope(store: Store, given: dict[str, str]) -> dict[str, Any]:
+def _granted(store: Store, given: dict[str, str]) -> dict[str, Any]:
     """The role that a form says, with whose things are to be seen. Raises Unfit."""
-    return scope(store, given["role"], given["whose"].strip())
+    return granted(store, given["role"], given["whose"].strip())
 
 
 async def _change(

@@ -1,6 +1,8 @@
 """What people may do and see: the roles, and whose things the narrow ones are about."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 from cloudsignal.server.panel.rules import Unfit
 from cloudsignal.server.store.errors import NotFound
@@ -16,8 +18,41 @@ ROLES: Final[dict[UserRole, str]] = {
 }
 """Each with what it means."""
 
+Who = Literal["anybody", "signed in", "reader", "operator", "admin", "partner", "owner"]
+"""For whom a page is: one of ``RANK`` stands for those above it too, the narrow roles for themselves only."""
+RANK: Final[dict[str, int]] = {"reader": 1, "operator": 2, "admin": 3}
+"""Those who see everything, and how much they may do. The others see what is their own."""
 
-def scope(store: Store, role: str, whose: str) -> dict[str, Any]:
+
+def may(user: User, *whos: Who) -> bool:
+    """Whether somebody may see what is for these."""
+    return any(_is(user, who) for who in whos)
+
+
+def _is(user: User, who: Who) -> bool:
+    if who in ("anybody", "signed in", user.role):
+        return True
+    return who in RANK and RANK.get(user.role, 0) >= RANK[who]
+
+
+class Scope(Struct, frozen=True):
+    """Whose things somebody sees: those of a print partner or of an owner, by name; everything with neither."""
+
+    partner: str | None = None
+    owner: str | None = None
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether not everything is seen."""
+        return self != Scope()
+
+
+def scope_of(user: User) -> Scope:
+    """Whose things somebody sees."""
+    return Scope(user.partner_name, user.owner_name)
+
+
+def granted(store: Store, role: str, whose: str) -> dict[str, Any]:
     """A role as a user is to have it, with whose things are seen: a print partner's or an owner's, by name.
 
     Raises Unfit, StoreUnavailable.
