@@ -98,6 +98,10 @@ def test_a_copy_for_programs_counts_every_table(run: Run, filled: Store, url: st
         "parcels": 1,
         "deliveries": 0,
         "attempts": 0,
+        "rollups": 0,
+        "counted_items": 0,
+        "counted_orders": 0,
+        "recounts": 0,
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cloudsignal.server import deliverer as its
+from cloudsignal.server import companion
 from cloudsignal.server.deliverer import Bell, Deliverer, templates
 from cloudsignal.server.keys import secret_of
 from cloudsignal.server.settings import Settings
@@ -53,7 +53,7 @@ def lines() -> Lines:
 async def deliverer(
     settings: Settings, store: Store, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Deliverer]:
-    monkeypatch.setattr(its, "LOOK_S", 0.02)
+    monkeypatch.setattr(companion, "LOOK_S", 0.02)
     made = Deliverer(settings, store, lines)  # type: ignore[arg-type]
     keeping = asyncio.create_task(made.keep())
     yield made
@@ -106,19 +106,19 @@ async def test_one_that_fails_is_not_replaced_at_once(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(deliverer, "_timer", lambda: now[0])
-    starting = its.subprocess.Popen
+    starting = companion.subprocess.Popen
 
     def fail(*_: Any, **options: Any) -> Any:
         return starting(["false"], stdin=options["stdin"])
 
-    monkeypatch.setattr(its.subprocess, "Popen", fail)
+    monkeypatch.setattr(companion.subprocess, "Popen", fail)
     told.endpoint(store)
     first = await eventually(lambda: pid(deliverer))
     await eventually(lambda: deliverer._process is None or deliverer._process.poll())
     deliverer._see_to_it()
     assert pid(deliverer) == first
 
-    now[0] += its.AGAIN_S
+    now[0] += companion.AGAIN_S
 
     await eventually(lambda: pid(deliverer) != first)
     assert len(lines.errors) == 1

@@ -18,6 +18,7 @@ from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import addresses, growth
 from cloudsignal.server.asgi import Answer, address, answer
+from cloudsignal.server.bookkeeper import Bookkeeper
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.cloudcore import endpoint as cloudcore
 from cloudsignal.server.connections import BACKLOG, Connection, allow_many
@@ -75,6 +76,7 @@ class App:
             first=writer,
         )
         self._deliverer = Deliverer(settings, store, logger)
+        self._bookkeeper = Bookkeeper(settings, store, logger)
         self._metrics = Metrics(lambda: self._group_commit.waiting, self._deliverer.told)
         self._scoreboard = Scoreboard(shared, self._metrics.figures)
         self._health = Health(
@@ -127,6 +129,7 @@ class App:
             asyncio.create_task(self._interfaces.keep_fresh(self.settings.refresh_s)),
             asyncio.create_task(self._scoreboard.keep_published()),
             asyncio.create_task(self._deliverer.keep()),
+            asyncio.create_task(self._bookkeeper.keep()),
         ]
         if self.store.nodes:
             self._background.append(
@@ -143,7 +146,7 @@ class App:
         # One that failed has said so, or will be said to have: it must not cost the posts their answers.
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._group_commit.stop()
-        await self._deliverer.stop()
+        await asyncio.gather(self._deliverer.stop(), self._bookkeeper.stop())
         self._scoreboard.publish()
         self._lines.tell_left_out()
 

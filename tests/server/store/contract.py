@@ -20,6 +20,7 @@ from tests.server.store.owned_contract import OwnedContract
 from tests.server.store.pruning_contract import PruningContract
 from tests.server.store.reading_contract import ReadingContract
 from tests.server.store.rebuilding_contract import RebuildingContract
+from tests.server.store.rollups_contract import LeasesContract, RollupsContract
 from tests.server.store.search_contract import SearchContract
 from tests.server.store.users_contract import UsersContract
 
@@ -49,5 +50,7 @@ class StoreContract(
     NodesContract,
     AttemptsContract,
     UsersContract,
+    RollupsContract,
+    LeasesContract,
 ):
     """All of it."""

@@ -82,7 +82,10 @@ class CopyingContract:
         store.access.create_token("a reader", "reader", "digest", now=4)
         store.access.agree_on_secret_check("known by this")
         store.cursors.advance("a reader", 5)
-        register(store, "7", partner_name="Beta", items={"1": "first", "2": "second"})
+        register(store, "7", partner_name="Beta", due=NOON, items={"1": "first", "2": "second"})
+        while not store.rollups.step().is_idle:
+            pass
+        register(store, "7", reference="otherwise")
         store.orders.add_owner_key("Books", "a key", expires=8, now=8)
         user = store.users.create("Ada", "admin", now=4)
         store.users.invite(user.id, "a link", ends=NOON)
@@ -109,7 +112,7 @@ class CopyingContract:
                 "invitations": 1,
                 "sessions": 1,
                 "changes": 12,
-                "cursors": 2,
+                "cursors": 3,
                 "facts": 7,
                 "orders": 1,
                 "order_items": 2,
@@ -118,6 +121,10 @@ class CopyingContract:
                 "parcels": 7,
                 "deliveries": 1,
                 "attempts": 2,
+                "rollups": 52,
+                "counted_items": 7,
+                "counted_orders": 1,
+                "recounts": 1,
             },
         )
 

@@ -282,14 +282,26 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> N
     assert described(path) == described(tmp_path / "new.db")
 
 
-OF_THE_PANEL = ("invitations", "sessions", "users", "tries", "changes")
+OF_THE_PANEL = (
+    "invitations",
+    "sessions",
+    "users",
+    "tries",
+    "changes",
+    "calendars",
+    "rollups",
+    "counted_items",
+    "counted_orders",
+    "recounts",
+    "leases",
+)
 
 
 def test_a_store_from_before_there_was_a_panel_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with closing(open_store(f"sqlite:///{path}")) as store:
         store.orders.create_owner("Books", now=1)
-        store.orders.register([Registration("7", "Books", reference="wp-1")], now=2)
+        store.orders.register([Registration("7", "Books", reference="wp-1", due=9)], now=2)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for table in OF_THE_PANEL:
             connection.execute(f"DROP TABLE {table}")
@@ -300,6 +312,7 @@ def test_a_store_from_before_there_was_a_panel_is_brought_up_to_date(tmp_path: P
     with closing(open_store(f"sqlite:///{path}")) as store:
         assert [hit.order for hit in store.search.find("wp", limit=9)] == ["7"]
         assert store.users.create("Ada", "admin", now=1).id == 1
+        assert store.rollups.step().orders == 1
     make(tmp_path / "new.db")
     assert described(path) == described(tmp_path / "new.db")
 

@@ -14,8 +14,9 @@ from cloudsignal.protocol.items import PROGRESS, Item
 Step = tuple[str, str]
 """From when one thing was reported of an item until when another was."""
 
-_WAY: Final = (*PROGRESS, "shipped")
-STEPS: Final[tuple[Step, ...]] = tuple(pairwise(_WAY))
+WAY: Final = (*PROGRESS, "shipped")
+"""What is reported of an item on its way, in that order."""
+STEPS: Final[tuple[Step, ...]] = tuple(pairwise(WAY))
 """The steps of the production: registered to producing, and so on to packed to shipped."""
 TO_SHIPPED: Final[tuple[Step, ...]] = tuple((state, "shipped") for state in PROGRESS)
 """The whole way from each state on: what an expected ship time follows from."""
@@ -53,5 +54,5 @@ def spans(item: Item, now: int) -> Iterator[Span]:
 
 def _went_on(times: dict[str, int], skipped: str, begin: int) -> bool:
     """Whether a step after the one that was not reported was reported since an instant."""
-    later = _WAY[_WAY.index(skipped) + 1 :]
+    later = WAY[WAY.index(skipped) + 1 :]
     return any(times[step] >= begin for step in later if step in times)

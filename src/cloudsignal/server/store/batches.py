@@ -1,6 +1,6 @@
 """Rows of any number: read a few at a time, so that no more is kept in memory, and written many at a time."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Final, Generic, TypeVar
@@ -72,13 +72,48 @@ def insert_all(connection: Connection, table: Table, rows: Sequence[tuple[Any, .
     One statement for as many as it takes. For each statement the driver lets go of the interpreter, so that rows
     inserted one by one make an event loop in the same process wait as often.
     """
-    names = [connection.dialect.identifier_preparer.quote(each.name) for each in table.columns][1:]
+    _insert(connection, table, [each.name for each in table.columns][1:], rows)
+
+
+def put_all(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, each in place of the one that has its primary key, if there is one."""
+    others = _quoted(connection, [each.name for each in table.columns if not each.primary_key])
+    _upsert(connection, table, rows, [f"{each} = excluded.{each}" for each in others])
+
+
+def add_all(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, or add the last column to the one that has the primary key."""
+    [last] = _quoted(connection, [list(table.columns)[-1].name])
+    _upsert(connection, table, rows, [f"{last} = {table.name}.{last} + excluded.{last}"])
+
+
+def _upsert(
+    connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], set: Sequence[str]
+) -> None:
+    keys = ", ".join(_quoted(connection, [each.name for each in table.primary_key]))
+    otherwise = f" ON CONFLICT ({keys}) DO UPDATE SET {', '.join(set)}"
+    _insert(connection, table, [each.name for each in table.columns], rows, otherwise)
+
+
+def _quoted(connection: Connection, names: Iterable[str]) -> list[str]:
+    return [connection.dialect.identifier_preparer.quote(each) for each in names]
+
+
+def _insert(
+    connection: Connection,
+    table: Table,
+    columns: Collection[str],
+    rows: Sequence[tuple[Any, ...]],
+    otherwise: str = "",
+) -> None:
+    names = _quoted(connection, columns)
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     row = f"({', '.join([mark] * len(names))})"
     most = VALUES // len(names)
     for start in range(0, len(rows), most):
         some = rows[start : start + most]
         statement = (
-            f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {', '.join([row] * len(some))}"
+            f"INSERT INTO {table.name} ({', '.join(names)})"
+            f" VALUES {', '.join([row] * len(some))}{otherwise}"
         )
         connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))

@@ -25,7 +25,10 @@ from cloudsignal.server.store.progress import Steps, silent
 from cloudsignal.server.store.schema import (
     apikeys,
     attempts,
+    calendars,
     changes,
+    counted_items,
+    counted_orders,
     cursors,
     deliveries,
     endpoints,
@@ -38,6 +41,8 @@ from cloudsignal.server.store.schema import (
     owners,
     parcels,
     partners,
+    recounts,
+    rollups,
     sessions,
     signals,
     states,
@@ -61,6 +66,7 @@ SMALL: Final = (
     invitations,
     sessions,
     changes,
+    calendars,
     cursors,
     facts_table,
 )
@@ -70,6 +76,8 @@ NUMBERED: Final = (partners, interfaces, owners, endpoints, users, changes)
 REGISTERED: Final = (orders, order_items)
 FOLDED: Final = (items, states, parcels)
 TOLD: Final = (deliveries, attempts)
+COUNTED: Final = (rollups, counted_items, counted_orders, recounts)
+"""What is counted, together with the cursor that says how far."""
 
 
 class Copied(Struct, frozen=True):
@@ -98,6 +106,7 @@ def copy(source: Database, target: Database, *, progress: Steps = silent) -> Cop
         run.states()
         run.parcels()
         run.told()
+        run.counted()
         return run.end()
 
 
@@ -242,6 +251,13 @@ class _Run:
         with self._target.writing() as connection:
             self._target.backend.number_on(connection, attempts.name)
 
+    def counted(self) -> None:
+        """Replace what is counted of the log."""
+        for table in COUNTED:
+            with self._target.writing() as connection:
+                connection.execute(delete(table))
+            self._each("counts copied", select(table), partial(self._insert, table))
+
     def _insert(self, table: Table, rows: Rows) -> None:
         with self._target.writing() as connection:
             connection.execute(insert(table), [dict(row._mapping) for row in rows])
@@ -299,7 +315,10 @@ def _last(connection: Connection) -> int:
 
 def _counted(connection: Connection) -> dict[str, int]:
     """How many rows each table has but the log, whose digest says more."""
-    return {table.name: _rows(connection, table) for table in (*SMALL, *REGISTERED, *FOLDED, *TOLD)}
+    return {table.name: _rows(connection, table) for table in _ALL}
+
+
+_ALL: Final = (*SMALL, *REGISTERED, *FOLDED, *TOLD, *COUNTED)
 
 
 def _rows(connection: Connection, table: Table, *which: ColumnElement[bool]) -> int:

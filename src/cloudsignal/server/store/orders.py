@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from cloudsignal.server.store import facts
+from cloudsignal.server.store import facts, rollups
 from cloudsignal.server.store.changes import Notes
 from cloudsignal.server.store.database import Database, inserted
 from cloudsignal.server.store.errors import KEY_IN_USE, Fault, NotFound, RegistrationRefused
@@ -353,6 +353,7 @@ class _Registering:
             give_items(self._connection, new | changed)
             tell_registered(self._connection, self._orders.new, self._now)
             facts.grow(self._connection, facts.ORDERS_REVISION)
+            rollups.count_again(self._connection, new | changed)
         return Registered(len(new), len(changed), len(self._ids) - len(new) - len(changed))
 
 

@@ -1,4 +1,4 @@
-"""The tables of the store: one log, what is folded from it, who may speak and sign in, what is registered, who is told."""
+"""The tables of the store: one log, what is folded and counted of it, who may speak and sign in, what is registered, who is told."""
 
 from typing import Any, Final
 
@@ -318,6 +318,84 @@ attempts: Final = Table(
 
 ``headers`` are pairs in JSON; ``took`` is in microseconds.
 """
+
+calendars: Final = Table(
+    "calendars",
+    metadata,
+    Column("partner", _Id, ForeignKey("partners.id"), primary_key=True, autoincrement=False),
+    Column("calendar", Text, nullable=False),
+)
+"""When print partners work, in JSON; who is not here works always."""
+
+rollups: Final = Table(
+    "rollups",
+    metadata,
+    Column("what", String(16), primary_key=True),
+    Column("partner", _Id, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", String(64), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How many of what there are: counted of each print partner, and of all of them together as partner 0.
+
+``at`` is when the time begins that is counted together, in seconds since 1970, 0 where no time is.
+"""
+
+_OPEN: Final = _only("state NOT IN ('shipped', 'canceled')")
+_ANNOUNCED: Final = _only("announced IS NOT NULL")
+_DUE: Final = _only("due IS NOT NULL AND state NOT IN ('shipped', 'canceled')")
+_ODD: Final = _only("odd")
+
+counted_items: Final = Table(
+    "counted_items",
+    metadata,
+    Column("item", _Id, primary_key=True, autoincrement=False),
+    Column("partner", _Id, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("due", BigInteger),
+    Column("announced", BigInteger),
+    Column("odd", Boolean, nullable=False),
+    Column("counts", LargeBinary, nullable=False),
+    Index("counted_items_open", "partner", "state", "since", **_OPEN),
+    Index("counted_items_due", "due", **_DUE),
+    Index("counted_items_announced", "announced", **_ANNOUNCED),
+    Index("counted_items_odd", "item", **_ODD),
+)
+"""What each live item was counted as, so that it can be taken back; and what open items are looked for by.
+
+``since`` is when the last was heard of it that counts, ``announced`` until when it will be shipped as its
+print partner says, ``odd`` whether it was both shipped and canceled.
+"""
+
+counted_orders: Final = Table(
+    "counted_orders",
+    metadata,
+    Column("order", _searched(128), primary_key=True),
+    Column("partner", _Id, nullable=False),
+    Column("counts", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What registered orders were counted as for those of their items that no signal has come of."""
+
+recounts: Final = Table(
+    "recounts",
+    metadata,
+    Column("order", _searched(128), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Orders that were registered or changed and have to be counted again; the newest revision of all orders for each."""
+
+leases: Final = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(64), nullable=False),
+    Column("until", BigInteger, nullable=False),
+)
+"""What only one node at a time does, which one, and until when it is believed to be there."""
 
 users: Final = Table(
     "users",

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 from cloudsignal.server.store import log, rebuilding
 from cloudsignal.server.store.access import Access
 from cloudsignal.server.store.backends import Listening, backend_of
+from cloudsignal.server.store.calendars import Calendars
 from cloudsignal.server.store.changes import THE_SERVER, Actor, Changes, Notes
 from cloudsignal.server.store.cursors import Cursors
 from cloudsignal.server.store.database import Database, open_database
 from cloudsignal.server.store.deliveries import Deliveries
 from cloudsignal.server.store.delivery_log import DeliveryLog
 from cloudsignal.server.store.endpoints import Endpoints
+from cloudsignal.server.store.leases import Leases
 from cloudsignal.server.store.nodes import Nodes
 from cloudsignal.server.store.orders import Orders
 from cloudsignal.server.store.owned_orders import OwnedOrders
 from cloudsignal.server.store.progress import Progress, Steps, silent
 from cloudsignal.server.store.reading import Reading
+from cloudsignal.server.store.rollups import Rollups
 from cloudsignal.server.store.search import Search
 from cloudsignal.server.store.sessions import Sessions
 from cloudsignal.server.store.users import Users
@@ -44,6 +47,8 @@ class Store:
         self.reading = Reading(database)
         self.search = Search(database)
         self.cursors = Cursors(database)
+        self.rollups = Rollups(database)
+        self.leases = Leases(database)
         self.deliveries = Deliveries(database)
         self.tellers = Nodes(database)
         self.changes = Changes(database)
@@ -62,6 +67,7 @@ class Store:
         self.endpoints = Endpoints(database, notes)
         self.delivery_log = DeliveryLog(database, notes)
         self.users = Users(database, notes)
+        self.calendars = Calendars(database, notes)
         self.sessions = Sessions(database, notes)
 
     def append(

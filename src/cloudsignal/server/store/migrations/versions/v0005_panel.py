@@ -1,4 +1,4 @@
-"""What the panel needs: people who sign in, what they change, and finding by how a text begins."""
+"""What the panel needs: people who sign in, what they change, finding by how a text begins, and counts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,6 +22,7 @@ def upgrade() -> None:
     _sessions()
     _changes()
     _search()
+    _rollups()
 
 
 def _users() -> None:
@@ -102,6 +103,73 @@ def _search() -> None:
         ("order_items_reference", "order_items", ["reference", "order", "item"], called),
     ):
         op.create_index(name, table, columns, sqlite_where=condition, postgresql_where=condition)
+
+
+def _rollups() -> None:
+    called = sa.String(length=128).with_variant(sa.String(128, collation="C"), "postgresql")
+    op.create_table(
+        "calendars",
+        sa.Column("partner", _id, autoincrement=False, nullable=False),
+        sa.Column("calendar", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["partner"], ["partners.id"], name=op.f("calendars_partner_fkey")),
+        sa.PrimaryKeyConstraint("partner", name=op.f("calendars_pkey")),
+    )
+    op.create_table(
+        "rollups",
+        sa.Column("what", sa.String(length=16), nullable=False),
+        sa.Column("partner", _id, autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("what", "partner", "at", "key", name=op.f("rollups_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "counted_items",
+        sa.Column("item", _id, autoincrement=False, nullable=False),
+        sa.Column("partner", _id, nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("due", sa.BigInteger(), nullable=True),
+        sa.Column("announced", sa.BigInteger(), nullable=True),
+        sa.Column("odd", sa.Boolean(), nullable=False),
+        sa.Column("counts", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("item", name=op.f("counted_items_pkey")),
+    )
+    going = "state NOT IN ('shipped', 'canceled')"
+    for name, columns, condition in (
+        ("counted_items_open", ["partner", "state", "since"], going),
+        ("counted_items_due", ["due"], f"due IS NOT NULL AND {going}"),
+        ("counted_items_announced", ["announced"], "announced IS NOT NULL"),
+        ("counted_items_odd", ["item"], "odd"),
+    ):
+        only = sa.text(condition)
+        op.create_index(name, "counted_items", columns, sqlite_where=only, postgresql_where=only)
+    op.create_table(
+        "counted_orders",
+        sa.Column("order", called, nullable=False),
+        sa.Column("partner", _id, nullable=False),
+        sa.Column("counts", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("order", name=op.f("counted_orders_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "recounts",
+        sa.Column("order", called, nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("order", name=op.f("recounts_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.execute(
+        'INSERT INTO recounts ("order", revision) SELECT "order", 0 FROM orders WHERE due IS NOT NULL'
+    )
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("holder", sa.String(length=64), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("leases_pkey")),
+    )
 
 
 def _order_by_bytes() -> None:

@@ -1,0 +1,428 @@
+"""Roll-ups: counts kept from the log, so that no page has to read it.
+
+What is counted, and as what, is told by ``insight/counting.py``. An item is counted when the last of its
+signals is passed; what it was counted as before stands beside it, and is taken back. The counts, what stands
+beside the items and how far the log was passed change in one transaction, so each signal counts once, whoever
+passes it, and whenever that is broken off.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, tzinfo
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import (
+    Connection,
+    Select,
+    delete,
+    false,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union,
+    update,
+)
+
+from cloudsignal.server.insight import counting
+from cloudsignal.server.insight.calendars import Calendar
+from cloudsignal.server.insight.counting import Count, Counted, Counts
+from cloudsignal.server.store import calendars, facts
+from cloudsignal.server.store.batches import add_all, put_all
+from cloudsignal.server.store.database import Database
+from cloudsignal.server.store.log import decode_item
+from cloudsignal.server.store.schema import (
+    counted_items,
+    counted_orders,
+    cursors,
+    interfaces,
+    items,
+    order_items,
+    orders,
+    partners,
+    recounts,
+    rollups,
+    signals,
+    states,
+)
+
+READER: Final = "rollups"
+"""The name of the cursor."""
+ALL: Final = 0
+"""The print partner that stands for all of them together."""
+SIGNALS_MAX: Final = 2_000
+"""How many signals are passed in one step: few enough not to keep the server waiting."""
+RECOUNTS_MAX: Final = 100
+"""How many orders are counted again in one step."""
+SOME: Final = 1_000
+"""How many counts are looked at by one statement."""
+FINE_S: Final = 2 * counting.DAY_S
+"""For how long signals are counted by the minute."""
+
+_encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
+_decode: Final = msgspec.msgpack.Decoder(list[tuple[str, int, str, int]]).decode
+
+Key = tuple[str, int, int, str]
+"""What is counted, of which print partner, when, and the key: a row of the roll-ups."""
+
+
+class Step(Struct, frozen=True):
+    """What one step did: how many signals and orders it passed, and how many signals are left."""
+
+    signals: int
+    orders: int
+    left: int
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there was nothing to do."""
+        return not self.signals and not self.orders
+
+
+class Rollups:
+    """The verbs of the roll-ups. Every one may raise StoreUnavailable."""
+
+    NOTHING: Final = Step(0, 0, 0)
+    """What a step did that had nothing to do."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # ---- keeping ----
+
+    def step(self, *, limit: int = SIGNALS_MAX) -> Step:
+        """Count what came next in the log, and what was registered since.
+
+        Should another be faster, nothing is done.
+        """
+        with self._database.reading() as connection:
+            begin, last = _position(connection), _last(connection)
+            page = _Page(connection, begin, min(last, begin + limit))
+        self._database.settle(page.end)
+        if page.is_empty:
+            return self.NOTHING
+        with self._database.writing() as connection:
+            if not _advance(connection, page.begin, page.end):
+                return Step(0, 0, last - page.begin)
+            page.write(connection)
+        return Step(page.end - page.begin, len(page.recounts), last - page.end)
+
+    def behind(self) -> int:
+        """How many signals are not counted yet."""
+        with self._database.reading() as connection:
+            return _last(connection) - _position(connection)
+
+    def begin_anew(self) -> None:
+        """Forget all counts but those of signals that are in the log no more, and count again from its beginning.
+
+        Of the minute, the quarter and the day in which the log begins, only what is left of them is counted.
+        """
+        with self._database.writing() as connection:
+            connection.execute(delete(cursors).where(cursors.c.name == READER))
+            for table in (counted_items, counted_orders, recounts):
+                connection.execute(delete(table))
+            connection.execute(delete(rollups).where(~or_(false(), *_pruned(connection))))
+            due = select(orders.c.order, literal(0)).where(orders.c.due.is_not(None))
+            connection.execute(insert(recounts).from_select(["order", "revision"], due))
+
+    def forget_minutes(self, now: int) -> None:
+        """Forget what was counted by the minute longer ago than ``FINE_S``. ``now`` in microseconds."""
+        before = now // counting.SECOND_US - FINE_S
+        with self._database.writing() as connection:
+            connection.execute(
+                delete(rollups).where(rollups.c.what == "minute", rollups.c.at < before)
+            )
+
+    # ---- reading ----
+
+    def counts(
+        self, what: str, *, partner: str | None = None, since: int = 0, until: int | None = None
+    ) -> dict[tuple[int, str], int]:
+        """What was counted by time and key, of a print partner or in all.
+
+        ``since`` and ``until`` are seconds since 1970; the latter is the first that is not meant.
+        """
+        chosen = select(rollups.c.at, rollups.c.key, rollups.c.count.label("total"))
+        with self._database.reading() as connection:
+            found = connection.execute(_within(chosen, connection, what, partner, since, until))
+            return {(row.at, row.key): row.total for row in found}
+
+    def sums(
+        self, what: str, *, partner: str | None = None, since: int = 0, until: int | None = None
+    ) -> dict[str, int]:
+        """What was counted by key, whenever it was, of a print partner or in all; arguments as ``counts``."""
+        chosen = select(rollups.c.key, func.sum(rollups.c.count).label("total"))
+        with self._database.reading() as connection:
+            within = _within(chosen, connection, what, partner, since, until)
+            return {row.key: int(row.total) for row in connection.execute(within.group_by("key"))}
+
+    def by_partner(
+        self, what: str, *, since: int = 0, until: int | None = None
+    ) -> dict[str, dict[str, int]]:
+        """What was counted by print partner and key; arguments as ``counts``."""
+        found: dict[str, dict[str, int]] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(select(partners.c.name).order_by(partners.c.name)):
+                chosen = select(rollups.c.key, func.sum(rollups.c.count).label("total"))
+                within = _within(chosen, connection, what, row.name, since, until)
+                sums = connection.execute(within.group_by("key"))
+                found[row.name] = {each.key: int(each.total) for each in sums}
+        return found
+
+
+def count_again(connection: Connection, ids: Collection[str]) -> None:
+    """Have orders counted again that were registered or changed in this transaction."""
+    revision = facts.number(connection, facts.ORDERS_REVISION)
+    put_all(connection, recounts, [(order, revision) for order in sorted(ids)])
+
+
+# ---- one step ----
+
+
+class _Page:
+    """What is counted in one step: the signals beyond a position, up to another, and some orders."""
+
+    def __init__(self, connection: Connection, begin: int, end: int) -> None:
+        self.begin = begin
+        self.end = end
+        self.recounts = _recounts(connection)
+        self._rules = _Rules.read(connection)
+        self._changes: Counter[Key] = Counter()
+        self._items: list[tuple[Any, ...]] = []
+        self._forgotten: list[int] = []
+        self._orders: list[tuple[Any, ...]] = []
+        if end > begin:
+            self._add_signals(connection)
+        if not self.is_empty:
+            self._add_items(connection)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to count."""
+        return self.end == self.begin and not self.recounts
+
+    def _add_signals(self, connection: Connection) -> None:
+        within = signals.c.position > self.begin, signals.c.position <= self.end
+        for row in connection.execute(_LIVE.where(*within)):
+            zone = self._rules.zone(row.interface)
+            for count in counting.of_signal(row.type, row.datetime, row.received, zone):
+                self._change(row.partner, count, 1)
+
+    def _add_items(self, connection: Connection) -> None:
+        ids = [order for order, _ in self.recounts]
+        its_own = select(items.c.id).where(items.c.order.in_(ids))
+        changed = union(*self._passed(connection), *([its_own] if ids else []))
+        anew = set(ids)
+        for row in connection.execute(_COUNTED_ITEMS.where(items.c.id.in_(changed))):
+            self._add_item(row)
+            if row.counts is None and row.due is not None:
+                anew.add(row.order)
+        for row in _unheard(connection, anew):
+            self._add_order(row)
+
+    def _passed(self, connection: Connection) -> Iterator[Select[tuple[int]]]:
+        """The items whose last signal is passed; where that is in the log no more, those that begin here."""
+        within = signals.c.position > self.begin, signals.c.position <= self.end
+        last = (states.c.item == signals.c.item) & (states.c.position == signals.c.position)
+        yield select(signals.c.item).join(states, last).where(*within)
+        pruned = facts.pruned(connection)
+        if self.begin < pruned:
+            numbered = states.c.item > self.begin, states.c.item <= self.end
+            yield select(states.c.item).where(*numbered, states.c.position <= pruned)
+
+    def _add_item(self, row: Any) -> None:
+        counted = counting.of_item(
+            decode_item(row.summary), row.due, self._rules.calendars.get(row.partner)
+        )
+        self._replace(row, counted.counts if counted else Counter())
+        if counted is not None:
+            self._items.append(_item_row(row, counted))
+        elif row.counts is not None:
+            self._forgotten.append(row.id)
+
+    def _add_order(self, row: Any) -> None:
+        counts = Counter[Count]() if row.due is None else counting.of_unheard(row.unheard, row.due)
+        self._replace(row, counts)
+        if counts or row.counts is not None:
+            self._orders.append((row.order, row.partner or ALL, _encoded(counts)))
+
+    def _replace(self, row: Any, counts: Counts) -> None:
+        """Take back what something was counted as, and add what it counts as now."""
+        if row.counts is not None:
+            for count, number in _decoded(row.counts):
+                self._change(row.counted_partner, count, -number)
+        for count, number in counts.items():
+            self._change(row.partner, count, number)
+
+    def _change(self, partner: int | None, count: Count, number: int) -> None:
+        what, at, key = count
+        self._changes[what, ALL, at, key] += number
+        if partner:
+            self._changes[what, partner, at, key] += number
+
+    def write(self, connection: Connection) -> None:
+        """Write what changes."""
+        put_all(connection, counted_items, self._items)
+        put_all(connection, counted_orders, self._orders)
+        if self._forgotten:
+            gone = counted_items.c.item.in_(self._forgotten)
+            connection.execute(delete(counted_items).where(gone))
+        changes = sorted((*key, number) for key, number in self._changes.items() if number)
+        add_all(connection, rollups, changes)
+        _remove_nothing(connection, changes)
+        for order, revision in self.recounts:
+            same = recounts.c.order == order, recounts.c.revision == revision
+            connection.execute(delete(recounts).where(*same))
+
+
+class _Rules(Struct, frozen=True):
+    """What counting depends on beside what is counted: calendars by print partner, zones by interface."""
+
+    calendars: dict[int, Calendar]
+    zones: dict[int, tzinfo]
+
+    @classmethod
+    def read(cls, connection: Connection) -> "_Rules":
+        """As they are now."""
+        rows = connection.execute(select(interfaces.c.id, interfaces.c.timezone))
+        return cls(calendars.read(connection), {row.id: _zone(row.timezone) for row in rows})
+
+    def zone(self, interface: int) -> tzinfo:
+        """The zone of an interface."""
+        return self.zones.get(interface, UTC)
+
+
+def _zone(name: str) -> tzinfo:
+    with suppress(KeyError, ValueError):
+        return ZoneInfo(name)
+    return UTC
+
+
+_LIVE: Final = select(
+    signals.c.partner,
+    signals.c.interface,
+    signals.c.type,
+    signals.c.datetime,
+    signals.c.received,
+).where(~signals.c.test)
+_COUNTED_ITEMS: Final = (
+    select(
+        items.c.id,
+        items.c.order,
+        items.c.partner,
+        states.c.summary,
+        orders.c.due,
+        counted_items.c.partner.label("counted_partner"),
+        counted_items.c.counts,
+    )
+    .join(states, states.c.item == items.c.id)
+    .outerjoin(orders, orders.c.order == items.c.order)
+    .outerjoin(counted_items, counted_items.c.item == items.c.id)
+)
+
+
+def _unheard(connection: Connection, ids: Collection[str]) -> Iterable[Any]:
+    """Registered orders, with how many of their items no signal has come of, and what they were counted as."""
+    same = (items.c.order == order_items.c.order) & (items.c.item == order_items.c.item)
+    unheard = (
+        select(func.count())
+        .select_from(order_items.outerjoin(items, same))
+        .where(order_items.c.order == orders.c.order, items.c.id.is_(None))
+        .scalar_subquery()
+    )
+    counted = counted_orders.c.partner.label("counted_partner"), counted_orders.c.counts
+    chosen = select(
+        orders.c.order, orders.c.partner, orders.c.due, unheard.label("unheard"), *counted
+    ).outerjoin(counted_orders, counted_orders.c.order == orders.c.order)
+    return connection.execute(chosen.where(orders.c.order.in_(ids))) if ids else ()
+
+
+def _recounts(connection: Connection) -> list[tuple[str, int]]:
+    chosen = select(recounts.c.order, recounts.c.revision).order_by(recounts.c.order)
+    return [(row.order, row.revision) for row in connection.execute(chosen.limit(RECOUNTS_MAX))]
+
+
+def _item_row(row: Any, counted: Counted) -> tuple[Any, ...]:
+    return (
+        row.id,
+        row.partner,
+        counted.state,
+        counted.since,
+        row.due,
+        counted.announced,
+        counted.odd,
+        _encoded(counted.counts),
+    )
+
+
+def _encoded(counts: Counts) -> bytes:
+    return _encode(sorted((*count, number) for count, number in counts.items()))
+
+
+def _decoded(counts: bytes) -> Iterator[tuple[Count, int]]:
+    for what, at, key, number in _decode(counts):
+        yield (what, at, key), number
+
+
+def _remove_nothing(connection: Connection, changes: Iterable[tuple[Any, ...]]) -> None:
+    """Remove counts that have become nothing."""
+    key = tuple_(*rollups.primary_key)
+    fewer = [each[:-1] for each in changes if each[-1] < 0]
+    for start in range(0, len(fewer), SOME):
+        nothing = key.in_(fewer[start : start + SOME]), rollups.c.count == 0
+        connection.execute(delete(rollups).where(*nothing))
+
+
+# ---- how far it is ----
+
+
+def _position(connection: Connection) -> int:
+    return connection.scalar(select(cursors.c.position).where(cursors.c.name == READER)) or 0
+
+
+def _last(connection: Connection) -> int:
+    return connection.scalar(select(func.max(signals.c.position))) or 0
+
+
+def _pruned(connection: Connection) -> Iterator[Any]:
+    """Which counts are of signals that are in the log no more."""
+    oldest = connection.scalar(select(func.min(signals.c.received))) or 0
+    for what, unit_s in counting.OF_SIGNALS.items():
+        begin = oldest // (unit_s * counting.SECOND_US) * unit_s
+        yield (rollups.c.what == what) & (rollups.c.at < begin)
+
+
+def _advance(connection: Connection, begin: int, end: int) -> bool:
+    """Move the cursor on, unless somebody else did."""
+    if not begin:
+        there = select(cursors.c.position).where(cursors.c.name == READER)
+        if connection.scalar(there) is None:
+            connection.execute(insert(cursors).values(name=READER, position=end))
+            return True
+    same = cursors.c.name == READER, cursors.c.position == begin
+    return connection.execute(update(cursors).where(*same).values(position=end)).rowcount == 1
+
+
+def _within(
+    chosen: Select[Any],
+    connection: Connection,
+    what: str,
+    partner: str | None,
+    since: int,
+    until: int | None,
+) -> Select[Any]:
+    number = (
+        ALL
+        if partner is None
+        else connection.scalar(select(partners.c.id).where(partners.c.name == partner)) or -1
+    )
+    within = chosen.where(
+        rollups.c.what == what, rollups.c.partner == number, rollups.c.at >= since
+    )
+    return within if until is None else within.where(rollups.c.at < until)
