@@ -89,6 +89,7 @@ def test_a_copy_for_programs_counts_every_table(run: Run, filled: Store, url: st
         "invitations": 0,
         "sessions": 0,
         "changes": 2,
+        "calendars": 0,
         "cursors": 0,
         "facts": 2,
         "orders": 0,

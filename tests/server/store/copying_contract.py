@@ -112,6 +112,7 @@ class CopyingContract:
                 "invitations": 1,
                 "sessions": 1,
                 "changes": 12,
+                "calendars": 0,
                 "cursors": 3,
                 "facts": 7,
                 "orders": 1,
