@@ -14,11 +14,11 @@ import pytest
 from cloudsignal.protocol import wire
 from cloudsignal.protocol.signals import ItemRegistered
 from cloudsignal.server import clock
-from cloudsignal.server.api.live import Live, event
+from cloudsignal.server.api.routes import event
 from cloudsignal.server.events import PAGE, Followers, Full
+from cloudsignal.server.live import Live, NoMore
 from cloudsignal.server.store.log import Arrival
 from cloudsignal.server.store.store import Store, open_store
-from cloudsignal.server.tokens import NotAllowed
 from tests.acceptance.conftest import MakeServer, Server, eventually, signal
 
 LIVE = "/api/v1/signals/live"
@@ -212,6 +212,11 @@ async def never() -> Any:
     await asyncio.Event().wait()
 
 
+def following_all(followers: Followers) -> Live:
+    """A response that follows the log from its beginning."""
+    return Live(followers, lambda: followers.follow(0, event), allowed)
+
+
 def test_one_who_does_not_read_holds_one_page(store: Store) -> None:
     append(store, 5 * PAGE, padding="x" * 1000)
     counted = Counted(store)
@@ -224,7 +229,7 @@ def test_one_who_does_not_read_holds_one_page(store: Store) -> None:
                 sent.append(message["body"])
                 await asyncio.Event().wait()
 
-        live = Live(Followers(counted, most=1), 0, allowed)  # type: ignore[arg-type]
+        live = following_all(Followers(counted, most=1))  # type: ignore[arg-type]
         with suppress(TimeoutError):
             async with asyncio.timeout(0.5):
                 await live({}, never, send)
@@ -278,7 +283,7 @@ def test_no_signal_is_slept_through(store: Store) -> None:
 def test_a_place_is_free_again_however_following_ended(store: Store) -> None:
     async def followed() -> None:
         followers = Followers(store, most=1)
-        live = Live(followers, 0, allowed)
+        live = following_all(followers)
         received = iter([{"type": "http.request"}, {"type": "http.disconnect"}])
 
         async def receive() -> Any:
@@ -312,7 +317,7 @@ def test_a_place_is_free_again_however_following_ended(store: Store) -> None:
 
 def test_a_token_that_was_revoked_follows_no_further(store: Store) -> None:
     async def refused() -> None:
-        raise NotAllowed("this token is not known, or was revoked")
+        raise NoMore
 
     async def followed() -> list[Any]:
         sent: list[Any] = []
@@ -323,7 +328,9 @@ def test_a_token_that_was_revoked_follows_no_further(store: Store) -> None:
         followers = Followers(store, most=1)
         append(store, 1)
         async with asyncio.timeout(5):
-            await Live(followers, 0, refused, recheck_s=-1)({}, never, send)
+            await Live(followers, lambda: followers.follow(0, event), refused, recheck_s=-1)(
+                {}, never, send
+            )
         return sent
 
     start, end = asyncio.run(followed())

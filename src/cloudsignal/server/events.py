@@ -37,7 +37,7 @@ class Followers:
         self._most = most
         self._grown = asyncio.Event()
         self._reads: dict[tuple[int, Render], asyncio.Task[Page]] = {}
-        self._stopping = False
+        self._stopped = asyncio.Event()
         self.count = 0
         self.present = asyncio.Event()
         """Set while there is somebody."""
@@ -68,7 +68,7 @@ class Followers:
 
     def stop(self) -> None:
         """End every follower."""
-        self._stopping = True
+        self._stopped.set()
         self.wake()
 
     async def follow(self, after: int, render: Render) -> AsyncGenerator[bytes, None]:
@@ -78,7 +78,7 @@ class Followers:
         has begun. May raise StoreUnavailable.
         """
         yield b""
-        while not self._stopping:
+        while not self._stopped.is_set():
             grown = self._grown
             position, page, is_full = await self._read(after, render)
             if position > after:
@@ -88,6 +88,12 @@ class Followers:
                     await asyncio.sleep(PAUSE_S)
             elif not await _is_set(grown, POLL_S):
                 yield b""
+
+    async def ticks(self, every_s: float) -> AsyncGenerator[None, None]:
+        """Again and again, after so many seconds, for as long as the server runs; the first time at once."""
+        while not self._stopped.is_set():
+            yield
+            await _is_set(self._stopped, every_s)
 
     async def _read(self, after: int, render: Render) -> Page:
         """The page beyond a position, read and rendered once for all who stand there.

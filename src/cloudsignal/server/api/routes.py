@@ -5,6 +5,7 @@ import re
 from functools import partial
 from typing import Annotated, Any, Final, cast
 
+import msgspec
 from litestar import Request, get, post
 from litestar.exceptions import ClientException, NotFoundException
 from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
@@ -13,8 +14,6 @@ from msgspec import Struct
 
 from cloudsignal.protocol.items import State
 from cloudsignal.server import clock, registrations
-from cloudsignal.server.api.live import MEDIA_TYPE as LIVE_MEDIA_TYPE
-from cloudsignal.server.api.live import Live
 from cloudsignal.server.api.requests import (
     DATETIME,
     LIMIT,
@@ -29,12 +28,16 @@ from cloudsignal.server.api.requests import (
     store_of,
 )
 from cloudsignal.server.bodies import LINE
+from cloudsignal.server.events import Followers
+from cloudsignal.server.live import MEDIA_TYPE as LIVE_MEDIA_TYPE
+from cloudsignal.server.live import Live, NoMore
 from cloudsignal.server.registrations import BODY_BYTES_MAX
 from cloudsignal.server.store.errors import NotFound, RegistrationRefused
 from cloudsignal.server.store.orders import Registered, RegisteredOrder
-from cloudsignal.server.store.reading import ItemQuery
+from cloudsignal.server.store.reading import ItemQuery, LoggedSignal
 from cloudsignal.server.store.search import LIMIT_MAX as HITS_MAX
 from cloudsignal.server.store.store import Store
+from cloudsignal.server.tokens import NotAllowed
 from cloudsignal.server.views import (
     HitView,
     InterfaceView,
@@ -56,6 +59,7 @@ from cloudsignal.server.views import (
 
 HITS: Final = 20
 """How much a search finds unless it is said."""
+_encode: Final = msgspec.json.Encoder().encode
 _CURSOR: Final = re.compile(r"[0-9a-f]{1,14}")
 
 
@@ -287,8 +291,24 @@ async def follow_log(
     position = after if last_event_id is None else last_event_id
     if position is None:
         position = await asyncio.to_thread(store_of(request).reading.position_before, 0)
-    live: Any = Live(request.app.state.followers, position, lambda: check(request, "reader"))
+    followers: Followers = request.app.state.followers
+
+    async def check_still() -> None:
+        try:
+            await check(request, "reader")
+        except NotAllowed as error:
+            raise NoMore from error
+
+    live: Any = Live(followers, lambda: followers.follow(position, event), check_still)
     return cast(ASGIApp, live)
+
+
+def event(logged: LoggedSignal) -> bytes:
+    """A signal as one server-sent event, whose id is its position."""
+    return b"id: %d\nevent: signal\ndata: %b\n\n" % (
+        logged.position,
+        _encode(signal_view(logged)),
+    )
 
 
 @get("/partners", guards=[READER], operation_id="listPartners", summary="Print partners")
