@@ -119,7 +119,7 @@ def invite(person: Person, name: str, role: str = "reader", whose: str = "") -> 
 def ada(person: Person) -> Person:
     """The first user, signed in."""
     set_up(person)
-    assert person.title == "Hello, Ada"
+    assert person.title == "Production"
     return person
 
 

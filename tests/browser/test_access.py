@@ -13,6 +13,7 @@ from tests.browser.conftest import MARKUP, OTHER, PASSWORD, PHONE, Person, invit
 def test_the_first_start_prints_a_link_that_is_good_once(ada: Person, other: Person) -> None:
     other.page.goto(link_of(ada.server))
     assert other.title == "This link is not good any more"
+    ada.page.goto("about:blank")  # What is live would go on asking at the old address.
     ada.server.restart()
     assert "Set it up" not in ada.server.stdout
 
@@ -53,7 +54,7 @@ def test_who_is_invited_chooses_a_password_and_sees_what_they_may(
     other.fill(password=OTHER, again=OTHER)
     other.press("Choose it")
 
-    assert other.title == "Hello, Grace"
+    assert other.title == "Production"
     assert other.page.get_by_role("link", name="Users").count() == 0
     answer = other.page.goto("/panel/users")
     assert answer is not None
@@ -91,7 +92,7 @@ def test_a_second_factor_is_asked_for_and_no_code_counts_twice(ada: Person, othe
         assert other.title == "Sign in"
     # A code of the next step is good already: clocks differ.
     sign_in(other, "Ada", code=pyotp.TOTP(secret).at(int(time.time()) + 30))
-    assert other.title == "Hello, Ada"
+    assert other.title == "Production"
 
 
 def test_what_people_are_called_is_never_more_than_words(ada: Person, other: Person) -> None:
@@ -99,7 +100,7 @@ def test_what_people_are_called_is_never_more_than_words(ada: Person, other: Per
     assert MARKUP in other.page.inner_text("main")
     other.fill(password=OTHER, again=OTHER)
     other.press("Choose it")
-    assert other.title == f"Hello, {MARKUP}"
+    assert MARKUP in other.page.inner_text("header")
     for path in ("/panel/users", "/panel/users/2", "/panel/changes"):
         ada.page.goto(path)
         assert MARKUP in ada.page.inner_text("main"), path

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from uvicorn import Config, Server
 
@@ -170,6 +171,8 @@ class App:
                 self._keyring,
                 sealer,
                 self._clock,
+                self.followers,
+                zone=ZoneInfo(self.settings.panel_timezone),
                 over_http=self.settings.panel_http,
             )
             return api, panel

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_type_hints
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta, Struct
@@ -147,6 +148,9 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
             " the way is trusted"
         ),
     ] = False
+    panel_timezone: Annotated[
+        str, Meta(description="the time zone whose days and hours the panel counts by")
+    ] = "UTC"
     events_max: Annotated[
         int, Positive, Meta(description="how many live event connections are served at once")
     ] = 1000
@@ -311,6 +315,13 @@ def _check(settings: Settings) -> None:
                 f"the setting tracking_urls is not what it must be: write {text!r} as a shipping option, an equals"
                 " sign, and an address with {tracking} in it once: GLS=https://gls.example/{tracking}"
             )
+    try:
+        ZoneInfo(settings.panel_timezone)
+    except (KeyError, ValueError, OSError):
+        raise SettingsError(
+            f"the setting panel_timezone is not what it must be: {settings.panel_timezone!r} is no time zone: write"
+            " UTC or one like Europe/Berlin"
+        ) from None
     if settings.queue_max < settings.bundle_max:
         raise SettingsError(
             "the setting queue_max must be at least bundle_max, or large bundles never fit"

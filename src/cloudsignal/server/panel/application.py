@@ -1,6 +1,7 @@
 """The panel as one ASGI application."""
 
 import logging
+from datetime import tzinfo
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -11,9 +12,10 @@ from litestar.exceptions import HTTPException, NotFoundException
 from cloudsignal.protocol.refusals import RETRY_AFTER_S
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.delivery.sealing import Sealer
+from cloudsignal.server.events import Followers
 from cloudsignal.server.keys import Keyring
-from cloudsignal.server.panel import account, changes, people, signing
-from cloudsignal.server.panel.access import ANYBODY, SIGNED_IN, Forbidden, NotSignedIn
+from cloudsignal.server.panel import account, changes, dashboard, people, signing
+from cloudsignal.server.panel.access import ANYBODY, Forbidden, NotSignedIn
 from cloudsignal.server.panel.entrance import Entrance
 from cloudsignal.server.panel.menu import Group, Menu, entry
 from cloudsignal.server.panel.pages import ASSETS, HEADERS, PREFIX, Asked, going_on_to, page, to
@@ -34,12 +36,6 @@ _log: Final = logging.getLogger(__name__)
 async def show_panel(request: Asked) -> Response[Any]:
     """Whoever types the server's address only is here for the panel."""
     return to("/")
-
-
-@get("/", guards=[SIGNED_IN])
-async def show_home(request: Asked) -> Response[Any]:
-    """The first page."""
-    return page(request, "home.html")
 
 
 @get("/static/{mark:str}/{name:str}", guards=[ANYBODY])
@@ -96,8 +92,8 @@ def told(request: Request[Any, Any, Any], status: int, sentence: str) -> Respons
 
 
 ROUTES: Final = [
-    show_home,
     show_asset,
+    *dashboard.ROUTES,
     *signing.ROUTES,
     *account.ROUTES,
     *people.ROUTES,
@@ -105,6 +101,10 @@ ROUTES: Final = [
 ]
 
 MENU: Final[Menu] = (
+    Group(
+        "Production",
+        (entry(dashboard.show_home, "Overview", "Where items are, and what happens, live."),),
+    ),
     Group(
         "Administration",
         (
@@ -129,9 +129,19 @@ MENU: Final[Menu] = (
 
 
 def create(
-    store: Store, keyring: Keyring, sealer: Sealer, clock: Clock, *, over_http: bool
+    store: Store,
+    keyring: Keyring,
+    sealer: Sealer,
+    clock: Clock,
+    followers: Followers,
+    *,
+    zone: tzinfo,
+    over_http: bool,
 ) -> Litestar:
-    """The panel on a store; ``over_http`` lets everybody use it unencrypted, not this machine only."""
+    """The panel on a store, whose days are those of a zone.
+
+    ``over_http`` lets everybody use it unencrypted, not this machine only.
+    """
     return Litestar(
         [show_panel, Router(PREFIX, route_handlers=ROUTES)],
         state=State(
@@ -140,6 +150,8 @@ def create(
                 "entrance": Entrance(store, keyring, sealer, clock),
                 "over_http": over_http,
                 "menu": MENU,
+                "followers": followers,
+                "dashboard": dashboard.Dashboard(store, clock, zone),
             }
         ),
         response_headers=HEADERS,

@@ -9,8 +9,9 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Request, Response
 from litestar.datastructures import Cookie
+from markupsafe import Markup
 
-from cloudsignal.server.panel.entrance import SESSION_US, Holder, Visitor
+from cloudsignal.server.panel.entrance import SESSION_US, Entrance, Holder, Visitor
 from cloudsignal.server.panel.menu import menu_for
 from cloudsignal.server.panel.roles import Scope, scope_of, state_of
 from cloudsignal.server.store.changes import Actor
@@ -40,11 +41,13 @@ Asked = Request[Holder, Any, Any]
 
 def _asset(name: str) -> tuple[str, bytes, str]:
     content = (_STATIC / name).read_bytes()
-    kind = {"css": "text/css", "js": "text/javascript"}[name.rpartition(".")[2]]
+    kind = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}[
+        name.rpartition(".")[2]
+    ]
     return blake2b(content, digest_size=6).hexdigest(), content, kind
 
 
-ASSETS: Final = {name: _asset(name) for name in ("panel.css", "panel.js")}
+ASSETS: Final = {name: _asset(name) for name in ("panel.css", "panel.js", "icon.svg")}
 """What pages load: of each file the mark of its content, the content, and its type."""
 
 
@@ -69,6 +72,14 @@ def _leads_to(path: str, entry: str) -> bool:
     return path.rstrip("/") == below or (entry != "/" and path.startswith(f"{below}/"))
 
 
+def _duration(seconds: int) -> str:
+    """A round duration in words: minute, 5 minutes, day."""
+    for unit, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds % unit == 0:
+            return name if seconds == unit else f"{seconds // unit} {name}s"
+    return f"{seconds} seconds"
+
+
 def _shown(value: Any) -> str:
     """A value of what was changed, in words."""
     return {None: "none", True: "yes", False: "no"}.get(value, str(value))
@@ -84,7 +95,13 @@ def _environment() -> Environment:
     )
     environment.globals.update(prefix=PREFIX, asset=asset_url)
     environment.filters.update(
-        instant=_instant, iso=_iso, leads_to=_leads_to, shown=_shown, state=state_of
+        instant=_instant,
+        iso=_iso,
+        leads_to=_leads_to,
+        number="{:,}".format,
+        shown=_shown,
+        duration=_duration,
+        state=state_of,
     )
     return environment
 
@@ -92,13 +109,16 @@ def _environment() -> Environment:
 _templates: Final = _environment()
 
 
+def rendered(template: str, **values: Any) -> Markup:
+    """A template filled in: a part of a page."""
+    return Markup(_templates.get_template(template).render(**values))
+
+
 def page(request: Asked, template: str, *, status: int = 200, **values: Any) -> Response[str]:
     """A template as a page, for whoever asks."""
     holder: Holder | None = request.scope.get("user")
     menu = menu_for(request.app.state.menu, holder.user) if holder else ()
-    text = _templates.get_template(template).render(
-        holder=holder, menu=menu, path=request.scope["path"], **values
-    )
+    text = rendered(template, holder=holder, menu=menu, path=request.scope["path"], **values)
     return Response(text, status_code=status, media_type="text/html")
 
 
@@ -133,6 +153,14 @@ def store_for(request: Asked) -> Store:
 
 
 # ---- what the browser holds ----
+
+
+async def still_signed_in(request: Asked) -> bool:
+    """Whether who asked is still signed in, and may still see the same."""
+    entrance: Entrance = request.app.state.entrance
+    token = held(request)
+    holder = await entrance.holder(token) if token else None
+    return holder is not None and scope_of(holder.user) == scope(request)
 
 
 def held(request: Asked) -> str | None:

@@ -16,3 +16,48 @@ for (const form of document.querySelectorAll("[data-confirm]")) {
     }
   });
 }
+
+for (const form of document.querySelectorAll("[data-choose]")) {
+  form.querySelector("button").hidden = true;
+  form.addEventListener("change", () => form.requestSubmit());
+}
+
+// The newest is at the right, where a narrow screen does not begin.
+const showNewest = (root) => {
+  for (const chart of root.querySelectorAll(".chart")) {
+    chart.scrollLeft = chart.scrollWidth;
+  }
+};
+showNewest(document);
+
+for (const picture of document.querySelectorAll("[data-live]")) {
+  const says = document.getElementById(picture.dataset.says);
+  const say = (text) => {
+    says.hidden = false;
+    says.textContent = text;
+  };
+  const events = new EventSource(picture.dataset.live);
+  events.addEventListener("open", () => say("Live"));
+  events.addEventListener("message", (event) => {
+    // What others wrote is escaped where this is made, on the server.
+    const next = document.createElement("template");
+    next.innerHTML = event.data;
+    const [before, after] = [[...picture.children], [...next.content.children]];
+    if (before.length !== after.length) {
+      picture.replaceChildren(...after);
+      showNewest(picture);
+      return;
+    }
+    // What has not changed stays: somebody may be reading it.
+    before.forEach((part, place) => {
+      if (!part.isEqualNode(after[place])) {
+        part.replaceWith(after[place]);
+        showNewest(after[place]);
+      }
+    });
+  });
+  events.addEventListener("error", () => {
+    const isOver = events.readyState === EventSource.CLOSED;
+    say(isOver ? "Not live any more: load the page again." : "Not live: trying again …");
+  });
+}

@@ -1,0 +1,157 @@
+"""The dashboard: how production stands, live."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from datetime import tzinfo
+from typing import Any, Final, cast
+
+from litestar import Request, Response, get
+from litestar.types import ASGIApp
+from markupsafe import Markup
+from msgspec import Struct
+
+from cloudsignal.server.clock import Clock
+from cloudsignal.server.events import Followers
+from cloudsignal.server.live import Live, NoMore
+from cloudsignal.server.panel.access import SIGNED_IN, seen_by
+from cloudsignal.server.panel.overview import SPANS, overview, signals_chart
+from cloudsignal.server.panel.pages import Asked, page, rendered, scope, still_signed_in
+from cloudsignal.server.store.errors import NotFound
+from cloudsignal.server.store.store import Store
+
+EVERY_S: Final = 1.0
+"""How often it is looked whether anything has changed."""
+QUIET_TICKS: Final = 15
+"""After how many looks without a change a connection shows that it is alive."""
+KEPT_MAX: Final = 256
+"""How many pictures are kept for others who look at the same."""
+
+
+class View(Struct, frozen=True):
+    """What is looked at: a print partner or all, and over which span."""
+
+    partner: str | None
+    span: str
+    tells: bool
+
+
+class Dashboard:
+    """Draws what is looked at, once for all who look at the same."""
+
+    def __init__(self, store: Store, clock: Clock, zone: tzinfo) -> None:
+        self._store = store
+        self._clock = clock
+        self.zone = zone
+        self._kept: dict[object, tuple[int, asyncio.Task[Markup]]] = {}
+
+    async def picture(self, view: View) -> Markup:
+        """As it is now, or was a moment ago. Raises StoreUnavailable."""
+        standing = await self._drawn(
+            ("standing", view.partner, view.tells), 1, self._standing(view)
+        )
+        span = SPANS[view.span]
+        chart = await self._drawn(
+            ("chart", view.partner, view.span), span.every_s, self._chart(view)
+        )
+        return standing + chart
+
+    async def _drawn(self, key: object, every_s: int, draw: Callable[[], Markup]) -> Markup:
+        tick = self._clock() // (every_s * 1_000_000)
+        kept = self._kept.get(key)
+        if kept is None or kept[0] != tick:
+            if len(self._kept) >= KEPT_MAX:
+                self._kept.clear()
+            kept = self._kept[key] = tick, asyncio.ensure_future(asyncio.to_thread(draw))
+        # Who hangs up does not take the picture away from the others.
+        return await asyncio.shield(kept[1])
+
+    def _standing(self, view: View) -> Callable[[], Markup]:
+        def draw() -> Markup:
+            now = self._clock()
+            found = overview(self._store, view.partner, now=now, zone=self.zone, tells=view.tells)
+            return rendered("standing.html", found=found, partner=view.partner)
+
+        return draw
+
+    def _chart(self, view: View) -> Callable[[], Markup]:
+        def draw() -> Markup:
+            span, now = SPANS[view.span], self._clock()
+            chart = signals_chart(self._store, view.partner, span, now=now, zone=self.zone)
+            return rendered("signals.html", chart=chart, span=span)
+
+        return draw
+
+
+@get("/", guards=[SIGNED_IN])
+async def show_home(request: Asked, partner: str = "", span: str = "1h") -> Response[Any]:
+    """The first page: the dashboard; for owners, of whom nothing is counted, where they can go."""
+    if scope(request).owner is not None:
+        return page(request, "home.html")
+    view = await _view(request, partner, span)
+    dashboard: Dashboard = request.app.state.dashboard
+    store: Store = request.app.state.store
+    partners = [] if scope(request).is_narrow else await asyncio.to_thread(store.access.partners)
+    return page(
+        request,
+        "dashboard.html",
+        picture=await dashboard.picture(view),
+        view=view,
+        spans=SPANS,
+        partners=[each.name for each in partners],
+        timezone=str(dashboard.zone),
+    )
+
+
+@get("/live", guards=[seen_by("reader", "partner")])
+async def follow(request: Asked, partner: str = "", span: str = "1h") -> ASGIApp:
+    """The same as server-sent events, each of them the whole picture, when anything has changed."""
+    view = await _view(request, partner, span)
+    followers: Followers = request.app.state.followers
+    dashboard: Dashboard = request.app.state.dashboard
+
+    async def check() -> None:
+        if not await still_signed_in(request):
+            raise NoMore
+
+    live: Any = Live(followers, lambda: pictures(followers, dashboard, view), check)
+    return cast(ASGIApp, live)
+
+
+async def pictures(
+    followers: Followers, dashboard: Dashboard, view: View
+) -> AsyncGenerator[bytes, None]:
+    """What is looked at, again whenever it has changed; empty after a while without a change."""
+    shown, quiet = "", 0
+    async for _ in followers.ticks(EVERY_S):
+        picture = await dashboard.picture(view)
+        if picture != shown:
+            shown, quiet = picture, 0
+            yield event(picture)
+        elif (quiet := quiet + 1) >= QUIET_TICKS:
+            quiet = 0
+            yield b""
+
+
+def event(text: str) -> bytes:
+    """A text as a server-sent event."""
+    lines = "".join(f"data: {line}\n" for line in text.splitlines())
+    return f"{lines}\n".encode()
+
+
+async def _view(request: Request[Any, Any, Any], partner: str, span: str) -> View:
+    """What is asked for, as far as it may be seen. Raises NotFound."""
+    if span not in SPANS:
+        raise NotFound(f"there is no span {span!r}")
+    own = scope(request).partner
+    if own is not None:
+        if partner not in ("", own):
+            raise NotFound(f"there is no print partner called {partner!r}")
+        return View(own, span, tells=False)
+    if not partner:
+        return View(None, span, tells=True)
+    store: Store = request.app.state.store
+    await asyncio.to_thread(store.access.partner, partner)
+    return View(partner, span, tells=False)
+
+
+ROUTES: Final = [show_home, follow]

@@ -1,0 +1,205 @@
+"""What the dashboard shows, read from the roll-ups: where items are, and what has happened lately."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
+from typing import Final, get_args
+
+from msgspec import Struct
+
+from cloudsignal.protocol.items import FINAL, State
+from cloudsignal.protocol.signals import BY_NAME
+from cloudsignal.server.insight.counting import (
+    DAY_S,
+    HOUR_S,
+    MINUTE_S,
+    QUARTER_S,
+    SECOND_US,
+    WAITING,
+)
+from cloudsignal.server.insight.promises import days_until
+from cloudsignal.server.panel.charts import Chart, stacked
+from cloudsignal.server.store.store import Store
+
+STATES: Final[tuple[State, ...]] = get_args(State)
+OVERDUE_DAYS: Final = 60
+"""Who is overdue for longer is not waited for any more."""
+BEHIND_MAX: Final = 10_000
+"""With more signals that are not counted yet, it is said that the figures are of earlier."""
+
+
+class Span(Struct, frozen=True):
+    """A span of time until now, and how it is shown.
+
+    ``what`` are the counts that it is read from; a bar stands for ``bar_s`` seconds, the axis says something at
+    every ``mark_s``, as ``mark`` formats it, and ``every_s`` is how soon it is read again.
+    """
+
+    title: str
+    length_s: int
+    what: str
+    bar_s: int
+    mark_s: int
+    mark: str
+    every_s: int
+
+
+SPANS: Final = {
+    "1h": Span("last hour", HOUR_S, "minute", MINUTE_S, 10 * MINUTE_S, "%H:%M", 1),
+    "6h": Span("last 6 hours", 6 * HOUR_S, "minute", 5 * MINUTE_S, HOUR_S, "%H:%M", 2),
+    "24h": Span("last 24 hours", DAY_S, "quarter", QUARTER_S, 3 * HOUR_S, "%H:%M", 5),
+    "7d": Span("last 7 days", 7 * DAY_S, "quarter", 3 * HOUR_S, DAY_S, "%a %-d", 15),
+    "30d": Span("last 30 days", 30 * DAY_S, "quarter", DAY_S, 5 * DAY_S, "%-d %b", 60),
+}
+"""What can be chosen of."""
+
+
+class Standing(Struct, frozen=True):
+    """How many items are in a state, and how many of them are delayed."""
+
+    state: str
+    count: int
+    delayed: int
+
+
+class Due(Struct, frozen=True):
+    """Items that are due in a time: shipped in time, shipped late, not shipped and still in time or not, canceled."""
+
+    on_time: int
+    late: int
+    waiting: int
+    overdue: int
+    canceled: int
+
+    @property
+    def total(self) -> int:
+        """How many they are."""
+        return self.on_time + self.late + self.waiting + self.overdue + self.canceled
+
+
+class Telling(Struct, frozen=True):
+    """Deliveries to owners: that wait for another attempt or behind one that does, and that were given up."""
+
+    waiting: int
+    dead: int
+
+
+class Overview(Struct, frozen=True):
+    """Everything but the chart. ``behind`` is how many signals are not counted yet."""
+
+    behind: int
+    states: tuple[Standing, ...]
+    open: int
+    delayed: int
+    shipped: int
+    canceled: int
+    due: Due
+    overdue: int
+    telling: Telling | None
+
+    @property
+    def most(self) -> int:
+        """The largest number of items in one state."""
+        return max((each.count for each in self.states), default=0)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the figures are of noticeably earlier."""
+        return self.behind > BEHIND_MAX
+
+
+def overview(store: Store, partner: str | None, *, now: int, zone: tzinfo, tells: bool) -> Overview:
+    """How things stand with a print partner, or with all; what owners are told only if it ``tells``.
+
+    Raises StoreUnavailable.
+    """
+    rollups = store.rollups
+    sums, delayed = rollups.sums("state", partner=partner), rollups.sums("delayed", partner=partner)
+    states = tuple(Standing(each, sums.get(each, 0), delayed.get(each, 0)) for each in STATES)
+    since, until = (each // SECOND_US for each in days_until(now, 1, zone))
+    now_s = now // SECOND_US
+    today = rollups.counts("due", partner=partner, since=since, until=until)
+    before = rollups.counts("due", partner=partner, since=now_s - OVERDUE_DAYS * DAY_S, until=now_s)
+    return Overview(
+        behind=rollups.behind(),
+        states=tuple(each for each in states if each.count or each.state != "unknown"),
+        open=sum(each.count for each in states if each.state not in FINAL),
+        delayed=sum(each.delayed for each in states),
+        shipped=rollups.sums("shipped", partner=partner, since=since, until=until).get("", 0),
+        canceled=rollups.sums("canceled", partner=partner, since=since, until=until).get("", 0),
+        due=due(today, now_s),
+        overdue=due(before, now_s).overdue,
+        telling=_telling(store) if tells else None,
+    )
+
+
+def due(counts: Mapping[tuple[int, str], int], now_s: int) -> Due:
+    """What became of items by when they are due, in quarters of an hour; what is due in this one is not overdue."""
+    found = dict.fromkeys(("on_time", "late", "waiting", "overdue", "canceled"), 0)
+    for (at, key), count in counts.items():
+        if key in WAITING:
+            key = "overdue" if at + QUARTER_S <= now_s else "waiting"
+        found[key if key in found else "canceled"] += count
+    return Due(**found)
+
+
+def _telling(store: Store) -> Telling:
+    counts = store.delivery_log.standing().deliveries
+    dead = counts.get("dead", 0)
+    return Telling(sum(counts.values()) - dead, dead)
+
+
+# ---- signals over time ----
+
+
+def signals_chart(
+    store: Store, partner: str | None, span: Span, *, now: int, zone: tzinfo
+) -> Chart:
+    """How many signals of which type came, over a span of time until now. Raises StoreUnavailable."""
+    begins = begins_of(span, now // SECOND_US, zone)
+    counts = store.rollups.counts(span.what, partner=partner, since=begins[0])
+    grouped: dict[tuple[int, str], int] = {}
+    for (at, key), count in counts.items():
+        begin = floor(at, span.bar_s, zone)
+        grouped[begin, key] = grouped.get((begin, key), 0) + count
+    return stacked(
+        begins,
+        grouped,
+        tuple(BY_NAME),
+        says=lambda begin: f"{_local(begin, zone):%a %-d %b %H:%M}",
+        marks=_marks(begins, span, zone),
+    )
+
+
+def begins_of(span: Span, now_s: int, zone: tzinfo) -> list[int]:
+    """When the bars of a span begin, in order; the last one is that of now."""
+    last = floor(now_s, span.bar_s, zone)
+    if span.bar_s < DAY_S:
+        return list(range(last - span.length_s + span.bar_s, last + 1, span.bar_s))
+    today = _local(last, zone)
+    days = span.length_s // DAY_S
+    return [round((today - timedelta(days=back)).timestamp()) for back in reversed(range(days))]
+
+
+def floor(at: int, unit_s: int, zone: tzinfo) -> int:
+    """When the unit of time begins in which an instant is, by the clocks of a zone; both in seconds since 1970."""
+    local = _local(at, zone)
+    if unit_s >= DAY_S:
+        return round(local.replace(hour=0, minute=0, second=0).timestamp())
+    offset = local.utcoffset() or timedelta()
+    ahead = round(offset.total_seconds())
+    return (at + ahead) // unit_s * unit_s - ahead
+
+
+def _marks(begins: Sequence[int], span: Span, zone: tzinfo) -> dict[int, str]:
+    if span.mark_s > DAY_S:
+        every = span.mark_s // span.bar_s
+        return {each: f"{_local(each, zone):{span.mark}}" for each in begins[::-every]}
+    return {
+        each: f"{_local(each, zone):{span.mark}}"
+        for each in begins
+        if floor(each, span.mark_s, zone) == each
+    }
+
+
+def _local(at: int, zone: tzinfo) -> datetime:
+    return datetime.fromtimestamp(at, zone)

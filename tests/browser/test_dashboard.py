@@ -1,0 +1,93 @@
+"""The live picture of production, in a browser."""
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from cloudsignal import Client, ItemPacked, ItemRegistered, ItemShipped
+from tests.browser.conftest import OTHER, PHONE, Person, invite, serious, sign_in
+
+WHEN = "2026-01-05T08:00:00Z"
+
+
+def post(person: Person, partner: str, *signals: ItemRegistered | ItemPacked | ItemShipped) -> None:
+    """Signals of a print partner, through an interface of its own."""
+    key = person.server.interface(partner)
+    with Client(base_url=person.server.address, apikey=key) as client:
+        client.send(*signals)
+
+
+def registered(order: str, item: str = "1") -> ItemRegistered:
+    return ItemRegistered(order=order, item=item, datetime=WHEN)
+
+
+def test_signals_are_seen_as_they_come_without_loading_the_page_again(
+    ada: Person, other: Person
+) -> None:
+    page = ada.page
+    expect(page.locator("#live")).to_have_text("Live")
+    expect(page.locator(".tiles li").first).to_contain_text("0 in production")
+    page.evaluate("window.isTheSame = true")
+
+    post(ada, "Alpha", registered("7"), registered("8"))
+    expect(page.locator(".tiles li").first).to_contain_text("2 in production")
+    expect(page.locator(".legend")).to_contain_text("ItemRegistered 2")
+    post(ada, "Beta", ItemPacked(order="9", item="1", datetime=WHEN))
+    expect(page.locator(".tiles li").first).to_contain_text("3 in production")
+    expect(page.locator("tr", has_text="packed")).to_contain_text("1")
+    assert "1 ItemPacked" in page.locator(".stack title").all_text_contents()[-1]
+    assert page.evaluate("window.isTheSame")
+
+    page.reload()
+    page.get_by_label("Print partner").select_option("Beta")
+    page.wait_for_url("**partner=Beta*")
+    expect(page.locator("h1")).to_have_text("Beta")
+    expect(page.locator(".tiles li").first).to_contain_text("1 in production")
+    page.get_by_label("Signals of the").select_option("30d")
+    page.wait_for_url("**span=30d*")
+    expect(page.locator(".legend")).to_contain_text("signals per day")
+    assert serious(ada) == []
+
+    # A print partner's own people see what is theirs.
+    other.page.goto(invite(ada, "Grace", "partner", "Alpha"))
+    other.fill(password=OTHER, again=OTHER)
+    other.press("Choose it")
+    assert other.title == "Alpha"
+    expect(other.page.locator(".tiles li").first).to_contain_text("2 in production")
+    assert other.page.get_by_label("Print partner").count() == 0
+    for path in ("/panel/?partner=Beta", "/panel/live?partner=Beta", "/panel/?span=2h"):
+        answer = other.page.request.get(path)
+        assert answer.status == 404, path
+    # Who is kept out sees nothing more, either.
+    ada.page.goto("/panel/users/2")
+    ada.press("Keep out")
+    post(ada, "Alpha", registered("10"))
+    expect(other.page.locator("#live")).to_have_text(
+        "Not live any more: load the page again.", timeout=30_000
+    )
+    expect(other.page.locator(".tiles li").first).to_contain_text("2 in production")
+    other.wrong.clear()  # The browser was told to sign in, where it expected events.
+
+
+def test_an_owner_is_told_where_to_go(ada: Person, other: Person) -> None:
+    ada.server.cli("owner", "create", "Books")
+    other.page.goto(invite(ada, "Grace", "owner", "Books"))
+    other.fill(password=OTHER, again=OTHER)
+    other.press("Choose it")
+    assert other.title == "Hello, Grace"
+    assert other.page.request.get("/panel/live").status == 403
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_can_be_read_by_everybody_and_on_a_phone(
+    ada: Person, browser: Browser, theme: str
+) -> None:
+    post(ada, "Alpha", registered("7"), registered("8"))
+    phone = Person(browser, ada.server, PHONE)
+    sign_in(phone, "Ada")
+    phone.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    expect(phone.page.locator(".tiles li").first).to_contain_text("2 in production")
+    wide = phone.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0
+    assert serious(phone) == []
+    phone.context.close()
+    assert phone.wrong == []
