@@ -21,7 +21,7 @@ from cloudsignal.server.store.store import Store
 
 EVERY_S: Final = 1.0
 """How often it is looked whether anything has changed."""
-QUIET_TICKS: Final = 15
+QUIET_TICKS: Final = 5
 """After how many looks without a change a connection shows that it is alive."""
 KEPT_MAX: Final = 256
 """How many pictures are kept for others who look at the same."""
