@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,7 @@ def test_a_rate_is_a_flag_and_counts_more_than_faults(run: Run) -> None:
         (["--start", "2000-01-01"], "begin between 2000-01-08 and 2100-06-30, so that all fits in"),
         (["--items", "99999", "--items-per-day", "1"], "let more of them come in a day"),
         (["--database", "nosql://x"], "nosql"),
+        (["--apikeys-file", "keys", "--live"], "--live says which interfaces --database makes"),
     ],
 )
 def test_what_cannot_be_is_a_sentence(
@@ -117,20 +119,33 @@ def test_what_cannot_be_is_a_sentence(
     assert sentence in run("simulate", *words).sentence
 
 
+@pytest.mark.parametrize("words", [[], ["--live"]])
 def test_what_a_database_was_given_is_revoked_even_if_nothing_was_sent(
-    run: Run, store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+    run: Run, store: Store, url: str, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     """The port is one that nobody listens on, so reading fails before anything is sent."""
     monkeypatch.setattr("cloudsignal.simulator.reader.TRIES", 1)
-    done = run("simulate", "--database", url, "--base-url", "http://127.0.0.1:9", "--partners", "2")
+    done = run(
+        "simulate", "--database", url, "--base-url", "http://127.0.0.1:9", "--partners", "2", *words
+    )
     assert "the items cannot be read from http://127.0.0.1:9" in done.err
     assert done.code == 1
     assert {each.state for each in store.access.interfaces()} == {"revoked"}
-    assert all(each.test for each in store.access.interfaces())
+    assert {each.test for each in store.access.interfaces()} == {not words}
     assert all(token.revoked for token in store.access.tokens())
     assert [each.name for each in store.access.partners()] == sorted(
         each.name for each in _partners(2)
     )
+
+
+@pytest.mark.parametrize(("word", "back"), [("today", 0), ("yesterday", 1)])
+def test_a_plan_can_begin_on_a_day_that_has_a_word(run: Run, word: str, back: int) -> None:
+    before = datetime.now(UTC).date()
+    same = ("simulate", "--dry-run", "--items", "9", "--seed", "1", "--partners", "1", "--start")
+    said = run(*same, word).out
+    after = datetime.now(UTC).date()
+    days = {each - timedelta(days=back) for each in (before, after)}
+    assert said in {run(*same, str(day)).out for day in days}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -100,6 +100,13 @@ def simulate(
             help="The server's store, to make test interfaces and a token in for this run.",
         ),
     ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            help="With --database: no test interfaces, so that all of it counts. For stores to try things out in.",
+        ),
+    ] = False,
     keep: Annotated[
         bool,
         typer.Option(
@@ -137,7 +144,11 @@ def simulate(
         typer.Option(min=0, max=SEED_MAX, help="The same one makes the same signals; else any."),
     ] = None,
     start: Annotated[
-        str, typer.Option(metavar="DATETIME", help="When the first day of the plan begins.")
+        str,
+        typer.Option(
+            metavar="DATETIME",
+            help="When the first day of the plan begins: also today or yesterday, in UTC.",
+        ),
     ] = START,
     faults: Annotated[
         bool | None,
@@ -162,6 +173,8 @@ def simulate(
 
     Zero differences is exit code 0. Ctrl-C ends it early, and compares what was sent until then.
     """
+    if live and not database:
+        raise Failed("--live says which interfaces --database makes: say that as well")
     keys = keys_in(apikeys_file) if apikeys_file else []
     plan = _plan(
         seed=secrets.randbelow(SEED_MAX) if seed is None else seed,
@@ -179,7 +192,7 @@ def simulate(
         _print_posts(plan)
         return
     driving = _driving(speed, rate, connections, duration)
-    with furnished(plan, database, keys, keep=keep) as (found_keys, made_token):
+    with furnished(plan, database, keys, keep=keep, test=not live) as (found_keys, made_token):
         token = None if no_compare else made_token or token_in(token_file)
         wanted = Wanted(plan, driving, base_url, found_keys, token)
         ledger, result = _run(wanted)
@@ -193,11 +206,18 @@ def _plan(*, start: str, **values: Any) -> "Plan":
     from cloudsignal.simulator.plan import Plan, instant
 
     try:
-        plan = Plan(start=instant(start), **values)
+        plan = Plan(start=instant(_day(start)), **values)
         plan.check_years()
         return plan
     except ValueError as error:
         raise Failed(f"--start {plain(start)}: {error}") from None
+
+
+def _day(start: str) -> str:
+    """A date instead of a word for one."""
+    today = datetime.now(UTC).date()
+    words = {"today": today, "yesterday": today - timedelta(days=1)}
+    return str(words.get(start, start))
 
 
 def _rates(given: dict[str, float | None], faults: bool | None) -> Rates:

@@ -56,7 +56,7 @@ def _text_of(path: Path) -> str:
 
 @contextmanager
 def furnished(
-    plan: "Plan", database: str | None, keys: "list[ApiKey]", *, keep: bool
+    plan: "Plan", database: str | None, keys: "list[ApiKey]", *, keep: bool, test: bool
 ) -> "Iterator[tuple[list[ApiKey], str | None]]":
     """A key for each print partner, and a token if one was made; they are in memory only."""
     if database is None:
@@ -69,13 +69,13 @@ def furnished(
         return
     if keys:
         raise Failed("--database makes keys of its own: leave out --apikeys-file, or --database")
-    with _made_access(plan, database, keep=keep) as made:
+    with _made_access(plan, database, keep=keep, test=test) as made:
         yield made
 
 
 @contextmanager
 def _made_access(
-    plan: "Plan", database: str, *, keep: bool
+    plan: "Plan", database: str, *, keep: bool, test: bool
 ) -> "Iterator[tuple[list[ApiKey], str]]":
     with opened(database, None) as (store, settings):
         from cloudsignal.partner.keys import ApiKey
@@ -94,7 +94,7 @@ def _made_access(
                     keyring.digest(key),
                     timezone="UTC",
                     allow=(),
-                    test=True,
+                    test=test,
                     now=clock.now(),
                 )
                 numbers.append(made.id)
