@@ -52,7 +52,7 @@ class Fact:
 
 def compare(rows: list[Row], facts: list[Fact]) -> list[Comparison]:
     found = [*on_sqlite(rows), *on_postgresql(rows), *of_the_outbox(rows), *of_telling(rows)]
-    found += of_searching(rows)
+    found += [*of_searching(rows), *of_looking(rows)]
     kept = [one for one in found if one is not None]
     for fact in facts:
         kept.append(Comparison(fact.name, fact.figure, fact.unit, fact.at_most, at_most=True))
@@ -118,6 +118,16 @@ def of_searching(rows: list[Row]) -> Iterator[Comparison]:
     for row in of_letter(rows, "q"):
         name = f"{row.stage}: {row.name}"
         yield Comparison(name, row.median("p99_ms") or 0, "ms, p99", 100, at_most=True)
+
+
+def of_looking(rows: list[Row]) -> Iterator[Comparison]:
+    for row in of_letter(rows, "r"):
+        name = f"{row.stage}: {row.name}"
+        yield Comparison(name, row.median("p50_ms") or 0, "ms, p50", 200, at_most=True)
+    posts = of_letter(rows, "s")
+    for alone, looked in zip(posts[::2], posts[1::2], strict=True):
+        name = f"{looked.name} / {alone.name}, {crowd(alone)}, {alone.stage}"
+        yield Comparison(name, ratio_to(looked, alone) or 0, "x", 0.95)
 
 
 def soon(row: Row, aim: float | None = None) -> Comparison:
@@ -194,14 +204,14 @@ def is_at(row: Row, letter: str, connections: int) -> bool:
 
 def print_rows(console: Console, rows: list[Row], rounds: int) -> None:
     told = [row for row in rows if is_of_telling(row)]
-    searched = of_letter(rows, "q")
-    taken = [row for row in rows if row not in told and row not in searched]
+    waited = [row for row in rows if row.letter in "qr"]
+    taken = [row for row in rows if row not in told and row not in waited]
     if taken:
         console.print(filled(table_of("Signals in", TAKEN, rounds), taken, taken_cells))
     if told:
         console.print(filled(table_of("Owners told", TOLD, rounds), told, told_cells))
-    if searched:
-        console.print(filled(table_of("Searches", FOUND, rounds), searched, found_cells))
+    if waited:
+        console.print(filled(table_of("Searches and pages", FOUND, rounds), waited, found_cells))
 
 
 def is_of_telling(row: Row) -> bool:

@@ -1,8 +1,8 @@
 """The rows of the table, measured in alternating rounds."""
 
 import statistics
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -105,14 +105,24 @@ def bundle_rows(store: Store, load: Load, seconds: int) -> list[Row]:
 
 
 def measure_load(
-    store: Store, place: Place, load: Load, seconds: int, company: Company = ALONE
+    store: Store,
+    place: Place,
+    load: Load,
+    seconds: int,
+    company: Company = ALONE,
+    *,
+    flags: Sequence[str] = (),
+    beside: Callable[[Server], AbstractContextManager[None]] = nullcontext,
 ) -> Measurement:
+    """Posts to servers on a store, started with these flags; ``beside`` is what goes on meanwhile."""
     token = make_token(place) if company.readers else ""
     with ExitStack() as stack:
         starting = [
-            serving(store.kind, place, store.body(store.next_slot)) for _ in range(company.nodes)
+            serving(store.kind, place, store.body(store.next_slot), flags)
+            for _ in range(company.nodes)
         ]
         nodes = [stack.enter_context(node) for node in starting]
+        stack.enter_context(beside(nodes[0]))
         ports = [node.port for node in nodes]
         warm = run_load(ports, load, WARM_UP_S, store.posts(store.next_slot + 1))
         before = position(nodes[0], store, warm.next_slot)

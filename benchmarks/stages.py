@@ -14,8 +14,8 @@ from benchmarks.workload import first_item_now
 from benchmarks.wrk import Load
 
 TELLING = "mnop"
-ON_SQLITE, ON_POSTGRESQL = "abcdeklq" + TELLING, "fghijnoq"
-OURS = "bcefgijklq" + TELLING
+ON_SQLITE, ON_POSTGRESQL = "abcdeklqrs" + TELLING, "fghijnoqrs"
+OURS = "bcefgijklqrs" + TELLING
 
 SINGLES = (Load(1), Load(64), Load(256))
 CROWDS = (Load(64), Load(256))
@@ -79,7 +79,7 @@ def measure_on_sqlite(run: Run, home: Files, empty: Store) -> None:
     usual = run.make("usual", home, "d")
     if ours is not None:
         run.facts += [new_start_fact(home), start_fact(ours)]
-    if run.wants("bcd") or not run.wants(ON_POSTGRESQL + "eklq" + TELLING):
+    if run.wants("bcd") or not run.wants(ON_POSTGRESQL + "eklqrs" + TELLING):
         run.measure("new store", new_rows(run, empty, ours, usual))
     if run.wants("kl"):
         measure_outbox(run, home, ours)
@@ -87,6 +87,8 @@ def measure_on_sqlite(run: Run, home: Files, empty: Store) -> None:
         measure_telling(run, home, ours)
     if run.wants("q"):
         measure_searching(run, home)
+    if run.wants("rs"):
+        measure_looking(run, home)
     if ours is not None and run.wants("e"):
         for size in sizes(run.options.quick):
             grow(ours, size)
@@ -130,6 +132,17 @@ def measure_searching(run: Run, home: Home) -> None:
     run.measure(f"a search{home.where}", rows)
 
 
+def measure_looking(run: Run, home: Home) -> None:
+    from benchmarks import looking  # It needs cloudsignal, which the peers' rows do without.
+
+    store, seconds = make_store("ours", home, run.first_item), run.options.seconds
+    if run.wants("s"):
+        run.measure(f"the panel{home.where}", looking.cost_rows(store, CROWDS, seconds))
+    if run.wants("r"):
+        grow(store, looking.SIGNALS_QUICK if run.options.quick else looking.SIGNALS)
+        run.measure(f"a page{home.where}", looking.page_rows(store, seconds))
+
+
 def new_rows(run: Run, empty: Store, ours: Store | None, usual: Store | None) -> list[Row]:
     """Rows a to d: every store has just begun."""
     rows = [run.row("a", "empty handler", empty, load) for load in (*SINGLES, BUNDLES)]
@@ -150,6 +163,8 @@ def measure_on_postgresql(run: Run, home: Databases, empty: Store) -> None:
         measure_telling(run, home, ours)
     if run.wants("q"):
         measure_searching(run, home)
+    if run.wants("rs"):
+        measure_looking(run, home)
     if ours is not None and run.wants("j"):
         for size in sizes(run.options.quick, LARGE_MIN):
             run.facts.append(grow_and_count_wal(home, ours, size))

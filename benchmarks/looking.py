@@ -1,0 +1,136 @@
+"""The panel: how soon its pages are there when much is stored, and what it costs those who post that one looks."""
+
+import http.client
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+
+from benchmarks.places import Place
+from benchmarks.rows import WARM_UP_S, Measurement, Row, measure_load
+from benchmarks.servers import SECRET, Server, serving
+from benchmarks.stores import Store
+from benchmarks.wrk import Load
+from cloudsignal.server.clock import now
+from cloudsignal.server.keys import Keyring
+from cloudsignal.server.store.sessions import Session
+from cloudsignal.server.store.store import open_store
+
+SIGNALS, SIGNALS_QUICK = 10_000_000, 200_000
+SESSION = "the session of a benchmark"
+DAY_US = 86_400_000_000
+PAGES = {
+    "overview": "/panel/",
+    "overview, 30 days": "/panel/?span=30d",
+    "changes": "/panel/changes",
+}
+QUIET = ("--no-deliver",)
+
+
+def page_rows(store: Store, seconds: int) -> list[Row]:
+    """One who loads a page again and again."""
+    sign_in(store.place)
+    count(store.place)
+    return [
+        Row("r", f"{title}, {store.signals:,} signals", None, looking(store, path, seconds))
+        for title, path in PAGES.items()
+    ]
+
+
+def looking(store: Store, path: str, seconds: int) -> Callable[[], Measurement]:
+    def measure() -> Measurement:
+        with serving("ours", store.place, None, QUIET) as server:
+            load_again(server, path, WARM_UP_S)
+            took_s, failed = load_again(server, path, seconds)
+            places = statistics.quantiles(took_s, n=100)
+            return Measurement(
+                p50_ms=places[49] * 1000,
+                p99_ms=places[98] * 1000,
+                peak_rss_mb=server.peak_rss_mb(),
+                errors=failed,
+            )
+
+    return measure
+
+
+def load_again(server: Server, path: str, seconds: int) -> tuple[list[float], int]:
+    """How long each time took, and how many were answered something else than the page."""
+    took_s: list[float] = []
+    failed = 0
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        end = time.perf_counter() + seconds
+        while (started := time.perf_counter()) < end or len(took_s) < 2:
+            connection.request("GET", path, headers=COOKIE)
+            answer = connection.getresponse()
+            answer.read()
+            took_s.append(time.perf_counter() - started)
+            failed += answer.status != 200
+    return took_s, failed
+
+
+COOKIE = {"Cookie": f"cloudsignal={SESSION}"}
+
+
+def cost_rows(store: Store, loads: Sequence[Load], seconds: int) -> list[Row]:
+    """Posts while nobody looks and nothing is counted; and while it is, and somebody looks."""
+    rows: list[Row] = []
+    for load in loads:
+        rows.append(Row("s", "ours, no panel", load, posting(store, load, seconds, looks=False)))
+        rows.append(Row("s", "ours, one looks", load, posting(store, load, seconds, looks=True)))
+    return rows
+
+
+def posting(store: Store, load: Load, seconds: int, *, looks: bool) -> Callable[[], Measurement]:
+    def measure() -> Measurement:
+        with store.copied() as place:
+            if looks:
+                sign_in(place)
+                return measure_load(store, place, load, seconds, flags=QUIET, beside=watching)
+            flags = (*QUIET, "--no-panel")
+            return measure_load(store, place, load, seconds, flags=flags)
+
+    return measure
+
+
+@contextmanager
+def watching(server: Server) -> Iterator[None]:
+    """Somebody has the first page open, which is live."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.request("GET", "/panel/live", headers=COOKIE)
+    answer = connection.getresponse()
+    if answer.status != 200:
+        raise RuntimeError(f"the live page was answered {answer.status}")
+    reading = threading.Thread(target=lambda: read_on(answer), daemon=True)
+    reading.start()
+    try:
+        yield
+    finally:
+        connection.sock.shutdown(2)
+        reading.join()
+        connection.close()
+
+
+def read_on(answer: http.client.HTTPResponse) -> None:
+    with suppress(http.client.HTTPException, OSError):  # It is cut off in the end.
+        while answer.read1(1 << 16):
+            pass
+
+
+def sign_in(place: Place) -> None:
+    """Let somebody be signed in there."""
+    with closing(open_store(place.url)) as store:
+        digest = Keyring(SECRET["CLOUDSIGNAL_SECRET"]).digest(SESSION)
+        if store.users.any():
+            return
+        user = store.users.create("Benchmark", "admin", now=now())
+        begun = now()
+        session = Session(digest, user.id, begun, begun, begun + DAY_US, "127.0.0.1", "benchmark")
+        store.sessions.begin(session)
+
+
+def count(place: Place) -> None:
+    """Have everything counted, as the bookkeeper does."""
+    with closing(open_store(place.url)) as store:
+        while not store.rollups.step().is_idle:
+            pass
