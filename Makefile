@@ -25,7 +25,7 @@ INSTALL = $(if $(UV),uv pip install -q -p $(VENV)/bin/python,$(VENV)/bin/python 
 SETUP_DONE := $(VENV)/.setup-done
 DEV_DONE := $(VENV)/.dev-done
 
-.PHONY: help setup run test test-all check docs bench lock clean
+.PHONY: help setup run test test-all check docs pictures bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -62,6 +62,9 @@ check: $(DEV_DONE) ## the fast loop: style, types, import contracts, unit tests
 
 docs: $(SETUP_DONE) ## write docs/reference/ again, from the declarations in the code
 	@$(VENV)/bin/python docs/generate.py
+
+pictures: $(DEV_DONE) ## take the pictures of the panel in docs/images again (needs chromium)
+	@$(VENV)/bin/python docs/pictures.py
 
 bench: $(DEV_DONE) ## compare with an empty handler and with the usual pick (needs wrk)
 	@command -v wrk >/dev/null || { echo "The benchmark drives the servers with wrk, which is not installed: apt-get install wrk" >&2; exit 1; }

@@ -60,6 +60,11 @@ class Standing(Struct, frozen=True):
     count: int
     delayed: int
 
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing is to come any more."""
+        return self.state in FINAL
+
 
 class Due(Struct, frozen=True):
     """Items that are due in a time: shipped in time, shipped late, not shipped and still in time or not, canceled."""
@@ -98,8 +103,8 @@ class Overview(Struct, frozen=True):
 
     @property
     def most(self) -> int:
-        """The largest number of items in one state."""
-        return max((each.count for each in self.states), default=0)
+        """The largest number of items in one state of those that are not final: the others only grow."""
+        return max((each.count for each in self.states if not each.is_final), default=0)
 
     @property
     def is_late(self) -> bool:
@@ -122,7 +127,7 @@ def overview(store: Store, partner: str | None, *, now: int, zone: tzinfo, tells
     return Overview(
         behind=rollups.behind(),
         states=tuple(each for each in states if each.count or each.state != "unknown"),
-        open=sum(each.count for each in states if each.state not in FINAL),
+        open=sum(each.count for each in states if not each.is_final),
         delayed=sum(each.delayed for each in states),
         shipped=rollups.sums("shipped", partner=partner, since=since, until=until).get("", 0),
         canceled=rollups.sums("canceled", partner=partner, since=since, until=until).get("", 0),
