@@ -180,16 +180,21 @@ def span(seconds: float) -> str:
 
 
 def error_types() -> Iterator[str]:
-    """Every error type with its status, and whether a retry can help."""
+    """Every error type with its status, what to do, and whether a retry can help."""
     yield (
         "The `type` in the body of every answer but 200, for programs. What each one means is told"
         " in [the contract](../contract.md#every-error-type)."
     )
     yield table(
-        ["type", "status", "send the same post again?"],
+        ["type", "status", "send the same post again?", "what to do"],
         [
-            [code(name), str(status), "yes, later" if retry.is_worth_retrying(status) else "no"]
-            for name, status in refusals.STATUS.items()
+            [
+                code(name),
+                str(each.status),
+                "yes, later" if retry.is_worth_retrying(each.status) else "no",
+                each.advice,
+            ]
+            for name, each in refusals.ERROR_TYPES.items()
         ],
     )
 

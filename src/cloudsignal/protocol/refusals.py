@@ -10,37 +10,98 @@ DETAILS_MAX: Final = 100
 RETRY_AFTER_S: Final = 1
 """After how many seconds to come back to a server that could not take a post just now."""
 
-STATUS: Final[dict[str, int]] = {
-    "invalid_http": 400,
-    "invalid_content_type": 400,
-    "invalid_json": 400,
-    "not_an_object": 400,
-    "missing_parameter": 400,
-    "invalid_parameter": 400,
-    "invalid_datetime": 400,
-    "invalid_delay": 400,
-    "unlisted_cause": 400,
-    "unknown_type": 400,
-    "type_removed": 400,
-    "ambiguous_post": 400,
-    "empty_bundle": 400,
-    "bundle_too_large": 400,
-    "unknown_order": 400,
-    "unknown_key": 401,
-    "key_disabled": 403,
-    "key_expired": 403,
-    "address_not_allowed": 403,
-    "wrong_kind_of_key": 403,
-    "not_your_item": 403,
-    "method_not_allowed": 405,
-    "version_removed": 410,
-    "body_too_large": 413,
-    "too_many_requests": 429,
-    "defect": 500,
-    "overloaded": 503,
-    "unavailable": 503,
+
+class ErrorType(msgspec.Struct, frozen=True):
+    """What is known of a type of errors: its HTTP status, and for people what to do about it."""
+
+    status: int
+    advice: str
+
+
+ERROR_TYPES: Final[dict[str, ErrorType]] = {
+    "invalid_http": ErrorType(
+        400, "No request could be made out: look at the program or the proxy that sends it"
+    ),
+    "invalid_content_type": ErrorType(400, "Send the header Content-Type: application/json"),
+    "invalid_json": ErrorType(
+        400,
+        "Send one JSON object in UTF-8, made by a JSON library and not put together by hand; the sentence says where it breaks",
+    ),
+    "not_an_object": ErrorType(
+        400, "Send one JSON object, not a list or a text; each member of items is an object, too"
+    ),
+    "missing_parameter": ErrorType(
+        400,
+        "Send the field that the sentence names; null and, for some fields, an empty text count as missing",
+    ),
+    "invalid_parameter": ErrorType(
+        400, "Send the field as the sentence says: a text in quotes, neither too short nor too long"
+    ),
+    "invalid_datetime": ErrorType(
+        400,
+        "Write datetime like 2016-01-20 13:00:00 GMT, with an offset such as +01:00 instead of GMT if you like",
+    ),
+    "invalid_delay": ErrorType(400, 'Write delay as hours in a text, such as "24", from 0 to 8760'),
+    "unlisted_cause": ErrorType(
+        400, "Use one of the published cancellation causes; CancelMiscError is for everything else"
+    ),
+    "unknown_type": ErrorType(
+        400, "Use one of the types that the sentence names, in this spelling"
+    ),
+    "type_removed": ErrorType(
+        400, "Send what the sentence names instead: the program still speaks version 1.1"
+    ),
+    "ambiguous_post": ErrorType(400, "Send either one signal with a type, or a bundle with items"),
+    "empty_bundle": ErrorType(400, "Don't post when there is nothing to report"),
+    "bundle_too_large": ErrorType(400, "Split the bundle"),
+    "unknown_order": ErrorType(
+        400,
+        "Check the order's id; if it is right, the platform has to register the order, and the post can be sent again then",
+    ),
+    "unknown_key": ErrorType(
+        401,
+        "Compare the apikey with the one that was given out for this server; one that is lost is replaced by a new one",
+    ),
+    "key_disabled": ErrorType(
+        403, "The platform closed this interface: ask it to open it again, or for another one"
+    ),
+    "key_expired": ErrorType(403, "Use the interface's new key: this one was replaced"),
+    "address_not_allowed": ErrorType(
+        403,
+        "Send from one of the addresses that the interface allows, or ask the platform to allow this one",
+    ),
+    "wrong_kind_of_key": ErrorType(
+        403, "Use the key of an interface: this is an API token or the key of an owner"
+    ),
+    "not_your_item": ErrorType(
+        403, "Check the ids of order and item: another print partner has them"
+    ),
+    "method_not_allowed": ErrorType(405, "Send signals with POST"),
+    "version_removed": ErrorType(
+        410, "Post to the address of version 2.0; the sentence names it and says what else is new"
+    ),
+    "body_too_large": ErrorType(413, "Send smaller bundles"),
+    "too_many_requests": ErrorType(
+        429,
+        "Wait as long as Retry-After says. If it comes often, send bundles; after unknown keys, check the apikey first",
+    ),
+    "defect": ErrorType(
+        500,
+        'Send the same post again later. The log of the server has a line "defect", which its maintainers need',
+    ),
+    "overloaded": ErrorType(
+        503,
+        "Send the same post again in a moment. If it comes often, the server's disk is too slow for what comes in",
+    ),
+    "unavailable": ErrorType(
+        503,
+        "Send the same post again in a moment. If it lasts, the log of the server says why its store cannot be written",
+    ),
 }
-"""The whole list of error types with their HTTP status (contract, section 1)."""
+"""The whole list of error types (contract, section 1)."""
+
+STATUS: Final = {name: each.status for name, each in ERROR_TYPES.items()}
+"""The HTTP status of each."""
 
 
 class Problem(msgspec.Struct, frozen=True):
