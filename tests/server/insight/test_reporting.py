@@ -27,6 +27,7 @@ from cloudsignal.server.insight.reporting import (
     is_under_way,
     lag_s,
     missing_steps,
+    refused_posts,
     score,
     tally,
 )
@@ -111,6 +112,14 @@ def test_whose_fault_a_refusal_is() -> None:
     assert {"invalid_datetime", "missing_parameter", "key_expired", "not_your_item"} <= own
     assert own.isdisjoint({"overloaded", "unavailable", "defect", *OTHERS_FAULT})
     assert set(STATUS) > OTHERS_FAULT
+
+
+def test_posts_refused_through_others_fault_count_for_nothing() -> None:
+    refused = {"invalid_datetime": 3, "key_disabled": 5, "overloaded": 7, "not_your_item": 1}
+    assert refused_posts(16, refused) == Tally(4, 20)
+    assert refused_posts(0, {}) == Tally(0, 0)
+    with pytest.raises(KeyError):
+        refused_posts(1, {"what is no error type": 1})
 
 
 def test_a_score_by_hand() -> None:

@@ -17,6 +17,7 @@ from tests.server.store.endpoints_contract import EndpointsContract
 from tests.server.store.nodes_contract import NodesContract
 from tests.server.store.orders_contract import OrdersContract
 from tests.server.store.owned_contract import OwnedContract
+from tests.server.store.posts_contract import PostsContract
 from tests.server.store.pruning_contract import PruningContract
 from tests.server.store.reading_contract import ReadingContract
 from tests.server.store.rebuilding_contract import RebuildingContract
@@ -52,5 +53,6 @@ class StoreContract(
     UsersContract,
     RollupsContract,
     LeasesContract,
+    PostsContract,
 ):
     """All of it."""

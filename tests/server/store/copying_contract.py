@@ -13,6 +13,7 @@ from cloudsignal.server.store.copying import Copied
 from cloudsignal.server.store.deliveries import Progress
 from cloudsignal.server.store.errors import CopyDiffers, StoreUnusable
 from cloudsignal.server.store.orders import Registration
+from cloudsignal.server.store.posts import Count, Gathered
 from cloudsignal.server.store.schema import attempts as attempts_table
 from cloudsignal.server.store.schema import (
     items,
@@ -25,6 +26,7 @@ from cloudsignal.server.store.store import Store, copy_store, open_store
 from tests.server.arrivals import MINUTE, NOON, appending, arrival, receipt, report
 from tests.server.store import told
 from tests.server.store.contract import furnish
+from tests.server.store.posts_contract import refused
 from tests.server.store.rebuilding_contract import rows, tamper
 
 COUNT = 20
@@ -93,6 +95,13 @@ class CopyingContract:
         number = told.endpoint(store).id
         progress = Progress(noted=[told.noted(number)], attempted=[told.attempted(number)] * 2)
         store.deliveries.note(progress, now=9)
+        store.posts.add(
+            Gathered(
+                {(1, 0, "accepted"): Count(1, 5)},
+                {("192.0.2.7", 0, "unknown_key"): Count(1, 5)},
+                [refused(), refused()],
+            )
+        )
 
         copied = copy_store(source, target)
 
@@ -126,6 +135,9 @@ class CopyingContract:
                 "counted_items": 7,
                 "counted_orders": 1,
                 "recounts": 1,
+                "posts": 1,
+                "strangers": 1,
+                "refusals": 2,
             },
         )
 

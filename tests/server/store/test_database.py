@@ -294,6 +294,9 @@ OF_THE_PANEL = (
     "counted_orders",
     "recounts",
     "leases",
+    "posts",
+    "strangers",
+    "refusals",
 )
 
 

@@ -21,7 +21,10 @@ from tests.server.store.contract import StoreContract
 LATER_TABLES = {
     "0002": ("owner_keys", "owners", "orders", "order_items"),
     "0003": ("endpoints", "nodes", "deliveries", "attempts"),
-    "0004": ("users", "invitations", "sessions", "tries", "changes"),
+    "0004": (
+        *("users", "invitations", "sessions", "tries", "changes"),
+        *("posts", "strangers", "refusals"),
+    ),
 }
 """What a store of each version did not have yet."""
 

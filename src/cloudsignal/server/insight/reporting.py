@@ -136,6 +136,15 @@ class Score(Struct, frozen=True):
     grades: tuple[Grade, ...]
 
 
+def refused_posts(accepted: int, refused: Mapping[str, int]) -> Tally:
+    """The tally of posts, from how many were accepted and how many refused, by error type.
+
+    Those refused through no fault of the print partner's count for nothing. Raises KeyError for what is no error type.
+    """
+    own = sum(count for type, count in refused.items() if is_own_fault(type))
+    return Tally(own, accepted + own)
+
+
 def tally(offends: Iterable[bool]) -> Tally:
     """Count those that offend."""
     every = list(offends)

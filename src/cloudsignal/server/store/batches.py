@@ -67,36 +67,32 @@ class Whole(Generic[Each]):
 
 
 def insert_all(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows: the values of all columns but the first, which numbers them.
-
-    One statement for as many as it takes. For each statement the driver lets go of the interpreter, so that rows
-    inserted one by one make an event loop in the same process wait as often.
-    """
+    """Insert rows: the values of all columns but the first, which numbers them."""
     _insert(connection, table, [each.name for each in table.columns][1:], rows)
 
 
 def put_all(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows, each in place of the one that has its primary key, if there is one."""
+    """Insert rows, each in place of the one that has its key, if there is one."""
     others = _quoted(connection, [each.name for each in table.columns if not each.primary_key])
-    _upsert(connection, table, rows, [f"{each} = excluded.{each}" for each in others])
+    insert_or(connection, table, rows, ", ".join(f"{each} = excluded.{each}" for each in others))
 
 
 def add_all(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows, or add the last column to the one that has the primary key."""
+    """Insert rows, or add the last column to that of the one that has the key."""
     [last] = _quoted(connection, [list(table.columns)[-1].name])
-    _upsert(connection, table, rows, [f"{last} = {table.name}.{last} + excluded.{last}"])
+    insert_or(connection, table, rows, f"{last} = {table.name}.{last} + excluded.{last}")
 
 
-def _upsert(
-    connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], set: Sequence[str]
+def insert_or(
+    connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], change: str
 ) -> None:
-    keys = ", ".join(_quoted(connection, [each.name for each in table.primary_key]))
-    otherwise = f" ON CONFLICT ({keys}) DO UPDATE SET {', '.join(set)}"
+    """Insert rows: the values of all columns. Of those whose key is there already, ``change`` the one that is there.
+
+    No two of them may have the same key.
+    """
+    key = ", ".join(_quoted(connection, [each.name for each in table.primary_key]))
+    otherwise = f" ON CONFLICT ({key}) DO UPDATE SET {change}"
     _insert(connection, table, [each.name for each in table.columns], rows, otherwise)
-
-
-def _quoted(connection: Connection, names: Iterable[str]) -> list[str]:
-    return [connection.dialect.identifier_preparer.quote(each) for each in names]
 
 
 def _insert(
@@ -106,14 +102,18 @@ def _insert(
     rows: Sequence[tuple[Any, ...]],
     otherwise: str = "",
 ) -> None:
+    # One statement for as many as it takes. For each statement the driver lets go of the interpreter, so that rows
+    # inserted one by one make an event loop in the same process wait as often.
     names = _quoted(connection, columns)
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     row = f"({', '.join([mark] * len(names))})"
+    into = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES"
     most = VALUES // len(names)
     for start in range(0, len(rows), most):
         some = rows[start : start + most]
-        statement = (
-            f"INSERT INTO {table.name} ({', '.join(names)})"
-            f" VALUES {', '.join([row] * len(some))}{otherwise}"
-        )
+        statement = f"{into} {', '.join([row] * len(some))}{otherwise}"
         connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))
+
+
+def _quoted(connection: Connection, names: Iterable[str]) -> list[str]:
+    return [connection.dialect.identifier_preparer.quote(each) for each in names]

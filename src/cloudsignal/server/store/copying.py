@@ -41,11 +41,14 @@ from cloudsignal.server.store.schema import (
     owners,
     parcels,
     partners,
+    posts,
     recounts,
+    refusals,
     rollups,
     sessions,
     signals,
     states,
+    strangers,
     tokens,
     users,
 )
@@ -78,6 +81,7 @@ FOLDED: Final = (items, states, parcels)
 TOLD: Final = (deliveries, attempts)
 COUNTED: Final = (rollups, counted_items, counted_orders, recounts)
 """What is counted, together with the cursor that says how far."""
+CAME: Final = (posts, strangers, refusals)
 
 
 class Copied(Struct, frozen=True):
@@ -107,6 +111,7 @@ def copy(source: Database, target: Database, *, progress: Steps = silent) -> Cop
         run.parcels()
         run.told()
         run.counted()
+        run.came()
         return run.end()
 
 
@@ -258,6 +263,16 @@ class _Run:
                 connection.execute(delete(table))
             self._each("counts copied", select(table), partial(self._insert, table))
 
+    def came(self) -> None:
+        """Replace what is noted of posts."""
+        with self._target.writing() as connection:
+            for table in CAME:
+                connection.execute(delete(table))
+        for table in CAME:
+            self._each("posts copied", select(table), partial(self._insert, table))
+        with self._target.writing() as connection:
+            self._target.backend.number_on(connection, refusals.name)
+
     def _insert(self, table: Table, rows: Rows) -> None:
         with self._target.writing() as connection:
             connection.execute(insert(table), [dict(row._mapping) for row in rows])
@@ -318,7 +333,7 @@ def _counted(connection: Connection) -> dict[str, int]:
     return {table.name: _rows(connection, table) for table in _ALL}
 
 
-_ALL: Final = (*SMALL, *REGISTERED, *FOLDED, *TOLD, *COUNTED)
+_ALL: Final = (*SMALL, *REGISTERED, *FOLDED, *TOLD, *COUNTED, *CAME)
 
 
 def _rows(connection: Connection, table: Table, *which: ColumnElement[bool]) -> int:

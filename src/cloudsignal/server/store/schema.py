@@ -1,4 +1,7 @@
-"""The tables of the store: one log, what is folded and counted of it, who may speak and sign in, what is registered, who is told."""
+"""The tables of the store.
+
+One log, what is folded and counted of it, who may speak and sign in, what is registered, who is told, which posts came.
+"""
 
 from typing import Any, Final
 
@@ -461,3 +464,47 @@ changes: Final = Table(
     Column("after", Text),
 )
 """What people changed: who, from where, what it was before and after, in JSON."""
+
+posts: Final = Table(
+    "posts",
+    metadata,
+    Column("interface", _Id, primary_key=True, autoincrement=False),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("outcome", String(32), primary_key=True),
+    Column("posts", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Index("posts_hour", "hour"),
+    sqlite_with_rowid=False,
+)
+"""How many posts came through an interface in an hour, by what they were answered, and when the last one did.
+
+``hour`` is the instant at which it begins; the interface of those whose key nobody has is 0.
+"""
+
+strangers: Final = Table(
+    "strangers",
+    metadata,
+    Column("address", String(64), primary_key=True),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("outcome", String(32), primary_key=True),
+    Column("posts", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Index("strangers_last", "last"),
+    sqlite_with_rowid=False,
+)
+"""The same of posts through no interface, by where they came from."""
+
+refusals: Final = Table(
+    "refusals",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("interface", _Id, nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("problems", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("refusals_interface_type", "interface", "type", "id"),
+)
+"""The newest refused posts of each interface and type: ``problems`` in JSON, of the ``body`` an excerpt without keys."""

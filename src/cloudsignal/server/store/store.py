@@ -20,6 +20,7 @@ from cloudsignal.server.store.leases import Leases
 from cloudsignal.server.store.nodes import Nodes
 from cloudsignal.server.store.orders import Orders
 from cloudsignal.server.store.owned_orders import OwnedOrders
+from cloudsignal.server.store.posts import Posts
 from cloudsignal.server.store.progress import Progress, Steps, silent
 from cloudsignal.server.store.reading import Reading
 from cloudsignal.server.store.rollups import Rollups
@@ -52,6 +53,7 @@ class Store:
         self.deliveries = Deliveries(database)
         self.tellers = Nodes(database)
         self.changes = Changes(database)
+        self.posts = Posts(database)
         self._act(THE_SERVER)
 
     def by(self, actor: Actor) -> "Store":

@@ -1,4 +1,4 @@
-"""What the panel needs: people who sign in, what they change, finding by how a text begins, and counts."""
+"""What the panel needs: people who sign in, what they change, finding by how a text begins, posts and counts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -21,6 +21,7 @@ def upgrade() -> None:
     _users()
     _sessions()
     _changes()
+    _posts()
     _search()
     _rollups()
 
@@ -91,6 +92,38 @@ def _changes() -> None:
         sa.Column("after", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("changes_pkey")),
     )
+
+
+def _posts() -> None:
+    for name, who in (
+        ("posts", sa.Column("interface", _id, autoincrement=False, nullable=False)),
+        ("strangers", sa.Column("address", sa.String(length=64), nullable=False)),
+    ):
+        op.create_table(
+            name,
+            who,
+            sa.Column("hour", sa.BigInteger(), autoincrement=False, nullable=False),
+            sa.Column("outcome", sa.String(length=32), nullable=False),
+            sa.Column("posts", sa.BigInteger(), nullable=False),
+            sa.Column("last", sa.BigInteger(), nullable=False),
+            sa.PrimaryKeyConstraint(who.name, "hour", "outcome", name=op.f(f"{name}_pkey")),
+            sqlite_with_rowid=False,
+        )
+    op.create_index("posts_hour", "posts", ["hour"])
+    op.create_index("strangers_last", "strangers", ["last"])
+    op.create_table(
+        "refusals",
+        sa.Column("id", _id, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("interface", _id, nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("type", sa.String(length=32), nullable=False),
+        sa.Column("problems", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("refusals_pkey")),
+    )
+    op.create_index("refusals_interface_type", "refusals", ["interface", "type", "id"])
 
 
 def _search() -> None:
