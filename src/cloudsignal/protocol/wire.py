@@ -48,7 +48,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 _GZIP: Final = b"\x1f\x8b"
 _NULL: Final = b"null"
 _BUNDLES: Final = '; send several signals as a bundle, {"apikey": …, "items": […]}'
-_KEY: Final = re.compile(r"[0-9a-f]{32}")
+_KEYS: Final = re.compile(r"[0-9a-fA-F]{32,}")
 _ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
 _SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
@@ -218,22 +218,22 @@ def _report(members: Members, zone: tzinfo, strict_causes: bool) -> Report:
     members.pop("apikey", None)
     body = _encode(members)
     if b"apikey" in body or b"\\u" in body:
-        body = _encode({name: _without_keys(value) for name, value in members.items()})
+        body = _encode({name: without_keys(value) for name, value in members.items()})
     signal = _signal.decode(body)
     if strict_causes and not _listed(signal):
         raise ValueError("unlisted_cause")
     return Report(signal, datetimes.parse(signal.datetime, zone), body, fingerprint(signal))
 
 
-def _without_keys(value: Raw) -> Raw:
-    """The value as it was sent, less every member called apikey, however deep."""
+def without_keys(value: Raw) -> Raw:
+    """A JSON value as it was sent, less every member called apikey, however deep."""
     match bytes(value)[:1]:
         case b"{":
             members = _object.decode(value)
             members.pop("apikey", None)
-            return Raw(_encode({name: _without_keys(raw) for name, raw in members.items()}))
+            return Raw(_encode({name: without_keys(raw) for name, raw in members.items()}))
         case b"[":
-            return Raw(_encode([_without_keys(raw) for raw in _array.decode(value)]))
+            return Raw(_encode([without_keys(raw) for raw in _array.decode(value)]))
         case _:
             return value
 
@@ -382,10 +382,15 @@ def _string(raw: Raw) -> str | None:
 
 def echo(text: str) -> str:
     """What was sent, quoted and cut short, less what looks like a key put in the wrong place."""
-    shown = _KEY.sub("…", text)
+    shown = hide_keys(text)
     if len(shown) > ECHO_MAX:
         return f"{_quoted(shown[:ECHO_MAX] + '…')} ({len(text)} characters)"
     return _quoted(shown)
+
+
+def hide_keys(text: str) -> str:
+    """A text less everything in it that looks like a key, in small letters or capitals."""
+    return _KEYS.sub("…", text)
 
 
 def _quoted(text: str) -> str:

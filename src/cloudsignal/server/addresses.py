@@ -22,6 +22,7 @@ def is_within(address: str, networks: tuple[str, ...]) -> bool:
     return any(found in network(text) for text in networks)
 
 
+@lru_cache(maxsize=4096)
 def neighbourhood(address: str) -> str:
     """Whom to count as one: the address, or the /64 that an IPv6 host can roam."""
     try:

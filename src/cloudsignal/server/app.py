@@ -14,6 +14,7 @@ from uvicorn import Config, Server
 
 from cloudsignal.asgi import Receive, Scope, Send
 from cloudsignal.protocol import http
+from cloudsignal.protocol.excerpts import Sent
 from cloudsignal.protocol.http import PATHS, REMOVED_PATHS
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
@@ -33,6 +34,7 @@ from cloudsignal.server.keys import Keyring, secret_of
 from cloudsignal.server.logs import FailedLines, Logger, RefusedLines
 from cloudsignal.server.metrics import Metrics
 from cloudsignal.server.owners import Owners
+from cloudsignal.server.posts import Posts
 from cloudsignal.server.scoreboard import Scoreboard
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.log import Arrival
@@ -79,6 +81,7 @@ class App:
         self._deliverer = Deliverer(settings, store, logger)
         self._bookkeeper = Bookkeeper(settings, store, logger)
         self._metrics = Metrics(lambda: self._group_commit.waiting, self._deliverer.told)
+        self._posts = Posts(store, settings.post_log_days, clock, logger.warning)
         self._scoreboard = Scoreboard(shared, self._metrics.figures)
         self._health = Health(
             settings,
@@ -125,6 +128,7 @@ class App:
         """Begin to take signals; the API is there a moment later."""
         await self._group_commit.start()
         await asyncio.to_thread(self._interfaces.load)
+        self._posts.start()
         self._pages = asyncio.create_task(asyncio.to_thread(self._load_pages))
         self._background = [
             asyncio.create_task(self._interfaces.keep_fresh(self.settings.refresh_s)),
@@ -147,7 +151,9 @@ class App:
         # One that failed has said so, or will be said to have: it must not cost the posts their answers.
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._group_commit.stop()
-        await asyncio.gather(self._deliverer.stop(), self._bookkeeper.stop())
+        await asyncio.gather(
+            asyncio.to_thread(self._posts.stop), self._deliverer.stop(), self._bookkeeper.stop()
+        )
         self._scoreboard.publish()
         self._lines.tell_left_out()
 
@@ -216,12 +222,20 @@ class App:
         self, arrivals: Sequence[Arrival], receipts: Sequence[Receipt | None], seconds: float
     ) -> None:
         self._metrics.note_group(arrivals, receipts, seconds)
+        self._posts.note_group(arrivals, receipts)
         self.followers.wake()
         self._deliverer.wake()
 
-    def refused(self, refusal: Refusal, address: str, caller: Caller | None = None) -> None:
-        """Count a refused post, and log it."""
+    def refused(
+        self,
+        refusal: Refusal,
+        address: str,
+        caller: Caller | None = None,
+        sent: Sent | None = None,
+    ) -> None:
+        """Count a refused post, remember it, and log it."""
         self._metrics.note_refused(refusal)
+        self._posts.note_refused(refusal, address, caller, sent)
         self._lines(refusal, address, caller)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from cloudsignal.asgi import HungUp, Receive, Scope, Send, content_length
 from cloudsignal.protocol import http, wire
+from cloudsignal.protocol.excerpts import Sent
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server.asgi import Answer, address, answer
@@ -20,9 +21,11 @@ from cloudsignal.server.store.log import Arrival
 
 
 class Watcher(Protocol):
-    """Who is told of every refused post: the refusal, from where, and by whom if that is known."""
+    """Who is told of every refused post: the refusal, from where, by whom and what was sent if that is known."""
 
-    def __call__(self, refusal: Refusal, address: str, caller: Caller | None) -> None: ...
+    def __call__(
+        self, refusal: Refusal, address: str, caller: Caller | None, sent: Sent | None
+    ) -> None: ...
 
 
 class Ingest:
@@ -95,7 +98,8 @@ class Ingest:
         received = self._clock()
         asked.caller = caller
         self._interfaces.admit(caller, asked.address)
-        reports = wire.validate(
+        asked.sent = envelope.members
+        asked.sent = reports = wire.validate(
             envelope,
             zone=caller.zone,
             strict_causes=self._strict_causes,
@@ -106,7 +110,7 @@ class Ingest:
     def _response(self, outcome: Outcome, asked: "_Asked") -> http.Answer:
         if isinstance(outcome, Receipt):
             return http.accepted(outcome)
-        self._refused(outcome, asked.address, asked.caller)
+        self._refused(outcome, asked.address, asked.caller, asked.sent)
         return http.refused(outcome)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
@@ -151,8 +155,9 @@ class Ingest:
 class _Asked:
     """What is known of a request so far, for the one who is told of refusals."""
 
-    __slots__ = ("address", "caller")
+    __slots__ = ("address", "caller", "sent")
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.caller: Caller | None = None
+        self.sent: Sent | None = None

@@ -164,6 +164,14 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     webhook_http: Annotated[
         bool, Meta(description="let webhooks go to http:// URLs too, readable on the way")
     ] = False
+    post_log_days: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3650,
+            description="how many days it is remembered which posts came, and which of them were refused",
+        ),
+    ] = 30
     deliver: Annotated[
         bool, Meta(description="tell order owners from this server, if there are endpoints")
     ] = True
