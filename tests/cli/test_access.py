@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from cloudsignal.protocol import wire
+from cloudsignal.server import clock
 from cloudsignal.server.keys import APIKEY, Keyring
+from cloudsignal.server.store.posts import HOUR_US, Count, Gathered
 from cloudsignal.server.store.store import Store
 from tests.cli.conftest import Ran, Run
 
@@ -178,6 +180,28 @@ def test_interfaces_are_listed_for_programs(run: Run) -> None:
     assert (other["partner"], other["test"], other["keys"]) == ("Beta", False, 2)
     assert is_recent(one["created"])
     assert "apikey" not in one
+
+
+def test_it_is_listed_when_interfaces_were_used_and_how_much(run: Run, store: Store) -> None:
+    made(run)
+    made(run, partner="Beta")
+    now = clock.now()
+    hour = now - now % HOUR_US
+    came = {
+        (1, hour, "accepted"): Count(12_345, now),
+        (1, hour - HOUR_US, "invalid_delay"): Count(67, hour - 1),
+        (1, hour - 25 * HOUR_US, "accepted"): Count(890, 1),
+    }
+    store.posts.add(Gathered(came))
+
+    one, other = run("interface", "list", "--json").json
+
+    assert is_recent(one["last_used"])
+    assert (one["posts_last_day"], one["refused_last_day"]) == (12_412, 67)
+    assert (other["last_used"], other["posts_last_day"], other["refused_last_day"]) == (None, 0, 0)
+    listed = run("interface", "list").out.splitlines()
+    assert listed[-2].split()[-3:] == [one["last_used"][:10], "12412", "67"]
+    assert listed[-1].split()[-1] == "UTC"
 
 
 @pytest.mark.parametrize("columns", [80, 120])

@@ -26,6 +26,7 @@ from cloudsignal.cli.output import (
 if TYPE_CHECKING:
     from cloudsignal.server.settings import Settings
     from cloudsignal.server.store.access import Access, Interface, Partner, Token
+    from cloudsignal.server.store.posts import Traffic
 
 partner = typer.Typer(help="Print partners.", no_args_is_help=True)
 interface = typer.Typer(help="CloudSignal API interfaces and their keys.", no_args_is_help=True)
@@ -116,13 +117,22 @@ def list_interfaces(json: Json = False, database: Database = None, config: Confi
     with at_desk(database, config) as desk:
         found = desk.access.interfaces()
         keys = desk.access.apikeys()
+        came = desk.posts.of_interfaces(desk.hours_from_now(-24))
     valid = Counter(key.interface for key in keys if desk.is_valid(key))
     if json:
-        print_json([_interface_view(each) | {"keys": valid[each.id]} for each in found])
+        print_json(
+            [
+                _interface_view(each) | {"keys": valid[each.id]} | _traffic_view(came[each.id])
+                for each in found
+            ]
+        )
         return
     print_table(
         "Interfaces",
-        ["no.", "print partner", "state", "keys", "test", "time zone", "allowed", "since, UTC"],
+        [
+            *("no.", "print partner", "state", "keys", "test", "time zone", "allowed"),
+            *("used, UTC", "posts,\n24 h", "refused,\n24 h"),
+        ],
         [
             [
                 str(each.id),
@@ -132,7 +142,9 @@ def list_interfaces(json: Json = False, database: Database = None, config: Confi
                 "test" if each.test else "",
                 each.timezone,
                 " ".join(each.allow),
-                shown(each.created)[:10],
+                shown(came[each.id].last)[:10],
+                str(came[each.id].posts or ""),
+                str(came[each.id].refusals or ""),
             ]
             for each in found
         ],
@@ -257,6 +269,13 @@ def _interface_view(interface: "Interface") -> dict[str, Any]:
     from cloudsignal.server.views import interface_view
 
     view: dict[str, Any] = msgspec.to_builtins(interface_view(interface))
+    return view
+
+
+def _traffic_view(traffic: "Traffic") -> dict[str, Any]:
+    from cloudsignal.server.views import traffic_view
+
+    view: dict[str, Any] = msgspec.to_builtins(traffic_view(traffic))
     return view
 
 

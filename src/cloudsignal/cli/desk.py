@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cloudsignal.server.settings import Settings
     from cloudsignal.server.store.access import Access, Key
     from cloudsignal.server.store.orders import Orders, OwnerKey
+    from cloudsignal.server.store.posts import Posts
 
 HOUR_US: Final = 3600 * 1_000_000
 OVERLAP_HOURS_MAX: Final = 8760.0
@@ -40,10 +41,14 @@ Overlap = Annotated[
 
 
 class Desk(NamedTuple):
-    """What is at hand there: who may speak, whose orders there are, how keys are digested, the time, the settings."""
+    """What is at hand there.
+
+    Who may speak, whose orders there are, which posts came, how keys are digested, the time, the settings.
+    """
 
     access: "Access"
     orders: "Orders"
+    posts: "Posts"
     keyring: "Keyring"
     now: int
     settings: "Settings"
@@ -64,7 +69,8 @@ def at_desk(database: str | None, config: Path | None) -> Iterator[Desk]:
         from cloudsignal.server import clock
         from cloudsignal.server.keys import open_keyring
 
-        yield Desk(store.access, store.orders, open_keyring(settings, store), clock.now(), settings)
+        keyring = open_keyring(settings, store)
+        yield Desk(store.access, store.orders, store.posts, keyring, clock.now(), settings)
 
 
 def checked_name(name: str) -> str:

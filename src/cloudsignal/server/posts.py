@@ -1,7 +1,8 @@
 """Which posts came through which interface, and which were refused: remembered for people.
 
 Counted on the event loop, in dictionaries, and added to the store every few seconds by a thread: no post waits for that,
-and none is refused because it cannot be. What was counted last is lost when the process is killed.
+and none is refused because it cannot be. What was counted last is lost when the process is killed
+(docs/decisions/0019-posts-are-counted-beside-their-way.md).
 """
 
 import logging

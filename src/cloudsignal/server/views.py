@@ -6,8 +6,10 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
 
 from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.items import Item, findings
+from cloudsignal.protocol.refusals import Problem
 from cloudsignal.server.store.access import Interface, Partner
 from cloudsignal.server.store.orders import Owner, RegisteredOrder
+from cloudsignal.server.store.posts import RefusedPost, Traffic
 from cloudsignal.server.store.reading import LoggedSignal, StoredItem, StoredOrder
 from cloudsignal.server.store.search import Hit, Kind
 
@@ -128,6 +130,31 @@ class InterfaceView(Struct, frozen=True):
     created: Instant
 
 
+class RefusedPostView(Struct, frozen=True):
+    """A refused post of an interface: every problem that was answered, and an excerpt of its body without any key.
+
+    ``body`` is for reading, a value a line; it is empty where the body was not to blame.
+    """
+
+    id: int
+    received: Instant
+    partner: str
+    interface: int
+    address: str
+    status: int
+    type: str
+    problems: list[Problem]
+    body: str
+
+
+class TrafficView(Struct, frozen=True):
+    """What came through an interface: when the last post did, and of the last day how many, and how many refused."""
+
+    last_used: Instant | None
+    posts_last_day: int
+    refused_last_day: int
+
+
 def item_view(stored: StoredItem, signals: list[LoggedSignal] | None = None) -> ItemView:
     """An item, with its signals if they are given."""
     item = stored.folded
@@ -225,6 +252,27 @@ def interface_view(interface: Interface) -> InterfaceView:
         allow=list(interface.allow),
         created=datetimes.write(interface.created),
     )
+
+
+def refused_post_view(refused: RefusedPost) -> RefusedPostView:
+    """A refused post."""
+    return RefusedPostView(
+        id=refused.id,
+        received=datetimes.write(refused.at),
+        partner=refused.partner_name,
+        interface=refused.interface,
+        address=refused.address,
+        status=refused.status,
+        type=refused.type,
+        problems=list(refused.problems),
+        body=refused.body,
+    )
+
+
+def traffic_view(traffic: Traffic) -> TrafficView:
+    """What came through an interface in the last day."""
+    last = None if traffic.last is None else datetimes.write(traffic.last)
+    return TrafficView(last, traffic.posts, traffic.refusals)
 
 
 def _marked(item: Item, signals: list[LoggedSignal]) -> list[SignalView]:

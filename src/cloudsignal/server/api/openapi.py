@@ -22,7 +22,7 @@ from cloudsignal.protocol.signals import (
     fields,
 )
 from cloudsignal.server.api.problems import MEDIA_TYPE, ProblemDetails
-from cloudsignal.server.api.routes import Found, ItemPage, OrderPage, SignalPage
+from cloudsignal.server.api.routes import Found, ItemPage, OrderPage, RefusedPage, SignalPage
 from cloudsignal.server.delivery.views import (
     AttemptPage,
     Chosen,
@@ -103,6 +103,7 @@ ANSWERED: Final = [
     SignalPage,
     PartnerView,
     InterfaceView,
+    RefusedPage,
     EndpointView,
     MadeView,
     MessageView,

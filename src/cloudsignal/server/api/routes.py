@@ -45,6 +45,7 @@ from cloudsignal.server.views import (
     OrderView,
     OwnerView,
     PartnerView,
+    RefusedPostView,
     RegisteredOrderView,
     SignalView,
     hit_view,
@@ -53,10 +54,13 @@ from cloudsignal.server.views import (
     order_view,
     owner_view,
     partner_view,
+    refused_post_view,
     registered_order_view,
     signal_view,
 )
 
+REFUSED_MAX: Final = 100
+"""How many refused posts a page holds at most: each has every problem, and some of what was sent."""
 HITS: Final = 20
 """How much a search finds unless it is said."""
 _encode: Final = msgspec.json.Encoder().encode
@@ -82,6 +86,13 @@ class SignalPage(Struct, frozen=True):
 
     signals: list[SignalView]
     next: int
+
+
+class RefusedPage(Struct, frozen=True):
+    """Refused posts, the newest first; ``next`` is what to give as ``before`` for the page after this one."""
+
+    refused: list[RefusedPostView]
+    next: int | None
 
 
 class Found(Struct, frozen=True):
@@ -325,6 +336,40 @@ async def list_interfaces(request: Request[Any, Any, Any]) -> list[InterfaceView
     return [interface_view(each) for each in found]
 
 
+@get("/refusals", guards=[OPERATOR], operation_id="listRefusals", summary="Refused posts")
+async def list_refusals(
+    request: Request[Any, Any, Any],
+    partner: FromQuery[str | None] = None,
+    interface: Annotated[int | None, QueryParameter(ge=1, le=POSITION_MAX)] = None,
+    error_type: Annotated[
+        str | None,
+        QueryParameter(name="type", description="of the error, such as invalid_datetime"),
+    ] = None,
+    before: Annotated[
+        int | None,
+        QueryParameter(ge=1, le=POSITION_MAX, description="the next of the page before"),
+    ] = None,
+    limit: Annotated[
+        int, QueryParameter(ge=1, le=REFUSED_MAX, description="how many at most")
+    ] = REFUSED_MAX // 2,
+) -> RefusedPage:
+    """Refused posts of known interfaces that match everything that is given, the newest first.
+
+    Of each interface and error type the newest 20 are kept.
+    """
+    read = partial(
+        store_of(request).posts.refused,
+        partner=partner,
+        interface=interface,
+        type=error_type,
+        before=before,
+        limit=limit,
+    )
+    found = await asyncio.to_thread(read)
+    following = found[-1].id if len(found) == limit else None
+    return RefusedPage([refused_post_view(each) for each in found], following)
+
+
 ROUTES: Final = [
     search,
     list_items,
@@ -338,6 +383,7 @@ ROUTES: Final = [
     follow_log,
     list_partners,
     list_interfaces,
+    list_refusals,
 ]
 
 

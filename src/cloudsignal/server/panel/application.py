@@ -14,7 +14,7 @@ from cloudsignal.server.clock import Clock
 from cloudsignal.server.delivery.sealing import Sealer
 from cloudsignal.server.events import Followers
 from cloudsignal.server.keys import Keyring
-from cloudsignal.server.panel import account, changes, dashboard, people, signing
+from cloudsignal.server.panel import account, changes, dashboard, people, refusals, signing
 from cloudsignal.server.panel.access import ANYBODY, Forbidden, NotSignedIn
 from cloudsignal.server.panel.entrance import Entrance
 from cloudsignal.server.panel.menu import Group, Menu, entry
@@ -98,12 +98,20 @@ ROUTES: Final = [
     *account.ROUTES,
     *people.ROUTES,
     *changes.ROUTES,
+    *refusals.ROUTES,
 ]
 
 MENU: Final[Menu] = (
     Group(
         "Production",
-        (entry(dashboard.show_home, "Overview", "Where items are, and what happens, live."),),
+        (
+            entry(dashboard.show_home, "Overview", "Where items are, and what happens, live."),
+            entry(
+                refusals.list_refused,
+                "Refused posts",
+                "What was sent and not taken, why, and what to do about it.",
+            ),
+        ),
     ),
     Group(
         "Administration",

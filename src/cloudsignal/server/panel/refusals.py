@@ -1,0 +1,138 @@
+"""The pages of refused posts: by print partner and reason, which they were, and what each reason means."""
+
+import asyncio
+import re
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
+
+from litestar import Response, get
+from litestar.params import QueryParameter
+from msgspec import Struct
+
+from cloudsignal.protocol.refusals import ERROR_TYPES
+from cloudsignal.server.clock import now
+from cloudsignal.server.insight.reporting import is_own_fault
+from cloudsignal.server.panel.access import seen_by
+from cloudsignal.server.panel.pages import Asked, page, scope
+from cloudsignal.server.store.errors import NotFound
+from cloudsignal.server.store.posts import REFUSALS_MAX, Count
+from cloudsignal.server.store.store import Store
+
+PAGE: Final = 20
+REASONS_MAX: Final = 50
+"""How many reasons of print partners, or places of strangers, are listed: those with the most posts."""
+NUMBER_MAX: Final = 2**53
+DAY_US: Final = 24 * 3600 * 1_000_000
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,14}")
+
+
+class Reason(Struct, frozen=True):
+    """Why posts were refused, of one print partner or of strangers, and how many in the last day and in seven."""
+
+    partner: str
+    type: str
+    day: int
+    week: int
+    last: int
+
+
+class Choice(Struct, frozen=True):
+    """What is chosen of refused posts; empty for all."""
+
+    partner: str = ""
+    interface: str = ""
+    reason: str = ""
+
+    def query(self, **other: Any) -> str:
+        """The same choice in a URL, with something else besides or instead."""
+        given = {name: getattr(self, name) for name in self.__struct_fields__} | other
+        return urlencode({name: value for name, value in given.items() if value})
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything is chosen."""
+        return self != Choice()
+
+
+@get("/refusals", guards=[seen_by("reader", "partner")])
+async def list_refused(
+    request: Asked,
+    partner: str = "",
+    interface: str = "",
+    reason: str = "",
+    before: Annotated[int | None, QueryParameter(ge=1, le=NUMBER_MAX)] = None,
+) -> Response[Any]:
+    """Why posts were refused, and which, the newest first."""
+    choice = Choice(partner, interface.strip(), reason)
+    own = scope(request).partner
+    shown = await asyncio.to_thread(_shown, request.app.state.store, choice, own, before)
+    return page(request, "refusals.html", choice=choice, own=own, before=before, **shown)
+
+
+@get("/refusals/reasons", guards=[seen_by("reader", "partner")])
+async def list_reasons(request: Asked) -> Response[Any]:
+    """Every reason for which a post is refused, and what to do about it."""
+    reasons = {name: (each, is_own_fault(name)) for name, each in ERROR_TYPES.items()}
+    return page(request, "reasons.html", reasons=reasons)
+
+
+def _shown(store: Store, choice: Choice, own: str | None, before: int | None) -> dict[str, Any]:
+    """What is on the page, of one's ``own`` print partner if that is all that is seen. Raises NotFound."""
+    names = [own] if own else [each.name for each in store.access.partners()]
+    numbers = {each.id for each in store.access.interfaces() if each.partner_name in names}
+    interface = int(choice.interface) if _NUMBER.fullmatch(choice.interface) else None
+    if (
+        (choice.partner and choice.partner not in names)
+        or (choice.interface and interface not in numbers)
+        or (choice.reason and choice.reason not in ERROR_TYPES)
+    ):
+        raise NotFound("there is no such print partner, interface or reason")
+    chosen = own or choice.partner or None
+    posts = store.posts.refused(
+        partner=chosen, interface=interface, type=choice.reason or None, before=before, limit=PAGE
+    )
+    return {
+        "names": names,
+        "types": ERROR_TYPES,
+        "kept": REFUSALS_MAX,
+        "reasons": _reasons(store, [chosen] if chosen else names),
+        "strangers": None if own or choice.is_any or before else _strangers(store),
+        "posts": posts,
+        "next": posts[-1].id if len(posts) == PAGE else None,
+    }
+
+
+def _reasons(store: Store, names: list[str]) -> list[Reason]:
+    """Why posts of these print partners were refused in the last seven days: most often first."""
+    week, day = (store.posts.of_partners(now() - days * DAY_US) for days in (7, 1))
+    found = [
+        each
+        for name in names
+        if name in week
+        for each in _counted(name, week[name].refused, day[name].refused)
+    ]
+    return _most(found)
+
+
+def _strangers(store: Store) -> dict[str, Any]:
+    """Why posts were refused that came through no interface, and from where."""
+    week = now() - 7 * DAY_US
+    day = store.posts.of_strangers(now() - DAY_US)
+    reasons = _most(_counted("", store.posts.of_strangers(week), day))
+    return {"reasons": reasons, "places": store.posts.strangers(week, limit=REASONS_MAX)}
+
+
+def _counted(partner: str, week: dict[str, Count], day: dict[str, Count]) -> list[Reason]:
+    return [
+        Reason(partner, type, day.get(type, Count()).posts, each.posts, each.last)
+        for type, each in week.items()
+    ]
+
+
+def _most(reasons: list[Reason]) -> list[Reason]:
+    return sorted(reasons, key=lambda each: (-each.day, -each.week, each.partner, each.type))[
+        :REASONS_MAX
+    ]
+
+
+ROUTES: Final = [list_refused, list_reasons]
