@@ -88,6 +88,7 @@ def test_a_copy_for_programs_counts_every_table(run: Run, filled: Store, url: st
         "users": 0,
         "invitations": 0,
         "sessions": 0,
+        "filters": 0,
         "changes": 2,
         "calendars": 0,
         "cursors": 0,

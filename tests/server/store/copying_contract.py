@@ -92,6 +92,7 @@ class CopyingContract:
         user = store.users.create("Ada", "admin", now=4)
         store.users.invite(user.id, "a link", ends=NOON)
         store.sessions.begin(Session("a session", user.id, 6, 6, NOON, "192.0.2.7", "a browser"))
+        store.filters.save(user.id, "items", "late ones", "delayed=yes")
         number = told.endpoint(store).id
         progress = Progress(noted=[told.noted(number)], attempted=[told.attempted(number)] * 2)
         store.deliveries.note(progress, now=9)
@@ -120,6 +121,7 @@ class CopyingContract:
                 "users": 1,
                 "invitations": 1,
                 "sessions": 1,
+                "filters": 1,
                 "changes": 12,
                 "calendars": 0,
                 "cursors": 3,

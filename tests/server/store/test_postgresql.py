@@ -22,7 +22,8 @@ LATER_TABLES = {
     "0002": ("owner_keys", "owners", "orders", "order_items"),
     "0003": ("endpoints", "nodes", "deliveries", "attempts"),
     "0004": (
-        *("users", "invitations", "sessions", "tries", "changes"),
+        *("users", "invitations", "sessions", "tries", "changes", "filters"),
+        *("calendars", "rollups", "counted_items", "counted_orders", "recounts", "leases"),
         *("posts", "strangers", "refusals"),
     ),
 }

@@ -32,6 +32,7 @@ from cloudsignal.server.store.schema import (
     cursors,
     deliveries,
     endpoints,
+    filters,
     interfaces,
     invitations,
     items,
@@ -68,13 +69,14 @@ SMALL: Final = (
     users,
     invitations,
     sessions,
+    filters,
     changes,
     calendars,
     cursors,
     facts_table,
 )
 """The tables that are replaced whole by every run: each refers only to those before it."""
-NUMBERED: Final = (partners, interfaces, owners, endpoints, users, changes)
+NUMBERED: Final = (partners, interfaces, owners, endpoints, users, filters, changes)
 """Those whose rows get their numbers from the database."""
 REGISTERED: Final = (orders, order_items)
 FOLDED: Final = (items, states, parcels)

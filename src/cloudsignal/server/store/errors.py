@@ -41,6 +41,10 @@ class AlreadyThere(StoreError):
     """Something of that name is already there."""
 
 
+class TooMany(StoreError):
+    """There are as many as there may be; the message says how many, and what to do."""
+
+
 class LastAdmin(StoreError):
     """Nobody would be left who may change users; the message says whom that is about."""
 

@@ -451,6 +451,18 @@ tries: Final = Table(
 )
 """Who tried to sign in and did not succeed, by digests of names and addresses; and until when nobody is listened to."""
 
+filters: Final = Table(
+    "filters",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("user", _Id, ForeignKey("users.id"), nullable=False),
+    Column("list", String(64), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("query", Text, nullable=False),
+    UniqueConstraint("user", "list", "name"),
+)
+"""Filters of lists that people save for themselves; ``query`` is what stands in the list's address."""
+
 changes: Final = Table(
     "changes",
     metadata,

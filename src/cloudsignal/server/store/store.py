@@ -17,6 +17,7 @@ from cloudsignal.server.store.deliveries import Deliveries
 from cloudsignal.server.store.delivery_log import DeliveryLog
 from cloudsignal.server.store.endpoints import Endpoints
 from cloudsignal.server.store.leases import Leases
+from cloudsignal.server.store.filters import Filters
 from cloudsignal.server.store.nodes import Nodes
 from cloudsignal.server.store.orders import Orders
 from cloudsignal.server.store.owned_orders import OwnedOrders
@@ -54,6 +55,7 @@ class Store:
         self.tellers = Nodes(database)
         self.changes = Changes(database)
         self.posts = Posts(database)
+        self.filters = Filters(database)
         self._act(THE_SERVER)
 
     def by(self, actor: Actor) -> "Store":

@@ -14,7 +14,14 @@ from cloudsignal.server.store import facts
 from cloudsignal.server.store.changes import Notes
 from cloudsignal.server.store.database import Database, inserted
 from cloudsignal.server.store.errors import AlreadyThere, LastAdmin, NotFound
-from cloudsignal.server.store.schema import invitations, owners, partners, sessions, users
+from cloudsignal.server.store.schema import (
+    filters,
+    invitations,
+    owners,
+    partners,
+    sessions,
+    users,
+)
 
 UserRole = Literal["reader", "operator", "admin", "partner", "owner"]
 """The first three may do what those before them may, everywhere; the others see what is their own."""
@@ -119,7 +126,7 @@ class Users:
         """End somebody's access for good; what they changed stays noted. Raises NotFound and LastAdmin."""
         with self._changing() as connection:
             gone = one(connection, number)
-            for table in (invitations, sessions):
+            for table in (invitations, sessions, filters):
                 connection.execute(delete(table).where(table.c.user == number))
             connection.execute(delete(users).where(users.c.id == number))
             _keep_an_admin(connection, gone)

@@ -20,6 +20,7 @@ _SEARCHED = {
 def upgrade() -> None:
     _users()
     _sessions()
+    _filters()
     _changes()
     _posts()
     _search()
@@ -76,6 +77,20 @@ def _sessions() -> None:
         sa.Column("until", sa.BigInteger(), nullable=False),
         sa.Column("last", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("who", name=op.f("tries_pkey")),
+    )
+
+
+def _filters() -> None:
+    op.create_table(
+        "filters",
+        sa.Column("id", _id, nullable=False),
+        sa.Column("user", _id, nullable=False),
+        sa.Column("list", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("query", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["user"], ["users.id"], name=op.f("filters_user_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("filters_pkey")),
+        sa.UniqueConstraint("user", "list", "name", name=op.f("filters_user_list_name_key")),
     )
 
 
