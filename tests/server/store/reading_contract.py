@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from cloudsignal.server.store import reading
+from cloudsignal.server.store.orders import Registration
 from cloudsignal.server.store.reading import ItemQuery
 from cloudsignal.server.store.store import Store
 from tests.server.arrivals import MINUTE, NOON, SECOND, arrival, receipt, report
@@ -83,6 +84,45 @@ class ReadingContract:
             before = page[-1].position
 
         assert pages == [["03", "06", "05"], ["04", "02", "01"], ["00"]]
+
+    @pytest.mark.parametrize("few", [0, 1, 2, 10])
+    def test_an_owner_has_the_items_of_its_orders_however_many(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, few: int
+    ) -> None:
+        monkeypatch.setattr(reading, "FEW_ORDERS", few)
+        fill(store)
+        for name in ("Books", "Ink"):
+            store.orders.create_owner(name, now=1)
+        registrations = [Registration("7", "Books"), Registration("8", "Books")]
+        store.orders.register([*registrations, Registration("9", "Ink")], now=1)
+        store.append([arrival(report(order="9", item="x")), arrival(report(order="10", item="y"))])
+
+        assert listed(store, owner="Books") == ["8/a", "7/d", "7/c", "7/b", "7/a"]
+        assert listed(store, owner="Books", limit=2) == ["8/a", "7/d"]
+        assert listed(store, owner="Books", state="shipped") == ["8/a", "7/c"]
+        assert listed(store, owner="Books", partner="Beta") == ["7/d", "7/b"]
+        assert listed(store, owner="Books", partner="Beta", delayed=False) == ["7/b"]
+        assert listed(store, owner="Books", since=NOON + 3 * MINUTE, test=False) == ["8/a"]
+        assert listed(store, owner="Books", tracking="T1", order="7") == ["7/c"]
+        assert listed(store, owner="Ink") == ["9/x"]
+        assert listed(store, owner="Ink", order="7") == []
+        assert listed(store, owner="nobody") == []
+        first, second = store.reading.items(ItemQuery(owner="Books", limit=2))
+        assert listed(store, owner="Books", before=second.position, limit=9)[0] == "7/c"
+        assert first.position > second.position
+
+    def test_of_an_order_a_print_partner_has_its_own_items(self, store: Store) -> None:
+        fill(store)
+
+        whole, part = store.reading.order("7"), store.reading.order("7", partner="Beta")
+
+        assert whole is not None
+        assert whole.states == {"registered": 1, "producing": 1, "shipped": 1, "unknown": 1}
+        assert part is not None
+        assert part.states == {"producing": 1, "unknown": 1}
+        assert [each.item for each in part.items] == ["d", "b"]
+        assert store.reading.order("8", partner="Beta") is None
+        assert store.reading.order("7", partner="nobody") is None
 
     def test_a_changed_item_comes_first_and_once(self, store: Store) -> None:
         fill(store)

@@ -19,7 +19,15 @@ from cloudsignal.protocol.wire import Report, reread
 from cloudsignal.server.store import facts
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.log import decode_item
-from cloudsignal.server.store.schema import items, parcels, partners, signals, states
+from cloudsignal.server.store.schema import (
+    items,
+    orders,
+    owners,
+    parcels,
+    partners,
+    signals,
+    states,
+)
 
 ITEM_SIGNALS_MAX: Final = 1000
 """How many signals of one item are read with it: its newest."""
@@ -31,6 +39,8 @@ FETCHED: Final = 25
 """How many signals are fetched from the database at once."""
 CLOCK_SLACK_US: Final = 60 * 1_000_000
 """By how much signals may stand in the log in another order than that of their arrival."""
+FEW_ORDERS: Final = 10_000
+"""Of an owner with no more, the items of all its orders are looked through for the newest."""
 
 
 class LoggedSignal(Struct, frozen=True):
@@ -73,13 +83,17 @@ class StoredOrder(Struct, frozen=True):
 
 
 class ItemQuery(Struct, frozen=True, kw_only=True):
-    """Which items to list. None asks for nothing; instants are of arrival, in microseconds."""
+    """Which items to list. None asks for nothing; instants are of arrival, in microseconds.
+
+    Those of an ``owner`` are the items of what is registered for it.
+    """
 
     order: str | None = None
     item: str | None = None
     tracking: str | None = None
     state: str | None = None
     partner: str | None = None
+    owner: str | None = None
     delayed: bool | None = None
     test: bool | None = None
     since: int | None = None
@@ -141,10 +155,10 @@ class Reading:
         with self._database.reading() as connection:
             return _item(connection, order, item), _signals_of(connection, order, item)
 
-    def order(self, order: str) -> StoredOrder | None:
-        """One order as it stands."""
+    def order(self, order: str, *, partner: str | None = None) -> StoredOrder | None:
+        """One order as it stands, or as much of it as is a print partner's."""
         with self._database.reading() as connection:
-            return stored_order(connection, order)
+            return stored_order(connection, order, partner=partner)
 
     def items(self, query: ItemQuery) -> list[StoredItem]:
         """Items, the last changed first; the next page is ``before`` the last one's position."""
@@ -165,17 +179,21 @@ LOGGED: Final = (
 """Signals as ``LoggedSignal`` has them."""
 
 
-def stored_order(connection: Connection, order: str) -> StoredOrder | None:
-    """One order as it stands."""
+def stored_order(
+    connection: Connection, order: str, *, partner: str | None = None
+) -> StoredOrder | None:
+    """One order as it stands, or as much of it as is a print partner's."""
     counted = (
         select(states.c.state, func.count())
         .join(items, items.c.id == states.c.item)
         .where(items.c.order == order)
     )
+    if partner is not None:
+        counted = counted.where(items.c.partner == _partner(partner))
     counts = connection.execute(counted.group_by(states.c.state)).all()
     if not counts:
         return None
-    query = ItemQuery(order=order, limit=ORDER_ITEMS_MAX)
+    query = ItemQuery(order=order, partner=partner, limit=ORDER_ITEMS_MAX)
     return StoredOrder({row[0]: row[1] for row in counts}, _items(connection, query))
 
 
@@ -230,7 +248,9 @@ def _stored(row: Any) -> StoredItem:
 
 
 def _items(connection: Connection, query: ItemQuery) -> list[StoredItem]:
-    by_partner = _is_open(query) and query.partner is not None and not query.delayed
+    by_partner = (
+        _is_open(query) and query.partner is not None and query.owner is None and not query.delayed
+    )
     if by_partner and facts.read(connection, facts.GIVEN_ON):
         # The last signals of such items may be another's.
         by_partner = False
@@ -260,6 +280,8 @@ def _items_statement(connection: Connection, query: ItemQuery, *, by_partner: bo
     elif query.tracking is not None:
         named = (parcels.c.item == items.c.id) & (parcels.c.tracking == query.tracking)
         chosen = _ITEMS.join(parcels, named).where(*conditions)
+    elif query.owner is not None and _is_unnamed(query) and _has_few_orders(connection, query):
+        chosen = _of_few_orders(connection, query)
     elif _is_open(query):
         chosen = _ITEMS.where(items.c.id.in_(_newest_of_each_state(query, conditions)))
     else:
@@ -267,9 +289,14 @@ def _items_statement(connection: Connection, query: ItemQuery, *, by_partner: bo
     return chosen.order_by(position.desc()).limit(query.limit)
 
 
+def _is_unnamed(query: ItemQuery) -> bool:
+    """Whether a search names nothing that few items have."""
+    return query.order is query.item is query.tracking is None
+
+
 def _is_open(query: ItemQuery) -> bool:
     """Whether a search names nothing that an index leads to."""
-    return query.order is query.item is query.tracking is query.state is None
+    return _is_unnamed(query) and query.state is None
 
 
 def _newest_of_each_state(query: ItemQuery, conditions: list[Any]) -> CompoundSelect[Any]:
@@ -290,6 +317,17 @@ def _newest_of_each_state(query: ItemQuery, conditions: list[Any]) -> CompoundSe
     )
 
 
+def _of_few_orders(connection: Connection, query: ItemQuery) -> Select[Any]:
+    """The items of a search for those of an owner, from its orders on."""
+    its_own = _orders_of(query).limit(FEW_ORDERS).subquery()
+    chosen = _ITEMS.join(its_own, its_own.c.order == items.c.order)
+    if query.state is not None:
+        # Not the column itself: its index leads to the items of everybody.
+        chosen = chosen.where(func.coalesce(states.c.state, "") == query.state)
+    rest = structs.replace(query, owner=None, state=None)
+    return chosen.where(*_conditions(connection, rest, states.c.position))
+
+
 def _conditions(connection: Connection, query: ItemQuery, position: Any) -> list[Any]:
     conditions: list[Any] = [true()]
     for column in (items.c.order, items.c.item, states.c.state, states.c.delayed, states.c.test):
@@ -298,6 +336,8 @@ def _conditions(connection: Connection, query: ItemQuery, position: Any) -> list
             conditions.append(column == wanted)
     if query.partner is not None:
         conditions.append(items.c.partner == _partner(query.partner))
+    if query.owner is not None:
+        conditions.append(_orders_of(query).where(orders.c.order == items.c.order).exists())
     if query.since is not None:
         first = position_at(connection, query.since - CLOCK_SLACK_US)
         conditions += [position >= first, states.c.updated >= query.since]
@@ -313,6 +353,21 @@ def _conditions(connection: Connection, query: ItemQuery, position: Any) -> list
 
 def _partner(name: str | None) -> ScalarSelect[int]:
     return select(partners.c.id).where(partners.c.name == name).scalar_subquery()
+
+
+def _orders_of(query: ItemQuery) -> Select[Any]:
+    """The orders that are registered for the owner of a search."""
+    named = select(owners.c.id).where(owners.c.name == query.owner).scalar_subquery()
+    return select(orders.c.order).where(orders.c.owner == named)
+
+
+def _has_few_orders(connection: Connection, query: ItemQuery) -> bool:
+    """Whether the owner of a search has so few orders that they lead to its items the soonest.
+
+    One of many is met soon enough among the newest items of all.
+    """
+    more = _orders_of(query).order_by(orders.c.order).offset(FEW_ORDERS).limit(1)
+    return connection.scalar(more) is None
 
 
 def position_at(connection: Connection, received: int) -> int:
