@@ -15,6 +15,7 @@ from tests.server.store.delivery_log_contract import DeliveryLogContract
 from tests.server.store.digest_contract import DigestContract
 from tests.server.store.endpoints_contract import EndpointsContract
 from tests.server.store.filters_contract import FiltersContract
+from tests.server.store.forwarding_contract import ForwardingContract
 from tests.server.store.nodes_contract import NodesContract
 from tests.server.store.orders_contract import OrdersContract
 from tests.server.store.owned_contract import OwnedContract
@@ -56,5 +57,6 @@ class StoreContract(
     LeasesContract,
     PostsContract,
     FiltersContract,
+    ForwardingContract,
 ):
     """All of it."""

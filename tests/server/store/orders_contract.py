@@ -16,6 +16,7 @@ from cloudsignal.server.store.orders import (
     RegisteredOrder,
     Registration,
 )
+from cloudsignal.server.store.owned_orders import OrderStanding
 from cloudsignal.server.store.reading import ItemQuery
 from cloudsignal.server.store.rebuilding import Rebuilt
 from cloudsignal.server.store.store import Store
@@ -242,6 +243,27 @@ class OrdersContract:
         last = store.orders.order("249")
         assert last is not None
         assert last.items == {"a": "249", "b": ""}
+
+    def test_an_owners_orders_are_listed_the_last_registered_first(self, store: Store) -> None:
+        with_owners(store)
+        for now, several in ((10, ("5", "3")), (20, ("4",)), (10, ("1",)), (30, ("2",))):
+            store.orders.register([told(each, items={"a": None}) for each in several], now=now)
+        store.orders.register([told("9", "Ink & Co")], now=15)
+
+        pages, before = [], None
+        while page := store.orders.newest("Books", before=before, limit=2):
+            pages.append([each.order for each in page])
+            before = page[-1].order
+
+        assert pages == [["2", "4"], ["5", "3"], ["1"]]
+        assert [each.order for each in store.orders.newest("Ink & Co", limit=2)] == ["9"]
+        assert store.orders.newest("nobody", limit=2) == []
+        assert store.orders.newest("Books", before="no such order", limit=2) == []
+        store.append([arrival(report(order="2", item="b"), report("ItemPacked", order="2"))])
+        assert store.owned.standing(["2", "4"]) == {
+            "2": OrderStanding({"registered": 1, "packed": 1}, 1),
+            "4": OrderStanding({}, 1),
+        }
 
     def test_every_text_is_registered_as_it_is(self, store: Store) -> None:
         odd = 'a"b\\c{d}%s $1 :x ☃'

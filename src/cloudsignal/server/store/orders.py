@@ -18,6 +18,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    tuple_,
     update,
 )
 
@@ -212,6 +213,22 @@ class Orders:
         with self._database.reading() as connection:
             rows = connection.execute(chosen.order_by(orders.c.order).limit(limit))
             return [_registered(row) for row in rows]
+
+    def newest(
+        self, owner_name: str, *, before: str | None = None, limit: int
+    ) -> list[RegisteredOrder]:
+        """The orders of an owner, the last registered first, without their items.
+
+        The next page is ``before`` the last one's id.
+        """
+        chosen = _ORDERS.where(owners.c.name == owner_name)
+        place = tuple_(orders.c.registered, orders.c.order)
+        if before is not None:
+            last = select(orders.c.registered, orders.c.order).where(orders.c.order == before)
+            chosen = chosen.where(place < last.scalar_subquery())
+        ordered = chosen.order_by(orders.c.registered.desc(), orders.c.order.desc())
+        with self._database.reading() as connection:
+            return [_registered(row) for row in connection.execute(ordered.limit(limit))]
 
     def revision(self) -> int:
         """A number that grows with every change of owners or orders."""

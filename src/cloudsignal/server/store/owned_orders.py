@@ -36,6 +36,16 @@ class OwnedOrder(Struct, frozen=True):
     unheard: int
 
 
+class OrderStanding(Struct, frozen=True):
+    """How the items of an order stand: how many are in which state.
+
+    ``unheard`` is how many more are registered of which no signal has come.
+    """
+
+    states: dict[str, int]
+    unheard: int
+
+
 class FoundOrder(Struct, frozen=True):
     """One order with its items: those that were heard of, and what each registered one is called by its owner."""
 
@@ -58,6 +68,11 @@ class OwnedOrders:
                 found += _unregistered(connection, _newest_unregistered(connection, limit))
             found.sort(key=lambda each: (each.placed, each.order), reverse=True)
             return _with_states(connection, found[:limit])
+
+    def standing(self, ids: Collection[str]) -> dict[str, OrderStanding]:
+        """How the items of orders stand, for each of these."""
+        with self._database.reading() as connection:
+            return _standing(connection, ids)
 
     def find(self, owner: Owner, reference: str) -> FoundOrder | None:
         """The order that its owner calls so, the last registered of several; else the one with that id."""
@@ -123,7 +138,11 @@ def _unregistered(connection: Connection, ids: Collection[str]) -> list[OwnedOrd
 
 def _with_states(connection: Connection, found: list[OwnedOrder]) -> list[OwnedOrder]:
     """The same orders, with how their items stand."""
-    ids = [each.order for each in found]
+    standing = _standing(connection, [each.order for each in found])
+    return [structs.replace(each, **structs.asdict(standing[each.order])) for each in found]
+
+
+def _standing(connection: Connection, ids: Collection[str]) -> dict[str, OrderStanding]:
     counted = (
         select(items.c.order, states.c.state, func.count().label("number"))
         .join(states, states.c.item == items.c.id)
@@ -134,12 +153,7 @@ def _with_states(connection: Connection, found: list[OwnedOrder]) -> list[OwnedO
     for row in connection.execute(counted):
         standing[row.order][row.state] = row.number
     unheard = _unheard(connection, ids)
-    return [
-        structs.replace(
-            each, states=standing.get(each.order, {}), unheard=unheard.get(each.order, 0)
-        )
-        for each in found
-    ]
+    return {each: OrderStanding(standing.get(each, {}), unheard.get(each, 0)) for each in ids}
 
 
 def _unheard(connection: Connection, ids: Collection[str]) -> dict[str, int]:

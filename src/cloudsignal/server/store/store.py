@@ -18,6 +18,7 @@ from cloudsignal.server.store.delivery_log import DeliveryLog
 from cloudsignal.server.store.endpoints import Endpoints
 from cloudsignal.server.store.leases import Leases
 from cloudsignal.server.store.filters import Filters
+from cloudsignal.server.store.forwarding import Forwarding
 from cloudsignal.server.store.nodes import Nodes
 from cloudsignal.server.store.orders import Orders
 from cloudsignal.server.store.owned_orders import OwnedOrders
@@ -52,6 +53,7 @@ class Store:
         self.rollups = Rollups(database)
         self.leases = Leases(database)
         self.deliveries = Deliveries(database)
+        self.forwarding = Forwarding(database)
         self.tellers = Nodes(database)
         self.changes = Changes(database)
         self.posts = Posts(database)
