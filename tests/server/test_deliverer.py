@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from cloudsignal.server import companion
-from cloudsignal.server.deliverer import Bell, Deliverer, templates
+from cloudsignal.server.deliverer import Bell, Deliverer
+from cloudsignal.server.delivery.composing import templates
 from cloudsignal.server.keys import secret_of
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.store import Store, open_store

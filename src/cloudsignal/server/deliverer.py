@@ -89,6 +89,7 @@ async def deliver(settings: Settings, line: socket.socket) -> None:
     One node of all publishes to the streams that are set, too.
     """
     from cloudsignal.server import clock, growth, logs
+    from cloudsignal.server.delivery.composing import templates
     from cloudsignal.server.delivery.dialing import Dialer
     from cloudsignal.server.delivery.engine import Engine, Plan
     from cloudsignal.server.delivery.sealing import Sealer
@@ -199,11 +200,6 @@ class Bell:
             rung.clear()
 
         return wait
-
-
-def templates(given: tuple[str, ...]) -> dict[str, str]:
-    """For shipping options, how parcels can be followed."""
-    return dict(each.split("=", 1) for each in given)
 
 
 if __name__ == "__main__":

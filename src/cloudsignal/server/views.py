@@ -1,5 +1,6 @@
 """What people and programs are shown of items and signals: the API's and the command line's JSON."""
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
@@ -275,9 +276,8 @@ def traffic_view(traffic: Traffic) -> TrafficView:
     return TrafficView(last, traffic.posts, traffic.refusals)
 
 
-def _marked(item: Item, signals: list[LoggedSignal]) -> list[SignalView]:
-    """The signals of an item, each with what is odd about it."""
-    views: list[SignalView] = []
+def marked(item: Item, signals: Iterable[LoggedSignal]) -> Iterator[tuple[LoggedSignal, list[str]]]:
+    """The signals of an item in the order of the log, each with what is odd about it."""
     latest: int | None = None
     for logged in signals:
         signal = logged.report.signal
@@ -285,6 +285,11 @@ def _marked(item: Item, signals: list[LoggedSignal]) -> list[SignalView]:
         if item.is_after_final(signal.effect, logged.datetime):
             found.add("after_final")
         latest = logged.datetime if latest is None else max(latest, logged.datetime)
-        view = signal_view(logged)
-        views.append(structs.replace(view, findings=sorted(found)))
-    return views
+        yield logged, sorted(found)
+
+
+def _marked(item: Item, signals: list[LoggedSignal]) -> list[SignalView]:
+    return [
+        structs.replace(signal_view(logged), findings=found)
+        for logged, found in marked(item, signals)
+    ]

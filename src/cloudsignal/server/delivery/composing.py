@@ -1,7 +1,7 @@
 """What is told at an endpoint of a signal, in its format. Less the key, which is put in on the way out."""
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -83,9 +83,27 @@ class Composer:
         """Where a parcel can be followed; empty if it is not known."""
         if not isinstance(signal, ItemShipped):
             return ""
-        option = signal.shipping_option
-        template = owned.urls.get(option) or self._templates.get(option, "")
-        return template.replace("{tracking}", quote(signal.tracking, safe=""))
+        return tracking_url(signal, owned.urls, self._templates)
+
+
+def templates(given: Sequence[str]) -> dict[str, str]:
+    """For shipping options, how parcels can be followed, as the settings have it."""
+    return dict(each.split("=", 1) for each in given)
+
+
+class Parcel(Protocol):
+    """What a parcel is followed by."""
+
+    @property
+    def tracking(self) -> str: ...
+    @property
+    def shipping_option(self) -> str: ...
+
+
+def tracking_url(parcel: Parcel, *templates: Mapping[str, str]) -> str:
+    """Where a parcel can be followed, by the first of these that knows its shipping option; empty if none does."""
+    known = (each.get(parcel.shipping_option) for each in templates)
+    return next(filter(None, known), "").replace("{tracking}", quote(parcel.tracking, safe=""))
 
 
 def happened(webhook: str) -> int:
