@@ -180,6 +180,7 @@ class App:
                 self.followers,
                 zone=ZoneInfo(self.settings.panel_timezone),
                 over_http=self.settings.panel_http,
+                tracking_urls=self.settings.tracking_urls,
             )
             return api, panel
         finally:

@@ -51,6 +51,8 @@ SIGNED_IN: Final = seen_by("signed in")
 READER: Final = seen_by("reader")
 OPERATOR: Final = seen_by("operator")
 ADMIN: Final = seen_by("admin")
+IN_SCOPE: Final = seen_by("reader", "partner", "owner")
+"""Of those who see everything, and of the narrow roles as much as is their own."""
 
 
 def check_origin(connection: Connection) -> None:

@@ -1,22 +1,38 @@
 """The panel as one ASGI application."""
 
+import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import tzinfo
 from http import HTTPStatus
 from typing import Any, Final
 
 from litestar import Litestar, Request, Response, Router, get
 from litestar.datastructures import State
-from litestar.exceptions import HTTPException, NotFoundException
+from litestar.exceptions import ClientException, HTTPException, NotFoundException
 
 from cloudsignal.protocol.refusals import RETRY_AFTER_S
 from cloudsignal.server.clock import Clock
+from cloudsignal.server.delivery.composing import templates
 from cloudsignal.server.delivery.sealing import Sealer
 from cloudsignal.server.events import Followers
 from cloudsignal.server.keys import Keyring
-from cloudsignal.server.panel import account, changes, dashboard, people, refusals, signing
+from cloudsignal.server.panel import (
+    account,
+    changes,
+    dashboard,
+    item,
+    items,
+    orders,
+    people,
+    refusals,
+    saving,
+    searching,
+    signing,
+)
 from cloudsignal.server.panel.access import ANYBODY, Forbidden, NotSignedIn
 from cloudsignal.server.panel.entrance import Entrance
+from cloudsignal.server.panel.lists import CSV_READS_MAX
 from cloudsignal.server.panel.menu import Group, Menu, entry
 from cloudsignal.server.panel.pages import ASSETS, HEADERS, PREFIX, Asked, going_on_to, page, to
 from cloudsignal.server.store.errors import NotFound, StoreUnavailable
@@ -50,8 +66,10 @@ async def show_asset(mark: str, name: str) -> Response[bytes]:
 
 def of_visitor(request: Request[Any, Any, Any], _: NotSignedIn) -> Response[Any]:
     """Nobody is signed in: to where one can, and back."""
-    is_page = request.method in ("GET", "HEAD")
-    return to(going_on_to(request.scope["path"]) if is_page else "/login")
+    if request.method not in ("GET", "HEAD"):
+        return to("/login")
+    query = request.scope["query_string"].decode("latin-1")
+    return to(going_on_to(request.scope["path"], query))
 
 
 def of_forbidden(request: Request[Any, Any, Any], error: Forbidden) -> Response[Any]:
@@ -95,6 +113,11 @@ ROUTES: Final = [
     show_asset,
     *dashboard.ROUTES,
     *signing.ROUTES,
+    *searching.ROUTES,
+    *items.ROUTES,
+    *item.ROUTES,
+    *orders.ROUTES,
+    *saving.ROUTES,
     *account.ROUTES,
     *people.ROUTES,
     *changes.ROUTES,
@@ -106,6 +129,8 @@ MENU: Final[Menu] = (
         "Production",
         (
             entry(dashboard.show_home, "Overview", "Where items are, and what happens, live."),
+            entry(items.list_items, "Items", "Where every item is, the last changed first."),
+            entry(orders.list_orders, "Orders", "What is registered, and how its items stand."),
             entry(
                 refusals.list_refused,
                 "Refused posts",
@@ -136,6 +161,12 @@ MENU: Final[Menu] = (
 """Where people find the pages, in the order in which they are shown."""
 
 
+async def refuse_nul(request: Request[Any, Any, Any]) -> None:
+    """No id and no name has a character NUL, and PostgreSQL cannot look for it. Raises ClientException."""
+    if any("\0" in each for pair in request.query_params.multi_items() for each in pair):
+        raise ClientException("this is no text")
+
+
 def create(
     store: Store,
     keyring: Keyring,
@@ -145,10 +176,12 @@ def create(
     *,
     zone: tzinfo,
     over_http: bool,
+    tracking_urls: Sequence[str] = (),
 ) -> Litestar:
     """The panel on a store, whose days are those of a zone.
 
-    ``over_http`` lets everybody use it unencrypted, not this machine only.
+    ``over_http`` lets everybody use it unencrypted, not this machine only; ``tracking_urls`` say how parcels can be
+    followed, as the setting of that name.
     """
     return Litestar(
         [show_panel, Router(PREFIX, route_handlers=ROUTES)],
@@ -160,8 +193,11 @@ def create(
                 "menu": MENU,
                 "followers": followers,
                 "dashboard": dashboard.Dashboard(store, clock, zone),
+                "templates": templates(tracking_urls),
+                "exports": asyncio.Semaphore(CSV_READS_MAX),
             }
         ),
+        before_request=refuse_nul,
         response_headers=HEADERS,
         exception_handlers={
             NotSignedIn: of_visitor,

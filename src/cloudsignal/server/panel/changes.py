@@ -1,23 +1,36 @@
 """The page of what people changed."""
 
-import asyncio
 from typing import Any, Final
 
 from litestar import Response, get
 
 from cloudsignal.server.panel.access import ADMIN
-from cloudsignal.server.panel.pages import Asked, page
+from cloudsignal.server.panel.lists import Column, Listing, Place, listed
+from cloudsignal.server.panel.pages import Asked
+from cloudsignal.server.store.changes import Change
 
-PAGE: Final = 50
+CHANGES: Final = Listing[Change](
+    path="/changes",
+    title="Changes",
+    columns=(
+        Column("When, UTC", lambda each: each.at, "instant"),
+        Column("Who", lambda each: each.actor),
+        Column("From", lambda each: each.address),
+        Column("What", lambda each: each.what),
+        Column("Of", lambda each: each.subject),
+        Column("Before", lambda each: each.before, "values"),
+        Column("After", lambda each: each.after, "values"),
+    ),
+    turn="before",
+    place=lambda each: each.id,
+)
 
 
 @get("/changes", guards=[ADMIN])
-async def list_changes(request: Asked, before: int | None = None) -> Response[Any]:
+async def list_changes(request: Asked, before: Place = None) -> Response[Any]:
     """The newest changes, or those before one."""
-    read = request.app.state.store.changes.changes
-    found = await asyncio.to_thread(read, before=before, limit=PAGE)
-    next = found[-1].id if len(found) == PAGE else None
-    return page(request, "changes.html", changes=found, next=next)
+    changes = request.app.state.store.changes.changes
+    return await listed(request, CHANGES, changes, "changes.html", at=before)
 
 
 ROUTES: Final = [list_changes]

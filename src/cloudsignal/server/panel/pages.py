@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from cloudsignal.server.panel.entrance import SESSION_US, Entrance, Holder, Visitor
 from cloudsignal.server.panel.menu import menu_for
+from cloudsignal.server.panel.places import item_path, order_path, query
 from cloudsignal.server.panel.roles import Scope, scope_of, state_of
 from cloudsignal.server.store.changes import Actor
 from cloudsignal.server.store.store import Store
@@ -33,6 +34,8 @@ HEADERS: Final = {
 _COOKIE: Final = "cloudsignal"
 # Browsers take a cookie of such a name from https pages of this very host only.
 _SECURE_COOKIE: Final = "__Host-cloudsignal"
+_SAFE: Final = "/%=&+!$'()*,;:@~"
+"""What stays as it is in a URL that was written by a browser."""
 _STATIC: Final = files("cloudsignal.server.panel") / "static"
 
 Asked = Request[Holder, Any, Any]
@@ -61,7 +64,7 @@ def _instant(us: int) -> str:
     return f"{datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _iso(us: int) -> str:
+def iso(us: int) -> str:
     """The same for programs."""
     return f"{datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
@@ -93,15 +96,18 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(prefix=PREFIX, asset=asset_url)
+    environment.globals.update(
+        prefix=PREFIX, asset=asset_url, order_path=order_path, item_path=item_path
+    )
     environment.filters.update(
         instant=_instant,
-        iso=_iso,
+        iso=iso,
         leads_to=_leads_to,
         number="{:,}".format,
         shown=_shown,
         duration=_duration,
         state=state_of,
+        query=query,
     )
     return environment
 
@@ -199,12 +205,17 @@ def is_encrypted(request: Asked) -> bool:
     return request.scope["scheme"] == "https"
 
 
-def own_path(path: str) -> str:
-    """A path of the panel to go on to, less its prefix; that of the first page for anything else."""
+def own_path(url: str) -> str:
+    """A page of the panel to go on to, less its prefix, with its query; the first page for anything else."""
+    path, _, query = url.partition("?")
     is_own = path.startswith(f"{PREFIX}/") and "\\" not in path and "//" not in path
-    return path.removeprefix(PREFIX) if is_own else "/"
+    if not is_own:
+        return "/"
+    # What is percent-encoded stays so; what no header can have becomes it.
+    own = quote(path.removeprefix(PREFIX), safe=_SAFE)
+    return f"{own}?{quote(query, safe=_SAFE)}" if query else own
 
 
-def going_on_to(path: str) -> str:
+def going_on_to(path: str, query: str = "") -> str:
     """The page to sign in on, on the way to another."""
-    return f"/login?next={quote(path)}"
+    return f"/login?next={quote(f'{path}?{query}' if query else path)}"

@@ -46,6 +46,16 @@ class Scope(Struct, frozen=True):
         """Whether not everything is seen."""
         return self != Scope()
 
+    @property
+    def sees_partners(self) -> bool:
+        """Whether it is shown who prints, how it is reported, and what exactly was sent: to owners it is not."""
+        return self.owner is None
+
+    @property
+    def sees_owners(self) -> bool:
+        """Whether it is shown whose orders are, and what owners are told: to print partners it is not."""
+        return self.partner is None
+
 
 def scope_of(user: User) -> Scope:
     """Whose things somebody sees."""

@@ -3,6 +3,7 @@
 from typing import Final
 
 NAME_CHARS_MAX: Final = 255
+FILTER_NAME_CHARS_MAX: Final = 100
 PASSWORD_CHARS_MIN: Final = 12
 PASSWORD_CHARS_MAX: Final = 256
 
@@ -13,9 +14,18 @@ class Unfit(ValueError):
 
 def name(chosen: str) -> str:
     """The name that somebody is to have. Raises Unfit."""
+    return _line(chosen, NAME_CHARS_MAX)
+
+
+def filter_name(chosen: str) -> str:
+    """The name that somebody gives a filter. Raises Unfit."""
+    return _line(chosen, FILTER_NAME_CHARS_MAX)
+
+
+def _line(chosen: str, characters_max: int) -> str:
     found = chosen.strip()
-    if not 1 <= len(found) <= NAME_CHARS_MAX or not found.isprintable():
-        raise Unfit(f"A name has 1 to {NAME_CHARS_MAX} characters.")
+    if not 1 <= len(found) <= characters_max or not found.isprintable():
+        raise Unfit(f"A name has 1 to {characters_max} characters.")
     return found
 
 

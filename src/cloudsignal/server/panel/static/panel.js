@@ -61,3 +61,13 @@ for (const picture of document.querySelectorAll("[data-live]")) {
     say(isOver ? "Not live any more: load the page again." : "Not live: trying again …");
   });
 }
+const shortcut = document.querySelector("[data-shortcut]");
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest("input, select, textarea, [contenteditable]");
+  const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey;
+  if (shortcut && isPlain && !isTyping && event.key === shortcut.dataset.shortcut) {
+    event.preventDefault();
+    shortcut.focus();
+    shortcut.select();
+  }
+});
