@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cloudsignal.server.panel import lists
-from cloudsignal.server.panel.lists import Column, Listing, words
+from cloudsignal.server.panel.lists import Column, Listing, Part, words
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +56,7 @@ async def test_all_of_a_list_is_exported_a_few_rows_at_a_time(
 
     assert head == ["Number", "When, UTC", "More", "Even"]
     assert [row[0] for row in rows] == [str(number) for number in range(count)]
-    assert all(each["limit"] == 3 for each in read.asked)
+    assert all(each["limit"] == 4 for each in read.asked)
 
 
 async def test_a_cell_is_for_programs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +83,24 @@ async def test_what_is_too_long_says_in_its_last_line_that_it_is_cut_off(
         assert last[1:] == ["", "", ""]
     else:
         assert len(rows) == most
+
+
+async def test_where_only_a_part_was_looked_through_the_rest_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lists, "CSV_READ", 3)
+    asked: list[int] = []
+
+    def every_tenth(*, after: int = -1, limit: int) -> list[int] | Part[int]:
+        asked.append(after)
+        looked_at = range(after + 1, min(after + 16, 50))
+        found = [each for each in looked_at if each % 10 == 0][:limit]
+        return Part(found, looked_at[-1]) if looked_at[-1] < 49 else found
+
+    _, *rows = await exported(every_tenth)
+
+    assert [row[0] for row in rows] == ["0", "10", "20", "30", "40"]
+    assert asked == [-1, 14, 29, 44]
 
 
 async def test_a_list_of_one_page_is_read_once() -> None:

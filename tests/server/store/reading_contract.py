@@ -124,6 +124,47 @@ class ReadingContract:
         assert store.reading.order("8", partner="Beta") is None
         assert store.reading.order("7", partner="nobody") is None
 
+    @pytest.mark.parametrize("looked_at", [1, 2, 3, 100])
+    @pytest.mark.parametrize("given_on", [False, True])
+    def test_looking_among_a_few_at_a_time_finds_all_of_it_in_its_order(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, looked_at: int, given_on: bool
+    ) -> None:
+        monkeypatch.setattr(reading, "LOOKED_AT_MAX", looked_at)
+        monkeypatch.setattr(reading, "FEW_ORDERS", 1)
+        fill(store)
+        store.orders.create_owner("Books", now=1)
+        store.orders.register([Registration(each, "Books") for each in "78"], now=1)
+        for number in range(9):
+            several = [report(item=f"{number}"), report("ItemShipped", item=f"{number}", minute=1)]
+            partner = 1 + number % 2
+            whole = [arrival(*several[: 1 + number % 3], partner=partner, test=number % 4 == 0)]
+            store.append(whole)
+        if given_on:
+            store.append([arrival(report(order="9", item="x"))])
+            store.orders.register([Registration("9", "Books", partner_name="Beta")], now=1)
+
+        for wanted in (
+            *({"partner": partner} for partner in ("Alpha", "Beta", "nobody")),
+            *({"test": is_test} for is_test in (True, False)),
+            {"delayed": True},
+            {"delayed": False, "partner": "Beta"},
+            {"partner": "Beta", "state": "shipped"},
+            {"partner": "Alpha", "state": "registered", "test": True},
+            {"owner": "Books", "partner": "Alpha"},
+            {"owner": "Books", "state": "shipped"},
+            {"test": False, "until": NOON + 3 * MINUTE},
+            {"order": "7", "test": True},
+        ):
+            found, before = [], None
+            while True:
+                part = store.reading.look_for(ItemQuery(**wanted, before=before, limit=3))
+                found += part.items
+                assert len(part.items) <= 3
+                before = part.items[-1].position if len(part.items) == 3 else part.down_to
+                if before is None:
+                    break
+            assert found == store.reading.items(ItemQuery(**wanted)), wanted
+
     def test_a_changed_item_comes_first_and_once(self, store: Store) -> None:
         fill(store)
         store.append(

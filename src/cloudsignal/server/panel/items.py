@@ -11,7 +11,7 @@ from litestar import Response, get
 from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.items import State
 from cloudsignal.server.panel.access import IN_SCOPE
-from cloudsignal.server.panel.lists import Column, Listing, Place, listed
+from cloudsignal.server.panel.lists import Column, Listing, Part, Place, listed
 from cloudsignal.server.panel.pages import Asked, scope
 from cloudsignal.server.panel.places import item_path, order_path
 from cloudsignal.server.panel.roles import Scope
@@ -67,7 +67,7 @@ def _items(
     *,
     before: int | None = None,
     limit: int,
-) -> list[StoredItem]:
+) -> list[StoredItem] | Part[StoredItem]:
     _check_choice("state", given["state"], STATES)
     _check_choice("print partner", given["partner"], partners)
     query = ItemQuery(
@@ -82,7 +82,10 @@ def _items(
         before=before,
         limit=limit,
     )
-    return store.reading.items(query)
+    found = store.reading.look_for(query)
+    if found.down_to is None or len(found.items) == limit:
+        return found.items
+    return Part(found.items, found.down_to)
 
 
 def _check_choice(what: str, chosen: str, choices: Sequence[str]) -> None:

@@ -35,7 +35,16 @@ Place = Annotated[int | None, QueryParameter(ge=1, le=PLACE_MAX)]
 Row = TypeVar("Row")
 Kind = Literal["text", "instant", "state", "values"]
 """How a value is shown: in words, as a moment in time, as the state of an item, as names and their values."""
-Read = Callable[..., Sequence[Row]]
+
+
+class Part(Struct, Generic[Row], frozen=True):
+    """Rows that are fewer than were asked for because enough was looked through: there may be more from a place on."""
+
+    rows: Sequence[Row]
+    place: int | str
+
+
+Read = Callable[..., Sequence[Row] | Part[Row]]
 """Reads rows: at most ``limit``, and from a place on, which has the name that the list gives it."""
 
 
@@ -80,9 +89,18 @@ class Listing(Struct, Generic[Row], frozen=True, kw_only=True):
         """What the rows are to be chosen by, empty where nothing is said."""
         return {name: request.query_params.get(name, "") for name in self.fields}
 
-    def at(self, place: int | str | None) -> dict[str, Any]:
-        """What a reader is given to begin at a place, if one is said."""
-        return {self.turn: place} if place else {}
+    def read(
+        self, read: Read[Row], place: int | str | None, most: int
+    ) -> tuple[Sequence[Row], int | str | None]:
+        """At most so many rows from a place on, and the place from which there may be more, None at the end."""
+        at = {self.turn: place} if place else {}
+        # One more shows whether there are more.
+        found = read(**at, limit=most + 1)
+        if isinstance(found, Part):
+            return found.rows, found.place
+        if not self.turn or len(found) <= most:
+            return found, None
+        return found[:most], self.place(found[most - 1])
 
 
 class Cell(Struct, frozen=True):
@@ -98,7 +116,7 @@ class Shown(Struct, frozen=True, kw_only=True):
 
     ``given`` is what its rows are chosen by, and ``query`` the same as a URL has it; ``older`` and ``csv`` are the
     queries of the page after it and of its CSV, ``turn`` is what the place is called at which a page begins.
-    ``saved`` are the filters that somebody saved.
+    ``saved`` are the filters that somebody saved. It ``is_part`` if there may be more although the page is not full.
     """
 
     name: str
@@ -109,6 +127,7 @@ class Shown(Struct, frozen=True, kw_only=True):
     query: str
     turn: str
     older: str
+    is_part: bool
     csv: str
     saved: list[Filter]
     error: str
@@ -129,15 +148,16 @@ async def listed(
     the place at which the page begins.
     """
     error = ""
-    found: Sequence[Row] = []
+    rows: Sequence[Row] = []
+    older: int | str | None = None
     try:
         _check_names(request, listing)
         if request.query_params.get(AS) == CSV:
             return await _exported(request, listing, read)
-        found = await asyncio.to_thread(read, **listing.at(at), limit=PAGE + 1)
+        rows, older = await asyncio.to_thread(listing.read, read, at, PAGE)
     except Unfit as unfit:
         error = str(unfit)
-    shown = await asyncio.to_thread(_shown, request, listing, found, error)
+    shown = await asyncio.to_thread(_shown, request, listing, rows, older, error)
     return page(request, template, status=400 if error else 200, list=shown, error=error, **told)
 
 
@@ -149,10 +169,14 @@ def _check_names(request: Asked, listing: Listing[Row]) -> None:
             raise Unfit(f"There is no filter {name!r}: there are {there_are}.")
 
 
-def _shown(request: Asked, listing: Listing[Row], found: Sequence[Row], error: str) -> Shown:
+def _shown(
+    request: Asked,
+    listing: Listing[Row],
+    rows: Sequence[Row],
+    older: int | str | None,
+    error: str,
+) -> Shown:
     columns = listing.columns_for(scope(request))
-    rows = found[:PAGE] if listing.turn else found
-    is_more = len(rows) < len(found)
     given = listing.given(request)
     saved: list[Filter] = []
     if listing.saves:
@@ -165,7 +189,8 @@ def _shown(request: Asked, listing: Listing[Row], found: Sequence[Row], error: s
         given=given,
         query=query(given),
         turn=listing.turn,
-        older=query(given | {listing.turn: str(listing.place(rows[-1]))}) if is_more else "",
+        older=query(given | {listing.turn: str(older)}) if older else "",
+        is_part=bool(older) and len(rows) < PAGE,
         csv=query(given | {AS: CSV}),
         saved=saved,
         error=error,
@@ -218,16 +243,17 @@ async def _pages(
     place: int | str | None = None
     left = CSV_ROWS_MAX
     while True:
-        limit = min(CSV_READ, left + 1)
+        most = min(CSV_READ, left)
         async with room:
-            found = await asyncio.to_thread(read, **listing.at(place), limit=limit)
-            text = await asyncio.to_thread(_written, columns, found[:left])
+            rows, place = await asyncio.to_thread(listing.read, read, place, most)
+            text = await asyncio.to_thread(_written, columns, rows)
         yield head + text
-        if len(found) > left:
-            yield sheets.written([_cut_off(columns)])
-        if len(found) > left or len(found) < limit or not listing.turn:
+        head, left = b"", left - len(rows)
+        if place is None:
             return
-        head, left, place = b"", left - len(found), listing.place(found[-1])
+        if not left:
+            yield sheets.written([_cut_off(columns)])
+            return
 
 
 def _cut_off(columns: Sequence[Column[Row]]) -> list[str]:

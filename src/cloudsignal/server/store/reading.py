@@ -39,6 +39,8 @@ FETCHED: Final = 25
 """How many signals are fetched from the database at once."""
 CLOCK_SLACK_US: Final = 60 * 1_000_000
 """By how much signals may stand in the log in another order than that of their arrival."""
+LOOKED_AT_MAX: Final = 100_000
+"""Among how many items of each state some are looked for that no index leads to."""
 FEW_ORDERS: Final = 10_000
 """Of an owner with no more, the items of all its orders are looked through for the newest."""
 
@@ -85,7 +87,7 @@ class StoredOrder(Struct, frozen=True):
 class ItemQuery(Struct, frozen=True, kw_only=True):
     """Which items to list. None asks for nothing; instants are of arrival, in microseconds.
 
-    Those of an ``owner`` are the items of what is registered for it.
+    Those of an ``owner`` are the items of what is registered for it. ``before`` a position, and ``down_to`` one.
     """
 
     order: str | None = None
@@ -99,7 +101,15 @@ class ItemQuery(Struct, frozen=True, kw_only=True):
     since: int | None = None
     until: int | None = None
     before: int | None = None
+    down_to: int | None = None
     limit: int = 100
+
+
+class FoundItems(Struct, frozen=True):
+    """Items, and down to which position they were looked for; None if that is all of them."""
+
+    items: list[StoredItem]
+    down_to: int | None
 
 
 class Reading:
@@ -164,6 +174,16 @@ class Reading:
         """Items, the last changed first; the next page is ``before`` the last one's position."""
         with self._database.reading() as connection:
             return _items(connection, query)
+
+    def look_for(self, query: ItemQuery) -> FoundItems:
+        """The same, but looked for among so many only that nobody has to wait, whatever is asked for.
+
+        Where fewer than ``limit`` are found, the next page is ``before`` where these were looked for.
+        """
+        with self._database.reading() as connection:
+            down_to = _far_enough(connection, query)
+            found = _items(connection, structs.replace(query, down_to=down_to))
+        return FoundItems(found, down_to)
 
 
 LOGGED: Final = (
@@ -248,12 +268,7 @@ def _stored(row: Any) -> StoredItem:
 
 
 def _items(connection: Connection, query: ItemQuery) -> list[StoredItem]:
-    by_partner = (
-        _is_open(query) and query.partner is not None and query.owner is None and not query.delayed
-    )
-    if by_partner and facts.read(connection, facts.GIVEN_ON):
-        # The last signals of such items may be another's.
-        by_partner = False
+    by_partner = _is_met_by_partner(connection, query)
     found = _found(connection, query, by_partner=by_partner)
     if by_partner and len(found) < query.limit and facts.pruned(connection):
         # The last signals of the print partner's other items are no longer in the log.
@@ -261,6 +276,16 @@ def _items(connection: Connection, query: ItemQuery) -> list[StoredItem]:
         older = structs.replace(query, before=before, limit=query.limit - len(found))
         found += _found(connection, older, by_partner=False)
     return found
+
+
+def _is_met_by_partner(connection: Connection, query: ItemQuery) -> bool:
+    """Whether the signals of a print partner lead to the items of a search."""
+    if query.partner is None or query.owner is not None or not _is_unnamed(query):
+        return False
+    # Most items are shipped. In any other state there are so few that its index is the shorter way.
+    is_shorter = query.state == "shipped" or (query.state is None and not query.delayed)
+    # Where items were given to another print partner, their last signals may be another's.
+    return is_shorter and not facts.read(connection, facts.GIVEN_ON)
 
 
 def _found(connection: Connection, query: ItemQuery, *, by_partner: bool) -> list[StoredItem]:
@@ -301,7 +326,6 @@ def _is_open(query: ItemQuery) -> bool:
 
 def _newest_of_each_state(query: ItemQuery, conditions: list[Any]) -> CompoundSelect[Any]:
     """The items of a search that names no state: the index is by state, so each is asked in turn."""
-    wanted = _OPEN if query.delayed else get_args(State)  # Nothing final is delayed.
     return union_all(
         *(
             select(
@@ -312,7 +336,7 @@ def _newest_of_each_state(query: ItemQuery, conditions: list[Any]) -> CompoundSe
                 .limit(query.limit)
                 .subquery()
             )
-            for state in wanted
+            for state in _states_of(query)
         )
     )
 
@@ -342,13 +366,52 @@ def _conditions(connection: Connection, query: ItemQuery, position: Any) -> list
         first = position_at(connection, query.since - CLOCK_SLACK_US)
         conditions += [position >= first, states.c.updated >= query.since]
     if query.until is not None:
-        # Of what was pruned from the log nothing is known but that it stood before all the rest.
-        known = position_at(connection, query.until + CLOCK_SLACK_US)
-        end = max(known, facts.pruned(connection) + 1)
-        conditions += [position < end, states.c.updated < query.until]
-    if query.before is not None:
-        conditions.append(position < query.before)
+        conditions.append(states.c.updated < query.until)
+    if (end := _end(connection, query)) is not None:
+        conditions.append(position < end)
+    if query.down_to is not None:
+        conditions.append(position >= query.down_to)
     return conditions
+
+
+def _end(connection: Connection, query: ItemQuery) -> int | None:
+    """The position before which the items of a search are, if it says so."""
+    if query.until is None:
+        return query.before
+    # Of what was pruned from the log nothing is known but that it stood before all the rest.
+    known = position_at(connection, query.until + CLOCK_SLACK_US)
+    end = max(known, facts.pruned(connection) + 1)
+    return end if query.before is None else min(end, query.before)
+
+
+def _far_enough(connection: Connection, query: ItemQuery) -> int | None:
+    """Down to which position a search looks at ``LOOKED_AT_MAX`` items of a state, None if it is all of them."""
+    if _is_led_to(connection, query):
+        return None
+    end = _end(connection, query)
+    passed = []
+    for state in (query.state,) if query.state else _states_of(query):
+        chosen = select(states.c.position).where(states.c.state == state)
+        if end is not None:
+            chosen = chosen.where(states.c.position < end)
+        last = chosen.order_by(states.c.position.desc()).offset(LOOKED_AT_MAX - 1).limit(1)
+        passed.append(connection.scalar(last))
+    return max((each for each in passed if each is not None), default=None)
+
+
+def _is_led_to(connection: Connection, query: ItemQuery) -> bool:
+    """Whether an index leads to the items of a search, and to hardly any others."""
+    if not _is_unnamed(query):
+        return True
+    if query.owner is not None:
+        return _has_few_orders(connection, query)
+    is_any = query.delayed is None and query.test is None
+    return is_any and (query.partner is None or _is_met_by_partner(connection, query))
+
+
+def _states_of(query: ItemQuery) -> tuple[str, ...]:
+    """The states that items of a search may be in which names none."""
+    return _OPEN if query.delayed else get_args(State)  # Nothing final is delayed.
 
 
 def _partner(name: str | None) -> ScalarSelect[int]:
