@@ -39,7 +39,7 @@ FETCHED: Final = 25
 """How many signals are fetched from the database at once."""
 CLOCK_SLACK_US: Final = 60 * 1_000_000
 """By how much signals may stand in the log in another order than that of their arrival."""
-LOOKED_AT_MAX: Final = 100_000
+LOOKED_AT_MAX: Final = 50_000
 """Among how many items of each state some are looked for that no index leads to."""
 FEW_ORDERS: Final = 10_000
 """Of an owner with no more, the items of all its orders are looked through for the newest."""
