@@ -16,9 +16,9 @@ from cloudsignal.server.store.database import Database, open_database
 from cloudsignal.server.store.deliveries import Deliveries
 from cloudsignal.server.store.delivery_log import DeliveryLog
 from cloudsignal.server.store.endpoints import Endpoints
-from cloudsignal.server.store.leases import Leases
 from cloudsignal.server.store.filters import Filters
 from cloudsignal.server.store.forwarding import Forwarding
+from cloudsignal.server.store.leases import Leases
 from cloudsignal.server.store.nodes import Nodes
 from cloudsignal.server.store.orders import Orders
 from cloudsignal.server.store.owned_orders import OwnedOrders
