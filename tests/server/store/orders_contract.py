@@ -94,6 +94,11 @@ MISTAKES: dict[str, tuple[type[Exception], str, Callable[[Store], object]]] = {
         "there is no owner called 'books'",
         lambda store: store.orders.owner("books"),
     ),
+    "an owner's number that is not there": (
+        NotFound,
+        "there is no owner 99",
+        lambda store: store.orders.numbered_owner(99),
+    ),
     "a key for an owner that is not there": (
         NotFound,
         "there is no owner called 'books'",
@@ -116,7 +121,10 @@ class OrdersContract:
 
         assert made == Owner(1, "Ink & Co", 5, False)
         assert store.orders.owner("Ink & Co") == made
+        assert store.orders.numbered_owner(made.id) == made
         assert [each.name for each in store.orders.owners()] == ["Books", "Ink & Co"]
+        assert [each.name for each in store.orders.owners(limit=1)] == ["Books"]
+        assert [each.name for each in store.orders.owners(after="Books", limit=1)] == ["Ink & Co"]
 
     def test_one_owner_at_most_gets_what_nobody_registered(self, store: Store) -> None:
         assert store.orders.unregistered_owner() is None
@@ -141,6 +149,10 @@ class OrdersContract:
         books = store.orders.owner("Books")
         assert store.orders.find_owner_key("c") == (books, OwnerKey("c", books.id, 30, None))
         assert store.orders.find_owner_key("unknown") is None
+        assert store.orders.newest_owner_keys(books.id, limit=2) == [
+            OwnerKey("c", books.id, 30, None),
+            OwnerKey("b", books.id, 20, 80),
+        ]
 
     @pytest.mark.parametrize("mistake", MISTAKES)
     def test_a_mistake_with_owners_is_told_and_changes_nothing(

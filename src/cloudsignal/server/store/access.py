@@ -3,12 +3,13 @@
 A key or token is known here by its keyed digest only. Instants are microseconds since 1970.
 """
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from cloudsignal.protocol.datetimes import write as moment
 from cloudsignal.server.store import facts
@@ -86,19 +87,35 @@ class Access:
             self._notes.note(connection, "print partner created", name)
             return Partner(key, name, now)
 
-    def partners(self) -> list[Partner]:
-        """Every print partner in order of name."""
+    def partners(self, *, after: str = "", limit: int | None = None) -> list[Partner]:
+        """Print partners in order of name: every one, or so many after a name."""
+        chosen = select(partners).where(partners.c.name > after).order_by(partners.c.name)
         with self._database.reading() as connection:
-            rows = connection.execute(select(partners).order_by(partners.c.name))
+            rows = connection.execute(chosen.limit(limit))
             return [Partner(**row._mapping) for row in rows]
 
     def partner(self, name: str) -> Partner:
         """The print partner of that name. Raises NotFound."""
+        return self._partner(partners.c.name == name, f"called {name!r}")
+
+    def numbered_partner(self, number: int) -> Partner:
+        """The print partner of that number. Raises NotFound."""
+        return self._partner(partners.c.id == number, str(number))
+
+    def _partner(self, condition: Any, named: str) -> Partner:
         with self._database.reading() as connection:
-            row = connection.execute(select(partners).where(partners.c.name == name)).first()
+            row = connection.execute(select(partners).where(condition)).first()
         if row is None:
-            raise NotFound(f"there is no print partner called {name!r}")
+            raise NotFound(f"there is no print partner {named}")
         return Partner(**row._mapping)
+
+    def interface_counts(self, numbers: Collection[int]) -> dict[int, int]:
+        """How many interfaces print partners have, less those that were revoked; none is left out."""
+        theirs = interfaces.c.partner.in_(numbers), interfaces.c.revoked.is_(None)
+        counted = select(interfaces.c.partner, func.count()).where(*theirs)
+        with self._database.reading() as connection:
+            rows = connection.execute(counted.group_by(interfaces.c.partner))
+            return {row[0]: row[1] for row in rows}
 
     # ---- interfaces and their keys ----
 
@@ -131,6 +148,18 @@ class Access:
         with self._database.reading() as connection:
             return [_interface(row) for row in connection.execute(_INTERFACES)]
 
+    def newest_interfaces(
+        self, *, partner: int | None = None, before: int | None = None, limit: int
+    ) -> list[Interface]:
+        """The newest interfaces, of one print partner or of all, or those before one, the newest first."""
+        chosen = _INTERFACES.order_by(None).order_by(interfaces.c.id.desc()).limit(limit)
+        if partner is not None:
+            chosen = chosen.where(interfaces.c.partner == partner)
+        if before is not None:
+            chosen = chosen.where(interfaces.c.id < before)
+        with self._database.reading() as connection:
+            return [_interface(row) for row in connection.execute(chosen)]
+
     def interface(self, number: int) -> Interface:
         """The interface of that number. Raises NotFound."""
         with self._database.reading() as connection:
@@ -140,6 +169,13 @@ class Access:
         """Every key of every interface, the oldest first."""
         with self._database.reading() as connection:
             rows = connection.execute(select(apikeys).order_by(apikeys.c.created))
+            return [Key(**row._mapping) for row in rows]
+
+    def newest_keys(self, number: int, *, limit: int) -> list[Key]:
+        """The newest keys of an interface, the newest first."""
+        chosen = select(apikeys).where(apikeys.c.interface == number)
+        with self._database.reading() as connection:
+            rows = connection.execute(chosen.order_by(apikeys.c.created.desc()).limit(limit))
             return [Key(**row._mapping) for row in rows]
 
     def find_key(self, digest: str) -> tuple[Interface, Key] | None:
@@ -166,6 +202,20 @@ class Access:
             self._notes.note(connection, "key rotated", _named(interface), after=after)
         return interface
 
+    def change_interface(
+        self,
+        number: int,
+        *,
+        timezone: str | None = None,
+        allow: tuple[str, ...] | None = None,
+        test: bool | None = None,
+    ) -> Interface:
+        """Change an interface for what comes in from now on; what is None stays as it is. Raises NotFound."""
+        allowed = None if allow is None else msgspec.json.encode(allow).decode()
+        given = {"timezone": timezone, "allow": allowed, "test": test}
+        values = {name: value for name, value in given.items() if value is not None}
+        return self._change_interface(number, **values) if values else self.interface(number)
+
     def set_disabled(self, number: int, disabled: bool) -> Interface:
         """Close an interface, or open it again. Raises NotFound."""
         return self._change_interface(number, disabled=disabled)
@@ -180,9 +230,10 @@ class Access:
             known = _one(connection, number)
             connection.execute(update(interfaces).where(interfaces.c.id == number).values(**values))
             changed = _one(connection, number)
-            if known.state != changed.state:
-                before, after = _shown(known), _shown(changed)
-                what = f"interface {changed.state}"
+            before, after = _shown(known), _shown(changed)
+            if before != after:
+                is_same = known.state == changed.state
+                what = f"interface {'changed' if is_same else changed.state}"
                 self._notes.note(connection, what, _named(changed), before=before, after=after)
             return changed
 
@@ -196,10 +247,11 @@ class Access:
             self._notes.note(connection, "token created", name, after={"role": role})
         return token
 
-    def tokens(self) -> list[Token]:
-        """Every token in order of name."""
+    def tokens(self, *, after: str = "", limit: int | None = None) -> list[Token]:
+        """Tokens in order of name: every one, or so many after a name."""
+        chosen = select(tokens).where(tokens.c.name > after).order_by(tokens.c.name)
         with self._database.reading() as connection:
-            rows = connection.execute(select(tokens).order_by(tokens.c.name))
+            rows = connection.execute(chosen.limit(limit))
             return [Token(**row._mapping) for row in rows]
 
     def find_token(self, digest: str) -> Token | None:

@@ -124,10 +124,11 @@ class Orders:
             self._notes.note(connection, "owner created", name, after=after)
             return Owner(number, name, now, unregistered)
 
-    def owners(self) -> list[Owner]:
-        """Every owner in order of name."""
+    def owners(self, *, after: str = "", limit: int | None = None) -> list[Owner]:
+        """Owners in order of name: every one, or so many after a name."""
+        chosen = select(owners).where(owners.c.name > after).order_by(owners.c.name)
         with self._database.reading() as connection:
-            rows = connection.execute(select(owners).order_by(owners.c.name))
+            rows = connection.execute(chosen.limit(limit))
             return [Owner(**row._mapping) for row in rows]
 
     def owner(self, name: str) -> Owner:
@@ -135,6 +136,13 @@ class Orders:
         found = self._find_owner(owners.c.name == name)
         if found is None:
             raise NotFound(f"there is no owner called {name!r}")
+        return found
+
+    def numbered_owner(self, number: int) -> Owner:
+        """The owner of that number. Raises NotFound."""
+        found = self._find_owner(owners.c.id == number)
+        if found is None:
+            raise NotFound(f"there is no owner {number}")
         return found
 
     def unregistered_owner(self) -> Owner | None:
@@ -165,6 +173,13 @@ class Orders:
         """Every key of every owner, the oldest first."""
         with self._database.reading() as connection:
             rows = connection.execute(select(owner_keys).order_by(owner_keys.c.created))
+            return [OwnerKey(**row._mapping) for row in rows]
+
+    def newest_owner_keys(self, number: int, *, limit: int) -> list[OwnerKey]:
+        """The newest keys of an owner, the newest first."""
+        chosen = select(owner_keys).where(owner_keys.c.owner == number)
+        with self._database.reading() as connection:
+            rows = connection.execute(chosen.order_by(owner_keys.c.created.desc()).limit(limit))
             return [OwnerKey(**row._mapping) for row in rows]
 
     def find_owner_key(self, digest: str) -> tuple[Owner, OwnerKey] | None:
