@@ -109,7 +109,8 @@ def test_a_new_interface_shows_its_key_the_endpoint_and_a_curl_line_to_people(
     assert curl[3:5] == ["-H", "Content-Type: application/json"]
     post = wire.decode(curl[6].encode())
     assert post.apikey == key[1]
-    assert len(wire.validate(post, zone=UTC)) == 1
+    [validated] = wire.validate(post, zone=UTC)
+    assert validated.signal.order == "first-signal-1"
 
 
 def test_a_key_of_ones_own_is_taken(run: Run, store: Store, url: str) -> None:
@@ -137,12 +138,12 @@ def test_a_key_is_shown_once_and_kept_nowhere(run: Run, tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (["--partner", "Nobody"], "there is no print partner called 'Nobody'"),
-        (["--apikey", "short"], "--apikey must be 32 lower-case hex characters"),
-        (["--apikey", KEY.upper()], "--apikey must be 32 lower-case hex characters"),
+        (["--apikey", "short"], "a key is 32 lower-case hex characters"),
+        (["--apikey", KEY.upper()], "a key is 32 lower-case hex characters"),
         (["--timezone", "Berlin"], "'Berlin' is no time zone: write UTC or one like"),
         (["--timezone", ""], "'' is no time zone"),
         (["--timezone", "../../etc/passwd"], "is no time zone"),
-        (["--allow", "192.0.2.300"], "--allow: '192.0.2.300' does not appear to be"),
+        (["--allow", "192.0.2.300"], "'192.0.2.300' does not appear to be"),
         (["--allow", "press.example"], "write 192.0.2.7 or 192.0.2.0/24"),
     ],
 )
@@ -209,7 +210,7 @@ def test_a_long_list_of_interfaces_stays_readable(
     run: Run, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     allow = [word for net in range(5) for word in ("--allow", f"192.0.{net}.0/24")]
-    made(run, "--timezone", "America/Argentina/ComodRivadavia", *allow, partner="A long name " * 5)
+    made(run, "--timezone", "America/Argentina/ComodRivadavia", *allow, partner="A long name" * 5)
     monkeypatch.setenv("COLUMNS", str(columns))
 
     listed = run("interface", "list").out
@@ -273,7 +274,51 @@ def test_an_interface_is_closed_and_opened(run: Run, verbs: list[str], state: st
     assert listed["state"] == state
 
 
-@pytest.mark.parametrize("verb", ["enable", "disable", "rotate"])
+def test_what_is_given_of_an_interface_is_changed_and_nothing_else(run: Run) -> None:
+    created = made(run, "--allow", "192.0.2.7", "--test")
+    created.pop("apikey")
+
+    changed = run("interface", "change", "1", "--timezone", "Europe/Berlin", "--json").json
+    assert changed == created | {"timezone": "Europe/Berlin"}
+    told = run("interface", "change", "1", "--allow-anyone", "--no-test").out
+
+    assert told.startswith("Interface 1 of Press, active:\n")
+    assert re.search(r"allowed  from everywhere\n +test  no\n", told)
+    [listed] = run("interface", "list", "--json").json
+    assert listed == changed | {"allow": [], "test": False, "keys": 1}
+    assert run("interface", "change", "1", "--json").json == changed | {"allow": [], "test": False}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--timezone", "Berlin"], "'Berlin' is no time zone: write UTC or one like"),
+        (["--allow", "press.example"], "write 192.0.2.7 or 192.0.2.0/24"),
+        (["--allow", "192.0.2.7", "--allow-anyone"], "--allow and --allow-anyone contradict"),
+        (["--allow", "192.0.2.7"] * 257, "there are 257 addresses, 256 at most"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_in_a_sentence(
+    run: Run, words: list[str], sentence: str
+) -> None:
+    made(run)
+    before = run("interface", "list", "--json").json
+    assert sentence in run("interface", "change", "1", *words).sentence
+    assert run("interface", "list", "--json").json == before
+
+
+@pytest.mark.parametrize("hours", ["8760.1", "nan", "inf", "-1"])
+def test_a_key_stays_beside_the_new_one_for_a_year_at_most(run: Run, hours: str) -> None:
+    made(run)
+    ran = run("interface", "rotate", "1", "--overlap-hours", hours)
+    assert (ran.code, ran.out) == (2, "")
+    said = re.sub(r"[\s│]+", " ", ran.err)
+    assert "older keys can stay valid for 0 to 8760 hours" in said
+    [listed] = run("interface", "list", "--json").json
+    assert listed["keys"] == 1
+
+
+@pytest.mark.parametrize("verb", ["enable", "disable", "rotate", "change"])
 def test_a_revoked_interface_stays_so(run: Run, verb: str) -> None:
     made(run)
     run("interface", "revoke", "1")
@@ -285,7 +330,7 @@ def test_a_revoked_interface_stays_so(run: Run, verb: str) -> None:
     assert (listed["state"], listed["keys"]) == ("revoked", 1)
 
 
-@pytest.mark.parametrize("verb", ["rotate", "disable", "enable", "revoke"])
+@pytest.mark.parametrize("verb", ["rotate", "change", "disable", "enable", "revoke"])
 def test_an_interface_that_is_not_there_is_told(run: Run, verb: str) -> None:
     assert run("interface", verb, "9" * 18).sentence == f"there is no interface {'9' * 18}"
 

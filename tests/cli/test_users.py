@@ -45,7 +45,7 @@ def test_users_are_listed(run: Run) -> None:
             ("create", "Eve", "--of", "Press"),
             "The role reader sees everything, not what is Press's",
         ),
-        (("create", " "), "A name has 1 to 255 characters."),
+        (("create", " "), "a name has 1 to 255 printable characters"),
         (("create", "Ada"), "a user called 'Ada' is already there"),
         (("invite", "Eve"), "there is no user called 'Eve'"),
         (("role", "Ada", "reader"), "Ada is the last who may change users"),

@@ -7,25 +7,28 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 import typer
 
-from cloudsignal.cli.desk import GivenKey, Overlap, at_desk, checked_key, checked_name
+from cloudsignal.cli.desk import GivenKey, Overlap, at_desk
 from cloudsignal.cli.output import (
     NUMBER_MAX,
     Config,
     Database,
     Failed,
     Json,
-    curl_line,
     iso,
+    opened,
+    print_facts,
     print_json,
     print_table,
     program,
+    read_settings,
     shown,
     where,
 )
 
 if TYPE_CHECKING:
+    from cloudsignal.server.key_desk import Given
     from cloudsignal.server.settings import Settings
-    from cloudsignal.server.store.access import Access, Interface, Partner, Token
+    from cloudsignal.server.store.access import Interface, Partner, Token
     from cloudsignal.server.store.posts import Traffic
 
 partner = typer.Typer(help="Print partners.", no_args_is_help=True)
@@ -36,6 +39,7 @@ Number = Annotated[
     int,
     typer.Argument(metavar="INTERFACE", min=1, max=NUMBER_MAX, help="The interface's number."),
 ]
+Zone = typer.Option(metavar="ZONE", help="The zone of datetimes that name none: Europe/Berlin.")
 
 
 @partner.command("create")
@@ -44,7 +48,7 @@ def create_partner(
 ) -> None:
     """Add a print partner."""
     with at_desk(database, config) as desk:
-        made = desk.access.create_partner(checked_name(name), now=desk.now)
+        made = desk.create_partner(name)
     if json:
         print_json(_partner_view(made))
     else:
@@ -57,8 +61,8 @@ def create_partner(
 @partner.command("list")
 def list_partners(json: Json = False, database: Database = None, config: Config = None) -> None:
     """List the print partners."""
-    with at_desk(database, config) as desk:
-        found = desk.access.partners()
+    with opened(database, config) as (store, _):
+        found = store.access.partners()
     if json:
         print_json([_partner_view(each) for each in found])
     else:
@@ -76,10 +80,7 @@ def create_interface(
         str, typer.Option("--partner", metavar="NAME", help="Whose interface it is.")
     ],
     apikey: GivenKey = None,
-    timezone: Annotated[
-        str,
-        typer.Option(metavar="ZONE", help="The zone of datetimes that name none: Europe/Berlin."),
-    ] = "UTC",
+    timezone: Annotated[str, Zone] = "UTC",
     allow: Annotated[
         list[str] | None,
         typer.Option(metavar="ADDRESS/NET", help="Who may use it; repeat for more. Else anyone."),
@@ -90,35 +91,35 @@ def create_interface(
     config: Config = None,
 ) -> None:
     """Add an interface for a print partner, and show its key: this once."""
-    key = checked_key(apikey)
     with at_desk(database, config) as desk:
-        made = desk.access.create_interface(
-            desk.access.partner(partner_name),
-            desk.keyring.digest(key),
-            timezone=_checked_zone(timezone),
-            allow=_checked_addresses(allow or []),
-            test=test,
-            now=desk.now,
+        made = desk.create_interface(
+            partner_name, timezone=timezone, allow=allow or (), test=test, apikey=apikey
         )
     if json:
-        print_json(_interface_view(made) | {"apikey": key})
+        print_json(_interface_view(made.to) | {"apikey": made.key})
         return
-    _print_key(made, key)
+    _print_key(made)
     from cloudsignal.protocol.http import ENDPOINT
+    from cloudsignal.server.first_signal import curl, first_signal
 
     print("Its signals are posted to this server's")
     print(f"\n  {ENDPOINT}\n\nfor instance, if the server listens as it is set here:\n")
-    print(curl_line(_address(desk.settings), key))
+    signal = first_signal(made.to.id, now=made.to.created)
+    print(curl(_address(read_settings({}, config)), made.key, signal))
 
 
 @interface.command("list")
 def list_interfaces(json: Json = False, database: Database = None, config: Config = None) -> None:
     """List the interfaces; keys are never shown again."""
-    with at_desk(database, config) as desk:
-        found = desk.access.interfaces()
-        keys = desk.access.apikeys()
-        came = desk.posts.of_interfaces(desk.hours_from_now(-24))
-    valid = Counter(key.interface for key in keys if desk.is_valid(key))
+    with opened(database, config) as (store, _):
+        from cloudsignal.server.clock import now
+        from cloudsignal.server.key_desk import is_valid
+        from cloudsignal.server.posts import DAY_US
+
+        found = store.access.interfaces()
+        keys = store.access.apikeys()
+        came = store.posts.of_interfaces(now() - DAY_US)
+        valid = Counter(key.interface for key in keys if is_valid(key, now=now()))
     if json:
         print_json(
             [
@@ -162,17 +163,55 @@ def rotate_interface(
     config: Config = None,
 ) -> None:
     """Give an interface a new key, and show it: this once. The old one expires after the overlap."""
-    key = checked_key(apikey)
     with at_desk(database, config) as desk:
-        _check_usable(desk.access, number)
-        expires = desk.hours_from_now(overlap_hours)
-        digest = desk.keyring.digest(key)
-        made = desk.access.rotate_key(number, digest, expires=expires, now=desk.now)
+        made = desk.rotate_key(number, overlap_hours, apikey)
     if json:
-        print_json(_interface_view(made) | {"apikey": key, "old_key_expires": iso(expires)})
+        expires = {"old_key_expires": iso(made.overlap_ends)}
+        print_json(_interface_view(made.to) | {"apikey": made.key} | expires)
         return
-    _print_key(made, key)
-    print(f"The old key works until {shown(expires)} UTC.")
+    _print_key(made)
+    print(f"The old key works until {shown(made.overlap_ends)} UTC.")
+
+
+@interface.command("change")
+def change_interface(
+    number: Number,
+    timezone: Annotated[str | None, Zone] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS/NET", help="Who alone may use it from now on; repeat for more."
+        ),
+    ] = None,
+    allow_anyone: Annotated[
+        bool, typer.Option("--allow-anyone", help="Let it be used from everywhere.")
+    ] = False,
+    test: Annotated[
+        bool | None,
+        typer.Option("--test/--no-test", help="Whether what comes in is marked as a test."),
+    ] = None,
+    json: Json = False,
+    database: Database = None,
+    config: Config = None,
+) -> None:
+    """Change an interface for what comes in from now on. What is not given stays as it is."""
+    if allow and allow_anyone:
+        raise Failed("--allow and --allow-anyone contradict each other")
+    with at_desk(database, config) as desk:
+        changed = desk.change_interface(
+            number, timezone=timezone, allow=[] if allow_anyone else allow, test=test
+        )
+    if json:
+        print_json(_interface_view(changed))
+        return
+    print(f"Interface {changed.id} of {changed.partner_name}, {changed.state}:\n")
+    print_facts(
+        {
+            "time zone": changed.timezone,
+            "allowed": " ".join(changed.allow) or "from everywhere",
+            "test": "yes" if changed.test else "no",
+        }
+    )
 
 
 @interface.command("disable")
@@ -181,8 +220,7 @@ def disable_interface(
 ) -> None:
     """Close an interface: its keys get 403 until it is enabled again."""
     with at_desk(database, config) as desk:
-        _check_usable(desk.access, number)
-        changed = desk.access.set_disabled(number, True)
+        changed = desk.set_disabled(number, True)
     _show_state(changed, json)
 
 
@@ -192,8 +230,7 @@ def enable_interface(
 ) -> None:
     """Open a disabled interface again."""
     with at_desk(database, config) as desk:
-        _check_usable(desk.access, number)
-        changed = desk.access.set_disabled(number, False)
+        changed = desk.set_disabled(number, False)
     _show_state(changed, json)
 
 
@@ -203,7 +240,7 @@ def revoke_interface(
 ) -> None:
     """Close an interface for good: its keys get 403 for ever."""
     with at_desk(database, config) as desk:
-        changed = desk.access.revoke(number, now=desk.now)
+        changed = desk.revoke(number)
     _show_state(changed, json)
 
 
@@ -218,23 +255,20 @@ def create_token(
     config: Config = None,
 ) -> None:
     """Make a bearer token for the API, and show it: this once."""
-    from cloudsignal.server.keys import new_token
-
-    made = new_token()
     with at_desk(database, config) as desk:
-        desk.access.create_token(checked_name(name), role, desk.keyring.digest(made), now=desk.now)
+        made = desk.create_token(name, role)
     if json:
-        print_json({"name": name, "role": role, "token": made})
+        print_json({"name": made.to.name, "role": made.to.role, "token": made.key})
     else:
-        print(f"Token {name} ({role}), shown this once:\n\n  {made}\n")
+        print(f"Token {made.to.name} ({made.to.role}), shown this once:\n\n  {made.key}\n")
         print("Send it as a header: Authorization: Bearer TOKEN")
 
 
 @token.command("list")
 def list_tokens(json: Json = False, database: Database = None, config: Config = None) -> None:
     """List the tokens; they themselves are never shown again."""
-    with at_desk(database, config) as desk:
-        found = desk.access.tokens()
+    with opened(database, config) as (store, _):
+        found = store.access.tokens()
     if json:
         print_json([_token_view(each) for each in found])
     else:
@@ -252,7 +286,7 @@ def revoke_token(
 ) -> None:
     """End a token: from now on it gets 401."""
     with at_desk(database, config) as desk:
-        ended = desk.access.revoke_token(name, now=desk.now)
+        ended = desk.revoke_token(name)
     if json:
         print_json(_token_view(ended))
     else:
@@ -288,10 +322,10 @@ def _token_view(token: "Token") -> dict[str, Any]:
     }
 
 
-def _print_key(made: "Interface", key: str) -> None:
-    test = ", a test interface" if made.test else ""
-    print(f"Interface {made.id} of {made.partner_name}{test}. Its key, shown this once:\n")
-    print(f"  {key}\n")
+def _print_key(made: "Given[Interface]") -> None:
+    test = ", a test interface" if made.to.test else ""
+    print(f"Interface {made.to.id} of {made.to.partner_name}{test}. Its key, shown this once:\n")
+    print(f"  {made.key}\n")
 
 
 def _address(settings: "Settings") -> str:
@@ -307,26 +341,3 @@ def _show_state(changed: "Interface", json: bool) -> None:
         print_json(_interface_view(changed))
     else:
         print(f"Interface {changed.id} of {changed.partner_name} is {changed.state}.")
-
-
-def _check_usable(access: "Access", number: int) -> None:
-    if access.interface(number).state == "revoked":
-        raise Failed(f"interface {number} is revoked for good: create another one")
-
-
-def _checked_zone(name: str) -> str:
-    from zoneinfo import ZoneInfo
-
-    try:
-        return ZoneInfo(name).key
-    except (KeyError, ValueError, OSError):
-        raise Failed(f"{name!r} is no time zone: write UTC or one like Europe/Berlin") from None
-
-
-def _checked_addresses(allow: list[str]) -> tuple[str, ...]:
-    from cloudsignal.server import addresses
-
-    try:
-        return addresses.checked(allow)
-    except ValueError as error:
-        raise Failed(f"--allow: {error}: write 192.0.2.7 or 192.0.2.0/24") from None

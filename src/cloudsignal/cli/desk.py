@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,15 +11,7 @@ from cloudsignal.cli.output import Failed, opened
 from cloudsignal.cli.unseen import HINT, unseen
 
 if TYPE_CHECKING:
-    from cloudsignal.server.keys import Keyring
-    from cloudsignal.server.settings import Settings
-    from cloudsignal.server.store.access import Access, Key
-    from cloudsignal.server.store.orders import Orders, OwnerKey
-    from cloudsignal.server.store.posts import Posts
-
-HOUR_US: Final = 3600 * 1_000_000
-OVERLAP_HOURS_MAX: Final = 8760.0
-NAME_MAX: Final = 255
+    from cloudsignal.server.key_desk import KeyDesk
 
 GivenKey = Annotated[
     str | None,
@@ -30,64 +22,35 @@ GivenKey = Annotated[
         help=f"The key to use, instead of a new one. {HINT}",
     ),
 ]
+
+
+def _checked_hours(hours: float) -> float:
+    from cloudsignal.server import rules
+
+    try:
+        return rules.overlap_hours(hours)
+    except rules.Unfit as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 Overlap = Annotated[
     float,
     typer.Option(
-        min=0,
-        max=OVERLAP_HOURS_MAX,
-        help="For how long the old key stays valid beside the new one.",
+        callback=_checked_hours, help="For how long the old key stays valid beside the new one."
     ),
 ]
 
 
-class Desk(NamedTuple):
-    """What is at hand there.
-
-    Who may speak, whose orders there are, which posts came, how keys are digested, the time, the settings.
-    """
-
-    access: "Access"
-    orders: "Orders"
-    posts: "Posts"
-    keyring: "Keyring"
-    now: int
-    settings: "Settings"
-
-    def is_valid(self, key: "Key | OwnerKey") -> bool:
-        """Whether a key still opens what it is for."""
-        return key.expires is None or key.expires > self.now
-
-    def hours_from_now(self, hours: float) -> int:
-        """The instant so many hours from now."""
-        return self.now + int(hours * HOUR_US)
-
-
 @contextmanager
-def at_desk(database: str | None, config: Path | None) -> Iterator[Desk]:
-    """The desk of the store that a flag or the settings name. Raises Failed."""
+def at_desk(database: str | None, config: Path | None) -> Iterator["KeyDesk"]:
+    """The desk of the store that a flag or the settings name. What is wrong with a wish is raised as Failed."""
     with opened(database, config) as (store, settings):
         from cloudsignal.server import clock
+        from cloudsignal.server.key_desk import KeyDesk
         from cloudsignal.server.keys import open_keyring
+        from cloudsignal.server.rules import Unfit
 
-        keyring = open_keyring(settings, store)
-        yield Desk(store.access, store.orders, store.posts, keyring, clock.now(), settings)
-
-
-def checked_name(name: str) -> str:
-    """A name, as it was given. Raises Failed when it cannot be one."""
-    if not name.strip() or len(name) > NAME_MAX or not name.isprintable():
-        raise Failed(f"a name has 1 to {NAME_MAX} printable characters")
-    return name
-
-
-def checked_key(apikey: str | None) -> str:
-    """The key that was given, else a new one. Raises Failed when it cannot be one."""
-    from cloudsignal.server.keys import APIKEY, new_apikey
-
-    if apikey is None:
-        return new_apikey()
-    if not APIKEY.fullmatch(apikey):
-        raise Failed(
-            "--apikey must be 32 lower-case hex characters, such as `openssl rand -hex 16`"
-        )
-    return apikey
+        try:
+            yield KeyDesk(store, open_keyring(settings, store), now=clock.now())
+        except Unfit as error:
+            raise Failed(str(error)) from None

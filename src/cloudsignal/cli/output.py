@@ -263,15 +263,6 @@ def where(database: str | None, config: Path | None = None) -> str:
     return "".join(f" {flag} {quote(str(value))}" for flag, value in flags.items() if value)
 
 
-def curl_line(address: str, key: str) -> str:
-    """A command that sends a first signal, ready to be pasted."""
-    from cloudsignal.protocol.http import ENDPOINT
-    from cloudsignal.protocol.signals import ItemRegistered, example
-
-    body = msgspec.json.encode({"apikey": key} | example(ItemRegistered)).decode()
-    return f"curl -i {address}{ENDPOINT} -H 'Content-Type: application/json' -d '{body}'"
-
-
 @contextmanager
 def opened(database: str | None, config: Path | None) -> Iterator[tuple["Store", "Settings"]]:
     """The store that a flag or the settings name, and the settings. Raises Failed."""

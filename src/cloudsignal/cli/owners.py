@@ -6,12 +6,13 @@ from typing import Annotated
 import msgspec
 import typer
 
-from cloudsignal.cli.desk import GivenKey, Overlap, at_desk, checked_key, checked_name
+from cloudsignal.cli.desk import GivenKey, Overlap, at_desk
 from cloudsignal.cli.output import (
     Config,
     Database,
     Json,
     iso,
+    opened,
     print_json,
     print_table,
     program,
@@ -40,7 +41,7 @@ def create_owner(
     from cloudsignal.server.views import owner_view
 
     with at_desk(database, config) as desk:
-        made = desk.orders.create_owner(checked_name(name), unregistered=unregistered, now=desk.now)
+        made = desk.create_owner(name, unregistered=unregistered)
     if json:
         print_json(owner_view(made))
     else:
@@ -51,12 +52,14 @@ def create_owner(
 @owner.command("list")
 def list_owners(json: Json = False, database: Database = None, config: Config = None) -> None:
     """List the owners; keys are never shown again."""
-    from cloudsignal.server.views import owner_view
+    with opened(database, config) as (store, _):
+        from cloudsignal.server.clock import now
+        from cloudsignal.server.key_desk import is_valid
+        from cloudsignal.server.views import owner_view
 
-    with at_desk(database, config) as desk:
-        found = desk.orders.owners()
-        keys = desk.orders.owner_keys()
-    valid = Counter(key.owner for key in keys if desk.is_valid(key))
+        found = store.orders.owners()
+        keys = store.orders.owner_keys()
+        valid = Counter(key.owner for key in keys if is_valid(key, now=now()))
     if json:
         views = [msgspec.to_builtins(owner_view(each)) | {"keys": valid[each.id]} for each in found]
         print_json(views)
@@ -87,13 +90,11 @@ def make_owner_key(
     config: Config = None,
 ) -> None:
     """Give an owner a new key to read with, and show it: this once. Old ones expire after the overlap."""
-    key = checked_key(apikey)
     with at_desk(database, config) as desk:
-        expires = desk.hours_from_now(overlap_hours)
-        digest = desk.keyring.digest(key)
-        made = desk.orders.add_owner_key(name, digest, expires=expires, now=desk.now)
+        made = desk.add_owner_key(name, overlap_hours, apikey)
     if json:
-        print_json({"owner": made.name, "apikey": key, "old_keys_expire": iso(expires)})
+        expires = iso(made.overlap_ends)
+        print_json({"owner": made.to.name, "apikey": made.key, "old_keys_expire": expires})
         return
-    print(f"A key of owner {made.name}, shown this once:\n\n  {key}\n")
-    print(f"Keys that were there before work until {shown(expires)} UTC.")
+    print(f"A key of owner {made.to.name}, shown this once:\n\n  {made.key}\n")
+    print(f"Keys that were there before work until {shown(made.overlap_ends)} UTC.")

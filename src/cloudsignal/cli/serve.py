@@ -10,7 +10,6 @@ from cloudsignal.cli.flags import with_flags
 from cloudsignal.cli.output import (
     Config,
     Json,
-    curl_line,
     print_json,
     print_table,
     program,
@@ -177,11 +176,12 @@ def _first_invitation(store: "Store", keyring: "Keyring") -> str | None:
 def _greet(address: str, key: str, store: str) -> None:
     from cloudsignal.protocol.http import ENDPOINT
     from cloudsignal.protocol.signals import ItemRegistered, example
+    from cloudsignal.server.first_signal import curl
 
+    signal = example(ItemRegistered)
     print(f"\nThe store is new: it has a print partner now, {FIRST_PARTNER!r}, with an interface.")
     print(f"\n  endpoint  {address}{ENDPOINT}\n  apikey    {key}   (shown this once)\n")
-    print(f"Send a first signal from another terminal:\n\n{curl_line(address, key)}\n")
-    order = example(ItemRegistered)
-    look = f"{program()} item show {order['order']} {order['item']}{store}"
+    print(f"Send a first signal from another terminal:\n\n{curl(address, key, signal)}\n")
+    look = f"{program()} item show {signal['order']} {signal['item']}{store}"
     # At once: where standard output is no terminal, it would wait for more to print.
     print(f"and look at the item: {look}\n", flush=True)

@@ -52,8 +52,8 @@ def create_user(
     owner see what is their own.
     """
     with opened(database, config) as (store, settings):
+        from cloudsignal.server import rules
         from cloudsignal.server.clock import now
-        from cloudsignal.server.panel import rules
 
         try:
             made = store.users.create(rules.name(name), **_granted(store, role, of), now=now())
@@ -188,7 +188,8 @@ def _find(store: "Store", name: str) -> "User":
 
 
 def _granted(store: "Store", role: str, of: str | None) -> dict[str, Any]:
-    from cloudsignal.server.panel import roles, rules
+    from cloudsignal.server import rules
+    from cloudsignal.server.panel import roles
 
     try:
         return roles.granted(store, role, of or "")

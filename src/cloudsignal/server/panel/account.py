@@ -6,7 +6,8 @@ from typing import Any, Final
 from litestar import Response, get, post
 from markupsafe import Markup
 
-from cloudsignal.server.panel import codes, pages, rules
+from cloudsignal.server import rules
+from cloudsignal.server.panel import codes, pages
 from cloudsignal.server.panel.access import SIGNED_IN
 from cloudsignal.server.panel.entrance import NotLetIn
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form

@@ -14,7 +14,7 @@ from cloudsignal.server.panel import sheets
 from cloudsignal.server.panel.pages import Asked, iso, page, scope
 from cloudsignal.server.panel.places import query
 from cloudsignal.server.panel.roles import Scope
-from cloudsignal.server.panel.rules import Unfit
+from cloudsignal.server.rules import Unfit
 from cloudsignal.server.store.filters import Filter
 
 PAGE: Final = 50

@@ -6,7 +6,7 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from cloudsignal.server.panel.rules import PASSWORD_CHARS_MAX
+from cloudsignal.server.rules import PASSWORD_CHARS_MAX
 
 AT_ONCE_MAX: Final = 2
 """How many are digested at once: each takes 64 MiB meanwhile."""

@@ -6,14 +6,15 @@ from typing import Any, Final
 
 from litestar import Response, get, post
 
+from cloudsignal.server import rules
 from cloudsignal.server.clock import now
-from cloudsignal.server.panel import pages, rules
+from cloudsignal.server.panel import pages
 from cloudsignal.server.panel.access import ADMIN
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
 from cloudsignal.server.panel.pages import Asked, page, store_for, to
 from cloudsignal.server.panel.roles import ROLES, granted
-from cloudsignal.server.panel.rules import Unfit
 from cloudsignal.server.panel.signing import entrance_of
+from cloudsignal.server.rules import Unfit
 from cloudsignal.server.store.errors import AlreadyThere, LastAdmin
 from cloudsignal.server.store.store import Store
 

@@ -4,7 +4,7 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from cloudsignal.server.panel.rules import Unfit
+from cloudsignal.server.rules import Unfit
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.store.users import User, UserRole

@@ -7,12 +7,12 @@ from urllib.parse import parse_qsl
 
 from litestar import Response, post
 
-from cloudsignal.server.panel import rules
+from cloudsignal.server import rules
 from cloudsignal.server.panel.access import SIGNED_IN
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
 from cloudsignal.server.panel.pages import Asked, page, store_for, to
 from cloudsignal.server.panel.places import query
-from cloudsignal.server.panel.rules import Unfit
+from cloudsignal.server.rules import Unfit
 from cloudsignal.server.store.errors import NotFound, TooMany
 
 QUERY_CHARS_MAX: Final = 4000

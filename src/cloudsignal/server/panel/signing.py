@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from litestar import Response, get, post
 
-from cloudsignal.server.panel import pages, rules
+from cloudsignal.server import rules
+from cloudsignal.server.panel import pages
 from cloudsignal.server.panel.access import ANYBODY, SIGNED_IN
 from cloudsignal.server.panel.entrance import Entrance, NotLetIn
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
