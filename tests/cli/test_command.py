@@ -173,6 +173,23 @@ def test_settings_for_people_name_each_with_its_value_on_a_narrow_terminal(run: 
     assert shown["secret"][:2] == ["not", "set"]
 
 
+def test_settings_say_where_they_come_from(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "c.toml").write_text("queue_max = 2000")
+    monkeypatch.setenv("CLOUDSIGNAL_NATS_URL", "nats://press:hush@nats.example")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    ran = run("settings", "--config", "c.toml", "--port", "1")
+
+    lines = {line.split()[0]: line for line in ran.out.splitlines() if line.strip()}
+    assert "  c.toml  " in lines["queue_max"]
+    assert "  --port  " in lines["port"]
+    assert "  CLOUDSIGNAL_NATS_URL  " in lines["nats_url"]
+    assert "CLOUDSIGNAL_DATABASE" in lines["database"]
+    assert "hush" not in ran.out
+
+
 def test_every_setting_but_the_secret_is_a_flag_of_serve(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

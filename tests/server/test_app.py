@@ -13,7 +13,7 @@ from cloudsignal.server import clock
 from cloudsignal.server.app import App
 from cloudsignal.server.keys import Keyring
 from cloudsignal.server.logs import Logger
-from cloudsignal.server.settings import Settings
+from cloudsignal.server.settings import InForce, Settings
 from cloudsignal.server.store.store import open_store
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +35,7 @@ class Broken:
 def app(tmp_path: Path) -> Iterator[App]:
     settings = Settings(database=f"sqlite:///{tmp_path}/store.db")
     with closing(open_store(settings.database)) as store:
-        yield App(settings, store, Keyring("secret"), Logger(), clock.now)
+        yield App(InForce(settings, {}), store, Keyring("secret"), Logger(), clock.now)
 
 
 @pytest.mark.parametrize("path", ["/cloudsignal/2.0/status/", "/cloudcore/1.0/orders/", "/healthz"])

@@ -40,6 +40,28 @@ def test_a_flag_comes_before_the_environment_before_the_file_before_the_default(
     assert found.port == expected
 
 
+def test_it_is_known_where_a_setting_comes_from(tmp_path: Path) -> None:
+    config = written(tmp_path, "port = 1\nqueue_max = 5000\nstrict_causes = true")
+    hush = tmp_path / "secret"
+    hush.write_text("hush")
+    environment = {
+        "CLOUDSIGNAL_QUEUE_MAX": "6000",
+        "CLOUDSIGNAL_GROUP_MAX": "9",
+        "CLOUDSIGNAL_SECRET_FILE": str(hush),
+    }
+
+    found = settings.find({"group_max": 7, "host": None}, environment, config)
+
+    assert found.settings == read({"group_max": 7}, environment, config)
+    assert found.sources == {
+        "port": str(config),
+        "strict_causes": str(config),
+        "queue_max": "CLOUDSIGNAL_QUEUE_MAX",
+        "group_max": "--group-max",
+        "secret": "CLOUDSIGNAL_SECRET_FILE",
+    }
+
+
 def test_nothing_set_is_the_defaults() -> None:
     assert read({}, {}) == read(None, {"PATH": "/bin", "CLOUD": "x"}) == Settings()
 

@@ -17,7 +17,7 @@ import msgspec
 import typer
 
 if TYPE_CHECKING:
-    from cloudsignal.server.settings import Settings
+    from cloudsignal.server.settings import InForce, Settings
     from cloudsignal.server.store.changes import Actor
     from cloudsignal.server.store.store import Store
 
@@ -294,10 +294,15 @@ def operator() -> "Actor":
 
 def read_settings(flags: dict[str, Any], config: Path | None) -> "Settings":
     """The settings in force. Raises Failed."""
+    return find_settings(flags, config).settings
+
+
+def find_settings(flags: dict[str, Any], config: Path | None) -> "InForce":
+    """The same, with where each comes from. Raises Failed."""
     from cloudsignal.server import settings as server_settings
 
     with told():
-        return server_settings.read(flags, config=config)
+        return server_settings.find(flags, config=config)
 
 
 @contextmanager

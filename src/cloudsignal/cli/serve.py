@@ -10,10 +10,10 @@ from cloudsignal.cli.flags import with_flags
 from cloudsignal.cli.output import (
     Config,
     Json,
+    find_settings,
     print_json,
     print_table,
     program,
-    read_settings,
     told,
     where,
 )
@@ -81,7 +81,8 @@ def serve(
     ] = False,
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
-    settings = read_settings(_typed(flags), config)
+    in_force = find_settings(_typed(flags), config)
+    settings = in_force.settings
     key: str | None = None
     invitation: str | None = None
 
@@ -106,50 +107,34 @@ def serve(
         if settings.workers == 1:
             from cloudsignal.server import process
 
-            process.run(settings, ready, prepare=prepare)
+            process.run(in_force, ready, prepare=prepare)
         else:
             from cloudsignal.server import workers
 
-            workers.run(settings, ready, prepare=prepare)
+            workers.run(in_force, ready, prepare=prepare)
 
 
 @with_settings
 def settings(flags: dict[str, Any], config: Config = None, json: Json = False) -> None:
     """Print the settings in force. Secrets are not shown."""
-    in_force = read_settings(_typed(flags), config)
-    from cloudsignal.server.settings import declared
-    from cloudsignal.server.store.backends import backend_of
-
-    values = {
-        setting.name: ("set" if getattr(in_force, setting.name) else "not set")
-        if setting.secret
-        else getattr(in_force, setting.name)
-        for setting in declared()
-    }
+    in_force = find_settings(_typed(flags), config)
     with told():
-        values["database"] = backend_of(in_force.database).shown
+        from cloudsignal.server.views import setting_views
+
+        views = setting_views(in_force)
     if json:
-        print_json(values)
+        print_json({each.setting: each.value for each in views})
         return
     print_table(
         "Settings in force",
-        ["setting", "value", "what it does"],
-        [
-            [setting.name, _text(values[setting.name]), setting.description]
-            for setting in declared()
-        ],
-        wrapping=("value", "what it does"),
+        ["setting", "value", "from", "what it does"],
+        [[each.setting, each.text, each.source or "", each.description] for each in views],
+        wrapping=("value", "from", "what it does"),
     )
     print(
         "Each can be a flag (--queue-max), a variable (CLOUDSIGNAL_QUEUE_MAX) or a line\n"
         "of the TOML file (queue_max = …); a secret cannot be a flag."
     )
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _first_key(store: "Store", keyring: "Keyring") -> str | None:

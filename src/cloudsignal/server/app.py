@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from uvicorn import Config, Server
 
@@ -36,7 +35,7 @@ from cloudsignal.server.metrics import Metrics
 from cloudsignal.server.owners import Owners
 from cloudsignal.server.posts import Posts
 from cloudsignal.server.scoreboard import Scoreboard
-from cloudsignal.server.settings import Settings
+from cloudsignal.server.settings import InForce
 from cloudsignal.server.store.log import Arrival
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.tokens import Tokens
@@ -54,7 +53,7 @@ class App:
 
     def __init__(
         self,
-        settings: Settings,
+        in_force: InForce,
         store: Store,
         keyring: Keyring,
         logger: Logger,
@@ -63,7 +62,8 @@ class App:
         shared: Path | None = None,
     ) -> None:
         """``writer`` is one that was started already, ``shared`` its place among others."""
-        self.settings = settings
+        self.settings = settings = in_force.settings
+        self._in_force = in_force
         self._logger = logger
         self.store = store
         self.followers = Followers(store, most=settings.events_max)
@@ -178,9 +178,7 @@ class App:
                 sealer,
                 self._clock,
                 self.followers,
-                zone=ZoneInfo(self.settings.panel_timezone),
-                over_http=self.settings.panel_http,
-                tracking_urls=self.settings.tracking_urls,
+                self._in_force,
             )
             return api, panel
         finally:

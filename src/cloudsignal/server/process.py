@@ -8,7 +8,7 @@ from socket import socket
 from typing import TYPE_CHECKING
 
 from cloudsignal.server import writer
-from cloudsignal.server.settings import Settings
+from cloudsignal.server.settings import InForce
 from cloudsignal.server.store.backends import backend_of
 
 # Nothing more yet: the writer is started before all else is imported, so that it is there for the
@@ -25,7 +25,7 @@ Ready = Callable[["Logger", str], None]
 
 
 def run(
-    settings: Settings,
+    in_force: InForce,
     ready: Ready,
     *,
     prepare: Prepare | None = None,
@@ -38,6 +38,7 @@ def run(
     ``sockets`` are those to listen on, otherwise those that the settings name; ``shared`` is its
     place in the folder of all processes of this server. Raises StoreError or SettingsError with a sentence.
     """
+    settings = in_force.settings
     gc.disable()  # Until the server runs: nothing of what is imported for it is garbage.
     backend_of(settings.database)
     first_writer = writer.start(writer.task_of(settings))
@@ -53,5 +54,5 @@ def run(
             prepare(store, keyring)
         if sockets is None:
             [sockets] = connections.bind(settings.host, settings.port)
-        served = app.App(settings, store, keyring, logger, clock.now, first_writer, shared)
+        served = app.App(in_force, store, keyring, logger, clock.now, first_writer, shared)
         app.serve(served, lambda address: ready(logger, address), sockets, parent)

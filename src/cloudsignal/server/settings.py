@@ -239,6 +239,16 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     ] = 120
 
 
+class InForce(Struct, frozen=True):
+    """The settings in force.
+
+    ``sources`` has by name where those come from that are set: the flag, the variable, or the path of the file.
+    """
+
+    settings: Settings
+    sources: dict[str, str]
+
+
 class Setting(Struct, frozen=True):
     """What is known of one setting, read from its annotation."""
 
@@ -256,7 +266,12 @@ class Setting(Struct, frozen=True):
     @property
     def flag(self) -> str:
         """The flag of the command line, such as ``--queue-max``."""
-        return "--" + self.name.replace("_", "-")
+        return flag_of(self.name)
+
+
+def flag_of(name: str) -> str:
+    """The flag of the setting of that name."""
+    return "--" + name.replace("_", "-")
 
 
 def declared() -> tuple[Setting, ...]:
@@ -286,16 +301,26 @@ def read(
 
     Raises SettingsError with a sentence for an unknown name, an unreadable file or a bad value.
     """
+    return find(flags, environment, config).settings
+
+
+def find(
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> InForce:
+    """The same, with where each comes from."""
     environment = os.environ if environment is None else environment
-    given = {name: value for name, value in (flags or {}).items() if value is not None}
-    values = _from_file(config, environment) | _from_environment(environment) | given
+    # Of each setting that is set somewhere, where, and to what.
+    found = _from_file(config, environment) | _from_environment(environment) | _from_flags(flags)
+    values = {name: value for name, (_, value) in found.items()}
     try:
         # TOML and flags bring types, the environment only texts: both are read leniently.
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(_told(error)) from None
     _check(settings)
-    return settings
+    return InForce(settings, {name: source for name, (source, _) in found.items()})
 
 
 def _told(error: msgspec.ValidationError) -> str:
@@ -336,12 +361,20 @@ def _check(settings: Settings) -> None:
         )
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+Found = dict[str, tuple[str, Any]]
+
+
+def _from_flags(flags: Mapping[str, Any] | None) -> Found:
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    return {name: (flag_of(name), value) for name, value in given.items()}
+
+
+def _from_environment(environment: Mapping[str, str]) -> Found:
     # Here, because it is the command line's affair what a print partner can set, and not the server's.
     from cloudsignal.partner.profiles import VARIABLES
 
     settings = {setting.variable: setting for setting in declared()}
-    values: dict[str, Any] = {}
+    found: Found = {}
     for variable, text in environment.items():
         if not variable.startswith(PREFIX) or variable in {CONFIG_VARIABLE, *VARIABLES}:
             continue
@@ -350,8 +383,9 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             raise SettingsError(f"{variable} is no setting: `cloudsignal settings` lists them all")
         if variable != setting.variable:
             text = _secret_of(setting, variable, text)
-        values[setting.name] = parts(text) if isinstance(setting.default, tuple) else text
-    return values
+        value = parts(text) if isinstance(setting.default, tuple) else text
+        found[setting.name] = variable, value
+    return found
 
 
 def _secret_of(setting: Setting, variable: str, path: str) -> str:
@@ -373,7 +407,7 @@ def parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _from_file(config: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
+def _from_file(config: Path | None, environment: Mapping[str, str]) -> Found:
     path = config or (
         Path(environment[CONFIG_VARIABLE]) if CONFIG_VARIABLE in environment else None
     )
@@ -391,4 +425,4 @@ def _from_file(config: Path | None, environment: Mapping[str, str]) -> dict[str,
             raise SettingsError(
                 f"{path}: {name} is no setting: `cloudsignal settings` lists them all"
             )
-    return values
+    return {name: (str(path), value) for name, value in values.items()}

@@ -1,14 +1,16 @@
 """What people and programs are shown of items and signals: the API's and the command line's JSON."""
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
 
 from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.items import Item, findings
 from cloudsignal.protocol.refusals import Problem
+from cloudsignal.server.settings import InForce, declared
 from cloudsignal.server.store.access import Interface, Partner
+from cloudsignal.server.store.backends import backend_of
 from cloudsignal.server.store.orders import Owner, RegisteredOrder
 from cloudsignal.server.store.posts import RefusedPost, Traffic
 from cloudsignal.server.store.reading import LoggedSignal, StoredItem, StoredOrder
@@ -156,6 +158,25 @@ class TrafficView(Struct, frozen=True):
     refused_last_day: int
 
 
+class SettingView(Struct, frozen=True):
+    """A setting in force: its value, of a secret only whether there is one.
+
+    ``source`` is the flag, the variable or the file that it comes from, None where it is the default.
+    """
+
+    setting: str
+    value: Any
+    source: str | None
+    description: str
+
+    @property
+    def text(self) -> str:
+        """The value for people."""
+        if isinstance(self.value, bool):
+            return "true" if self.value else "false"
+        return ", ".join(self.value) if isinstance(self.value, tuple) else str(self.value)
+
+
 def item_view(stored: StoredItem, signals: list[LoggedSignal] | None = None) -> ItemView:
     """An item, with its signals if they are given."""
     item = stored.folded
@@ -274,6 +295,27 @@ def traffic_view(traffic: Traffic) -> TrafficView:
     """What came through an interface in the last day."""
     last = None if traffic.last is None else datetimes.write(traffic.last)
     return TrafficView(last, traffic.posts, traffic.refusals)
+
+
+def setting_views(in_force: InForce) -> list[SettingView]:
+    """Every setting in the order of its declaration; neither a secret nor a password is in it.
+
+    Raises StoreUnusable when the setting ``database`` names none.
+    """
+    settings = in_force.settings
+    shown = {"database": backend_of(settings.database).shown}
+    for each in declared():
+        if each.secret:
+            shown[each.name] = "set" if getattr(settings, each.name) else "not set"
+    return [
+        SettingView(
+            each.name,
+            shown.get(each.name, getattr(settings, each.name)),
+            in_force.sources.get(each.name),
+            each.description,
+        )
+        for each in declared()
+    ]
 
 
 def marked(item: Item, signals: Iterable[LoggedSignal]) -> Iterator[tuple[LoggedSignal, list[str]]]:

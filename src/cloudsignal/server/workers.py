@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from cloudsignal.server import process
-from cloudsignal.server.settings import Settings, SettingsError
+from cloudsignal.server.settings import InForce, Settings, SettingsError
 from cloudsignal.server.store.backends import backend_of
 from cloudsignal.server.store.errors import StoreError
 
@@ -46,7 +46,7 @@ class CannotStart(SettingsError):
 class Task(Struct):
     """What a process has to do: the settings, its listening sockets, its place in the shared folder."""
 
-    settings: Settings
+    in_force: InForce
     sockets: list[int]
     shared: str
 
@@ -60,11 +60,12 @@ def _check(settings: Settings) -> None:
         )
 
 
-def run(settings: Settings, ready: process.Ready, *, prepare: process.Prepare) -> None:
+def run(in_force: InForce, ready: process.Ready, *, prepare: process.Prepare) -> None:
     """Serve with as many processes as ``workers`` says, until SIGTERM or SIGINT.
 
     ``ready`` is told once all of them listen. Raises StoreError or SettingsError with a sentence.
     """
+    settings = in_force.settings
     _check(settings)
     from cloudsignal.server import addresses, connections, logs
     from cloudsignal.server.keys import open_keyring
@@ -80,7 +81,7 @@ def run(settings: Settings, ready: process.Ready, *, prepare: process.Prepare) -
     sockets = connections.bind(settings.host, settings.port, settings.workers)
     address = addresses.url(*sockets[0][0].getsockname()[:2])
     with TemporaryDirectory(prefix="cloudsignal-") as shared:
-        workers = Workers(settings, sockets, Path(shared), logger)
+        workers = Workers(in_force, sockets, Path(shared), logger)
         workers.run(lambda: ready(logger, address))
 
 
@@ -88,9 +89,9 @@ class Workers:
     """The processes, each with its sockets."""
 
     def __init__(
-        self, settings: Settings, sockets: "list[Sockets]", shared: Path, logger: "Logger"
+        self, in_force: InForce, sockets: "list[Sockets]", shared: Path, logger: "Logger"
     ) -> None:
-        self._settings = settings
+        self._in_force = in_force
         self._shared = shared
         self._logger = logger
         self._stopping = False
@@ -150,7 +151,7 @@ class Workers:
         self._serial += 1
         shared = self._shared / str(self._serial)
         try:
-            worker = Worker(self._settings, self._free[-1], shared)
+            worker = Worker(self._in_force, self._free[-1], shared)
         except ValueError:
             if self._stopping:
                 return  # The signal came in between, and its sockets are closed.
@@ -188,7 +189,7 @@ def _ended(running: "dict[int, Worker]") -> "list[tuple[int, Worker]]":
 class Worker:
     """One process, from this side."""
 
-    def __init__(self, settings: Settings, sockets: "Sockets", shared: Path) -> None:
+    def __init__(self, in_force: InForce, sockets: "Sockets", shared: Path) -> None:
         self.sockets = sockets
         self.shared = shared
         self.parent, theirs = socket.socketpair()
@@ -200,7 +201,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
             )
         # Not as an argument: those are there for every user of the machine to read.
-        task = msgspec.json.encode(Task(settings, numbers, str(shared)))
+        task = msgspec.json.encode(Task(in_force, numbers, str(shared)))
         with suppress(OSError):  # It has ended already, and that is noticed elsewhere.
             self.parent.sendall(task + b"\n")
 
@@ -235,7 +236,7 @@ def main() -> None:
 
     try:
         process.run(
-            task.settings,
+            task.in_force,
             ready,
             sockets=[socket.socket(fileno=number) for number in task.sockets],
             parent=parent,
@@ -244,7 +245,9 @@ def main() -> None:
     except (StoreError, SettingsError) as error:
         from cloudsignal.server import logs
 
-        logs.configure(task.settings).error("a server process cannot serve", why=str(error))
+        logs.configure(task.in_force.settings).error(
+            "a server process cannot serve", why=str(error)
+        )
         sys.exit(1)
 
 

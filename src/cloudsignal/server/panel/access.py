@@ -74,7 +74,7 @@ def check_origin(connection: Connection) -> None:
 
 def check_encrypted(connection: Connection) -> None:
     """Make sure that nobody on the way can read along. Raises Forbidden."""
-    if connection.scope["scheme"] == "https" or connection.app.state.over_http:
+    if connection.scope["scheme"] == "https" or connection.app.state.in_force.settings.panel_http:
         return
     if not _is_this_machine(connection.url.hostname or ""):
         raise Forbidden(

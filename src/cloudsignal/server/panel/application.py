@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from datetime import tzinfo
 from http import HTTPStatus
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from litestar import Litestar, Request, Response, Router, get
 from litestar.datastructures import State
@@ -35,6 +34,7 @@ from cloudsignal.server.panel.entrance import Entrance
 from cloudsignal.server.panel.lists import CSV_READS_MAX
 from cloudsignal.server.panel.menu import Group, Menu, entry
 from cloudsignal.server.panel.pages import ASSETS, HEADERS, PREFIX, Asked, going_on_to, page, to
+from cloudsignal.server.settings import InForce
 from cloudsignal.server.store.errors import NotFound, StoreUnavailable
 from cloudsignal.server.store.store import Store
 
@@ -173,27 +173,23 @@ def create(
     sealer: Sealer,
     clock: Clock,
     followers: Followers,
-    *,
-    zone: tzinfo,
-    over_http: bool,
-    tracking_urls: Sequence[str] = (),
+    in_force: InForce,
 ) -> Litestar:
-    """The panel on a store, whose days are those of a zone.
-
-    ``over_http`` lets everybody use it unencrypted, not this machine only; ``tracking_urls`` say how parcels can be
-    followed, as the setting of that name.
-    """
+    """The panel on a store, as it is set."""
+    settings = in_force.settings
+    zone = ZoneInfo(settings.panel_timezone)
     return Litestar(
         [show_panel, Router(PREFIX, route_handlers=ROUTES)],
         state=State(
             {
                 "store": store,
                 "entrance": Entrance(store, keyring, sealer, clock),
-                "over_http": over_http,
+                "keyring": keyring,
+                "in_force": in_force,
                 "menu": MENU,
                 "followers": followers,
                 "dashboard": dashboard.Dashboard(store, clock, zone),
-                "templates": templates(tracking_urls),
+                "templates": templates(settings.tracking_urls),
                 "exports": asyncio.Semaphore(CSV_READS_MAX),
             }
         ),

@@ -15,8 +15,8 @@ from cloudsignal.server.panel.lists import Column, Listing, Part, Place, listed
 from cloudsignal.server.panel.pages import Asked, scope
 from cloudsignal.server.panel.places import item_path, order_path
 from cloudsignal.server.panel.roles import Scope
-from cloudsignal.server.rules import Unfit
 from cloudsignal.server.panel.standing import columns
+from cloudsignal.server.rules import Unfit
 from cloudsignal.server.store.reading import ItemQuery, StoredItem
 from cloudsignal.server.store.store import Store
 

@@ -12,9 +12,9 @@ from cloudsignal.server.panel.access import IN_SCOPE, seen_by
 from cloudsignal.server.panel.lists import Column, Listing, Read, listed
 from cloudsignal.server.panel.pages import Asked, scope
 from cloudsignal.server.panel.places import item_path, order_path
-from cloudsignal.server.rules import Unfit
 from cloudsignal.server.panel.sight import UNHEARD, OrderItem, see_order
 from cloudsignal.server.panel.standing import columns, counted, sees_partners
+from cloudsignal.server.rules import Unfit
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.orders import RegisteredOrder
 from cloudsignal.server.store.owned_orders import OrderStanding
