@@ -19,7 +19,8 @@ KEY = "13b37bb1ed6d3403e158abe719b4f6d0"
 ADDRESS = "http://127.0.0.1:8000"
 QUICK_START = DOCS / "quickstart.md"
 PAGES = [
-    DOCS / f"{page}.md" for page in ("print-partners", "operating", "api", "simulator", "cloudcore")
+    DOCS / f"{page}.md"
+    for page in ("print-partners", "operating", "api", "simulator", "cloudcore", "panel")
 ]
 INTERPRETERS = {
     "python": [sys.executable, "-"],

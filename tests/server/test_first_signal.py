@@ -39,7 +39,7 @@ def test_an_address_is_a_word_in_every_language(address: str) -> None:
 
     assert json.dumps(address + ENDPOINT) in found["Node"]
     escaped = (address + ENDPOINT).replace("\\", "\\\\").replace("'", "\\'")
-    assert f"file_get_contents('{escaped}'," in found["PHP"]
+    assert f"file_get_contents('{escaped}', false" in found["PHP"]
 
 
 def test_a_usual_address_is_not_quoted() -> None:

@@ -28,12 +28,13 @@ $signal = [
     'item' => {item},
     'datetime' => gmdate('Y-m-d H:i:s') . ' GMT',
 ];
-echo file_get_contents({endpoint}, false, stream_context_create(['http' => [
+$post = stream_context_create(['http' => [
     'method' => 'POST',
     'header' => 'Content-Type: application/json',
     'content' => json_encode($signal),
     'ignore_errors' => true,
-]]));
+]]);
+echo file_get_contents({endpoint}, false, $post);
 END
 """
 _NODE: Final = """\

@@ -1,8 +1,9 @@
 """What people may choose: names, passwords, keys, time zones, addresses, overlaps."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from cloudsignal.server import addresses
 from cloudsignal.server.keys import APIKEY
@@ -66,6 +67,12 @@ def zone(chosen: str) -> str:
         return ZoneInfo(chosen).key
     except (KeyError, ValueError, OSError):
         raise Unfit(f"{chosen!r} is no time zone: write UTC or one like Europe/Berlin") from None
+
+
+@cache
+def zones() -> tuple[str, ...]:
+    """The names of time zones, to choose from."""
+    return tuple(sorted(available_timezones()))
 
 
 def networks(chosen: Sequence[str]) -> tuple[str, ...]:

@@ -49,6 +49,7 @@ def seen_by(*whos: Who) -> Guard:
 ANYBODY: Final = seen_by("anybody")
 SIGNED_IN: Final = seen_by("signed in")
 READER: Final = seen_by("reader")
+READER_OR_PARTNER: Final = seen_by("reader", "partner")
 OPERATOR: Final = seen_by("operator")
 ADMIN: Final = seen_by("admin")
 IN_SCOPE: Final = seen_by("reader", "partner", "owner")

@@ -20,14 +20,19 @@ from cloudsignal.server.panel import (
     account,
     changes,
     dashboard,
+    interfaces,
     item,
     items,
     orders,
+    owners,
+    partners,
     people,
     refusals,
     saving,
     searching,
+    settings,
     signing,
+    tokens,
 )
 from cloudsignal.server.panel.access import ANYBODY, Forbidden, NotSignedIn
 from cloudsignal.server.panel.entrance import Entrance
@@ -119,7 +124,12 @@ ROUTES: Final = [
     *orders.ROUTES,
     *saving.ROUTES,
     *account.ROUTES,
+    *partners.ROUTES,
+    *interfaces.ROUTES,
+    *owners.ROUTES,
+    *tokens.ROUTES,
     *people.ROUTES,
+    *settings.ROUTES,
     *changes.ROUTES,
     *refusals.ROUTES,
 ]
@@ -141,7 +151,20 @@ MENU: Final[Menu] = (
     Group(
         "Administration",
         (
+            entry(
+                partners.list_partners,
+                "Print partners",
+                "Who prints and reports, and through which interfaces.",
+            ),
+            entry(
+                interfaces.list_interfaces,
+                "Interfaces",
+                "What signals come in through: keys, addresses, time zones.",
+            ),
+            entry(owners.list_owners, "Owners", "Whose orders there are, and who reads them."),
+            entry(tokens.list_tokens, "Tokens", "What programs read the API with."),
             entry(people.list_users, "Users", "Who may sign in, and what they may see."),
+            entry(settings.list_settings, "Settings", "What the server is set to, and from where."),
             entry(
                 changes.list_changes, "Changes", "What was changed here, by whom, and from where."
             ),
@@ -176,8 +199,7 @@ def create(
     in_force: InForce,
 ) -> Litestar:
     """The panel on a store, as it is set."""
-    settings = in_force.settings
-    zone = ZoneInfo(settings.panel_timezone)
+    zone = ZoneInfo(in_force.settings.panel_timezone)
     return Litestar(
         [show_panel, Router(PREFIX, route_handlers=ROUTES)],
         state=State(
@@ -189,7 +211,7 @@ def create(
                 "menu": MENU,
                 "followers": followers,
                 "dashboard": dashboard.Dashboard(store, clock, zone),
-                "templates": templates(settings.tracking_urls),
+                "templates": templates(in_force.settings.tracking_urls),
                 "exports": asyncio.Semaphore(CSV_READS_MAX),
             }
         ),

@@ -18,3 +18,8 @@ async def form(request: Asked, *names: str) -> dict[str, str]:
         if not isinstance(value, str) or "\0" in value:
             raise ClientException(f"{name}: this is no text")
     return found
+
+
+def words(text: str) -> list[str]:
+    """The words of a field, with blanks, commas or lines between them."""
+    return text.replace(",", " ").split()

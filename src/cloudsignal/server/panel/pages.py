@@ -3,19 +3,24 @@
 from datetime import UTC, datetime
 from hashlib import blake2b
 from importlib.resources import files
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Request, Response
 from litestar.datastructures import Cookie
+from litestar.params import Parameter
 from markupsafe import Markup
 
+from cloudsignal.server.clock import now
+from cloudsignal.server.key_desk import KeyDesk
 from cloudsignal.server.panel.entrance import SESSION_US, Entrance, Holder, Visitor
 from cloudsignal.server.panel.menu import menu_for
 from cloudsignal.server.panel.places import item_path, order_path, query
-from cloudsignal.server.panel.roles import Scope, scope_of, state_of
+from cloudsignal.server.panel.roles import Scope, may, scope_of, state_of
+from cloudsignal.server.rules import NAME_CHARS_MAX
 from cloudsignal.server.store.changes import Actor
+from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.store import Store
 
 PREFIX: Final = "/panel"
@@ -40,6 +45,15 @@ _STATIC: Final = files("cloudsignal.server.panel") / "static"
 
 Asked = Request[Holder, Any, Any]
 """A request; its ``user`` is who is signed in, where the route is for those only."""
+
+NUMBER_MAX: Final = (1 << 63) - 1
+"""The largest number that a store can look for."""
+Number = Annotated[int, Parameter(ge=1, le=NUMBER_MAX)]
+"""What something is known by."""
+Before = Annotated[int | None, Parameter(ge=1, le=NUMBER_MAX)]
+"""Of a list that has the newest first: what the page begins after."""
+After = Annotated[str, Parameter(max_length=NAME_CHARS_MAX, pattern=r"^[^\0]*$")]
+"""The same of a list in order of name."""
 
 
 def _asset(name: str) -> tuple[str, bytes, str]:
@@ -88,6 +102,11 @@ def _shown(value: Any) -> str:
     return {None: "none", True: "yes", False: "no"}.get(value, str(value))
 
 
+def _sentence(text: str) -> str:
+    """What went wrong, as a sentence of its own."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("cloudsignal.server.panel"),
@@ -103,7 +122,9 @@ def _environment() -> Environment:
         instant=_instant,
         iso=iso,
         leads_to=_leads_to,
+        may=may,
         number="{:,}".format,
+        sentence=_sentence,
         shown=_shown,
         duration=_duration,
         state=state_of,
@@ -152,10 +173,26 @@ def scope(request: Asked) -> Scope:
     return scope_of(request.user.user)
 
 
+def check_partner(request: Asked, name: str) -> None:
+    """Make sure that who is signed in may see what is this print partner's. Raises NotFound."""
+    if scope(request).partner not in (None, name):
+        raise NotFound("this is another print partner's")
+
+
 def store_for(request: Asked) -> Store:
     """The store, where what is changed is noted as the doing of who is signed in."""
     store: Store = request.app.state.store
     return store.by(actor(request))
+
+
+def key_desk(request: Asked) -> KeyDesk:
+    """Where who is signed in gives keys out."""
+    return KeyDesk(store_for(request), request.app.state.keyring, now=now())
+
+
+def address(request: Asked) -> str:
+    """Where the server is, as whoever asks has reached it."""
+    return str(request.base_url).rstrip("/")
 
 
 # ---- what the browser holds ----

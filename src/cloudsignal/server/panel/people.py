@@ -11,7 +11,7 @@ from cloudsignal.server.clock import now
 from cloudsignal.server.panel import pages
 from cloudsignal.server.panel.access import ADMIN
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
-from cloudsignal.server.panel.pages import Asked, page, store_for, to
+from cloudsignal.server.panel.pages import Asked, Number, page, store_for, to
 from cloudsignal.server.panel.roles import ROLES, granted
 from cloudsignal.server.panel.signing import entrance_of
 from cloudsignal.server.rules import Unfit
@@ -37,13 +37,13 @@ async def create_user(request: Asked) -> Response[Any]:
 
 
 @get("/users/{number:int}", guards=[ADMIN])
-async def show_user(request: Asked, number: int) -> Response[Any]:
+async def show_user(request: Asked, number: Number) -> Response[Any]:
     """One user, and what can be changed of them."""
     return await _user(request, number)
 
 
 @post("/users/{number:int}", guards=[ADMIN], request_max_body_size=FORM_BYTES_MAX)
-async def change_user(request: Asked, number: int) -> Response[Any]:
+async def change_user(request: Asked, number: Number) -> Response[Any]:
     """What somebody may do and see from now on."""
     given = await form(request, "role", "whose")
 
@@ -54,31 +54,31 @@ async def change_user(request: Asked, number: int) -> Response[Any]:
 
 
 @post("/users/{number:int}/invite", guards=[ADMIN])
-async def invite_user(request: Asked, number: int) -> Response[Any]:
+async def invite_user(request: Asked, number: Number) -> Response[Any]:
     """Show a new link by which somebody chooses a password: this once."""
     return await _invited(request, number)
 
 
 @post("/users/{number:int}/disable", guards=[ADMIN])
-async def disable_user(request: Asked, number: int) -> Response[Any]:
+async def disable_user(request: Asked, number: Number) -> Response[Any]:
     """Keep somebody out from now on."""
     return await _change(request, number, lambda store: store.users.set_disabled(number, True))
 
 
 @post("/users/{number:int}/enable", guards=[ADMIN])
-async def enable_user(request: Asked, number: int) -> Response[Any]:
+async def enable_user(request: Asked, number: Number) -> Response[Any]:
     """Let somebody in again."""
     return await _change(request, number, lambda store: store.users.set_disabled(number, False))
 
 
 @post("/users/{number:int}/factor/remove", guards=[ADMIN])
-async def drop_factor(request: Asked, number: int) -> Response[Any]:
+async def drop_factor(request: Asked, number: Number) -> Response[Any]:
     """Ask somebody for codes no more, who has lost what makes them."""
     return await _change(request, number, lambda store: store.users.set_totp(number, None))
 
 
 @post("/users/{number:int}/remove", guards=[ADMIN])
-async def remove_user(request: Asked, number: int) -> Response[Any]:
+async def remove_user(request: Asked, number: Number) -> Response[Any]:
     """End somebody's access for good."""
     return await _change(request, number, lambda store: store.users.remove(number), "/users")
 
@@ -106,8 +106,7 @@ async def _change(
 async def _invited(request: Asked, number: int) -> Response[Any]:
     path = await entrance_of(request).invite(number, pages.actor(request))
     user = await asyncio.to_thread(store_for(request).users.user, number)
-    url = str(request.base_url).rstrip("/") + path
-    return page(request, "invited.html", user=user, url=url)
+    return page(request, "invited.html", user=user, url=pages.address(request) + path)
 
 
 async def _users(

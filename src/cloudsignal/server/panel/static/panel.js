@@ -4,7 +4,11 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   button.addEventListener("click", async () => {
     const field = document.getElementById(button.dataset.copy);
     field.select();
-    await navigator.clipboard.writeText(field.value);
+    if (navigator.clipboard) {
+      await navigator.clipboard.writeText(field.value);
+    } else {
+      document.execCommand("copy"); // Over http, browsers have no other way.
+    }
     button.textContent = "Copied";
   });
 }
