@@ -74,6 +74,7 @@ def test_it_tells_where_items_are_and_what_today_brought(store: Store) -> None:
     assert found.due.total == 5
     assert found.overdue == 3
     assert (found.behind, found.is_late) == (0, False)
+    assert found.refused == 0
     assert found.telling is not None
     assert (found.telling.waiting, found.telling.dead) == (1, 0)
 

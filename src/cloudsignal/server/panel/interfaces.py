@@ -23,6 +23,7 @@ from cloudsignal.server.panel.pages import (
     store_for,
     to,
 )
+from cloudsignal.server.posts import DAY_US
 from cloudsignal.server.rules import Unfit
 from cloudsignal.server.store.access import Interface
 from cloudsignal.server.store.store import Store
@@ -118,6 +119,7 @@ async def _interface(
     interface = await asyncio.to_thread(access.interface, number)
     check_partner(request, interface.partner_name)
     keys = await asyncio.to_thread(access.newest_keys, number, limit=KEYS_SHOWN)
+    came = await asyncio.to_thread(store_for(request).posts.of_interfaces, now() - DAY_US)
     return page(
         request,
         "interface.html",
@@ -125,6 +127,7 @@ async def _interface(
         interface=interface,
         keys=[(each, is_valid(each, now=now())) for each in keys],
         keys_shown=KEYS_SHOWN,
+        traffic=came[number],
         zones=await asyncio.to_thread(rules.zones),
         given=given or _as_form(interface),
         error=error,

@@ -89,7 +89,7 @@ class Telling(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """Everything but the chart. ``behind`` is how many signals are not counted yet."""
+    """Everything but the chart. ``behind`` is how many signals are not counted yet, ``refused`` posts of the last day."""
 
     behind: int
     states: tuple[Standing, ...]
@@ -99,6 +99,7 @@ class Overview(Struct, frozen=True):
     canceled: int
     due: Due
     overdue: int
+    refused: int
     telling: Telling | None
 
     @property
@@ -133,6 +134,7 @@ def overview(store: Store, partner: str | None, *, now: int, zone: tzinfo, tells
         canceled=rollups.sums("canceled", partner=partner, since=since, until=until).get("", 0),
         due=due(today, now_s),
         overdue=due(before, now_s).overdue,
+        refused=_refused(store, partner, now - DAY_S * SECOND_US),
         telling=_telling(store) if tells else None,
     )
 
@@ -145,6 +147,12 @@ def due(counts: Mapping[tuple[int, str], int], now_s: int) -> Due:
             key = "overdue" if at + QUARTER_S <= now_s else "waiting"
         found[key if key in found else "canceled"] += count
     return Due(**found)
+
+
+def _refused(store: Store, partner: str | None, since: int) -> int:
+    """How many posts were refused, of a print partner's interfaces or of all."""
+    traffic = store.posts.of_partners(since)
+    return sum(each.refusals for name, each in traffic.items() if partner in (None, name))
 
 
 def _telling(store: Store) -> Telling:
