@@ -23,6 +23,12 @@ DAY_US = 86_400_000_000
 PAGES = {
     "overview": "/panel/",
     "overview, 30 days": "/panel/?span=30d",
+    "items": "/panel/items",
+    "items that are packed": "/panel/items?state=packed",
+    "items of a print partner": "/panel/items?partner=Benchmark&state=producing",
+    "orders": "/panel/orders",
+    "refused posts": "/panel/refusals",
+    "interfaces": "/panel/interfaces",
     "changes": "/panel/changes",
 }
 QUIET = ("--no-deliver",)

@@ -22,7 +22,7 @@ ADDRESS = f"http://127.0.0.1:{PORT}"
 PASSWORD = "a password for pictures"
 DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
-PAGES = {"overview": "/panel/"}
+PAGES = {"overview": "/panel/", "items": "/panel/items", "interface": "/panel/interfaces/1"}
 """The pictures, and the pages that are on them."""
 COUNTED_S = 5
 """How long the bookkeeper may take until everything is counted."""
@@ -40,7 +40,7 @@ def main() -> None:
             page = browser.new_page(viewport=DESKTOP, base_url=ADDRESS)
             set_up(page, link)
             fill(folder)
-            for picture, path in PAGES.items():
+            for picture, path in (PAGES | {"item": an_item(page)}).items():
                 take(page, picture, path)
             browser.close()
 
@@ -87,6 +87,12 @@ def fill(folder: Path) -> None:
     plan = ["--start", "yesterday", "--items", "4000", "--items-per-day", "2400", "--seed", "4"]
     subprocess.run([COMMAND, *fleet, *plan, "--partners", "4"], check=True, cwd=folder)
     time.sleep(COUNTED_S)
+
+
+def an_item(page: Page) -> str:
+    """The page of an item that was shipped."""
+    page.goto("/panel/items?state=shipped")
+    return page.locator('tbody a[href*="/item?"]').first.get_attribute("href") or ""
 
 
 def take(page: Page, picture: str, path: str) -> None:
