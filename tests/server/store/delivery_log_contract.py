@@ -1,13 +1,15 @@
 """What people see of deliveries, and ask for: what is promised of it, on any store."""
 
+from typing import Any
+
 import pytest
 
-from cloudsignal.server.store import delivery_log
+from cloudsignal.server.store import delivery_log, messages
 from cloudsignal.server.store.deliveries import Noted, NotedState, Progress
-from cloudsignal.server.store.delivery_log import Standing
+from cloudsignal.server.store.delivery_log import LATE_US, Place, Standing
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.store import Store
-from tests.server.arrivals import arrival, report
+from tests.server.arrivals import MINUTE, NOON, arrival, report
 from tests.server.store import told
 
 
@@ -70,7 +72,54 @@ class DeliveryLogContract:
         assert store.delivery_log.noted(1, "dead", after="b", limit=2) == wanted[2:]
         assert [each.message for each in store.delivery_log.noted(1, limit=9)] == list("abcd")
 
+    def test_what_is_noted_of_all_endpoints_is_listed_the_newest_first(self, store: Store) -> None:
+        told.endpoint(store), told.endpoint(store)
+        for position, name in enumerate("zax", 1):
+            note(store, told.noted(1, name, state="dead", position=position, changed=9))
+        same = [told.noted(2, name, state="dead", position=7, changed=9) for name in "ab"]
+        note(store, *same, told.noted(2, "c", position=8), told.noted(2, "d", state="asked"))
+
+        def listed(*states: NotedState, **chosen: Any) -> list[tuple[int, str]]:
+            found = store.delivery_log.newest(*states, **{"limit": 9, **chosen})
+            return [(each.endpoint, each.message) for each in found]
+
+        dead = [(2, "b"), (2, "a"), (1, "x"), (1, "a"), (1, "z")]
+        assert listed("dead") == dead
+        for count, last in enumerate(store.delivery_log.newest("dead", limit=9), 1):
+            before = Place(last.endpoint, last.position, last.message)
+            assert listed("dead", before=before) == dead[count:]
+        assert listed("dead", endpoints=[1], limit=2) == dead[2:4]
+        assert listed("dead", endpoints=[]) == []
+        assert listed("asked", "waiting", endpoints=[2, 1]) == [(2, "c"), (2, "d")]
+
+    def test_a_delivery_that_is_noted_is_found(self, store: Store) -> None:
+        told.endpoint(store), told.endpoint(store)
+        note(store, told.noted(2, "a", changed=9))
+
+        assert store.delivery_log.find(2, "a") == told.noted(2, "a", changed=9)
+        assert store.delivery_log.find(1, "a") is store.delivery_log.find(2, "b") is None
+
     # ---- attempts ----
+
+    def test_one_attempt_is_found_by_its_number(self, store: Store) -> None:
+        attempt(store, "a", "b")
+
+        assert store.delivery_log.attempt(1) == told.attempted(1, "a", id=1)
+        with pytest.raises(NotFound, match="there is no attempt 3"):
+            store.delivery_log.attempt(3)
+
+    def test_attempts_since_an_instant_are_found_though_some_are_noted_late(
+        self, store: Store
+    ) -> None:
+        begun = [0, 20, 10, 30, 30 - LATE_US // MINUTE, 31, 50]
+        for at in begun:
+            attempt(store, "a", at=NOON + at * MINUTE)
+
+        for since in range(-1, 52):
+            found = store.delivery_log.attempts(since=NOON + since * MINUTE, limit=9)
+            numbers = [number for number, at in enumerate(begun, 1) if at >= since]
+            assert [each.id for each in found] == numbers[::-1], since
+        assert store.delivery_log.attempts(since=NOON, endpoint=2, limit=9) == []
 
     def test_attempts_are_listed_the_newest_first_in_pages(self, store: Store) -> None:
         attempt(store, *"abcde")
@@ -190,6 +239,69 @@ class DeliveryLogContract:
             store.delivery_log.ask(endpoint, [position], now=50)
 
         assert states(store) == {}
+
+    def test_what_was_delivered_is_asked_for_again_as_it_was(self, store: Store) -> None:
+        store.orders.create_owner("Books", unregistered=True, now=1)
+        told.endpoint(store)
+        store.append([arrival(report("ItemProduce"), report("ItemPacked", minute=1))])
+        message = messages.of_signal(store.identity(), 2)
+        for webhook in ("{}", '{"a":1}'):
+            attempt(store, message, type="ItemPacked", webhook=webhook, error="", status=204)
+
+        store.delivery_log.tell_again(1, message, now=50)
+
+        [(found, owned)] = store.deliveries.look({1}, after=2, limit=9).asked
+        assert owned is None
+        assert found == Noted(
+            endpoint=1,
+            message=message,
+            position=2,
+            number=1,
+            type="ItemPacked",
+            order="7",
+            item="1",
+            webhook='{"a":1}',
+            state="asked",
+            due=50,
+            changed=50,
+        )
+        newest = store.changes.changes(limit=1)[0]
+        assert (newest.what, newest.subject) == ("told once more", "endpoint 1")
+
+    def test_what_is_about_no_item_is_asked_for_again_too(self, store: Store) -> None:
+        told.endpoint(store)
+        message = messages.of_order(store.identity(), "test", "1 9")
+        attempt(store, message, item="")
+
+        store.delivery_log.tell_again(1, message, now=50)
+
+        found = store.delivery_log.find(1, message)
+        assert found is not None
+        assert (found.position, found.number, found.state) == (0, 0, "asked")
+
+    @pytest.mark.usefixtures("_three")
+    def test_what_is_noted_is_asked_for_again_where_it_stands(self, store: Store) -> None:
+        attempt(store, "c", webhook="another")
+
+        store.delivery_log.tell_again(1, "c", now=50)
+
+        found = store.delivery_log.find(1, "c")
+        assert found is not None
+        assert (found.state, found.attempts, found.first, found.webhook) == ("asked", 0, None, "{}")
+
+    @pytest.mark.parametrize(("number", "message"), [(1, "x"), (2, "m"), (3, "m")])
+    def test_what_nothing_is_known_of_is_not_asked_for_again(
+        self, store: Store, number: int, message: str
+    ) -> None:
+        for _ in range(3):
+            told.endpoint(store)
+        attempt(store, "m"), attempt(store, "m", number=3)
+        store.endpoints.remove(3)
+
+        with pytest.raises(NotFound):
+            store.delivery_log.tell_again(number, message, now=50)
+
+        assert store.delivery_log.counts() == {}
 
     def test_what_follows_from_no_signal_is_asked_for_too(self, store: Store) -> None:
         told.endpoint(store)

@@ -65,6 +65,8 @@ class EndpointsContract:
         assert store.endpoints.endpoints("Ink") == [first, third]
         assert store.endpoints.endpoints("Books") == [second]
         assert store.endpoints.endpoints("nobody") == []
+        assert store.endpoints.endpoints(after=first.id, limit=1) == [second]
+        assert store.endpoints.endpoints("Ink", after=first.id, limit=9) == [third]
 
     def test_an_endpoint_is_told_of_what_comes_after_it_was_made(self, store: Store) -> None:
         store.append([arrival(report(), report(item="2"))])

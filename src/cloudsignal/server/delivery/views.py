@@ -132,12 +132,14 @@ class MessageView(Struct, frozen=True):
     message: str
 
 
-def endpoint_views(store: Store, owner: str | None = None, *, now: int) -> list[EndpointView]:
-    """Every endpoint, or those of an owner. Raises StoreUnavailable."""
+def endpoint_views(
+    store: Store, owner: str | None = None, *, after: int = 0, limit: int | None = None, now: int
+) -> list[EndpointView]:
+    """Every endpoint, or those of an owner, ``after`` one and so many at most. Raises StoreUnavailable."""
     counts, last = store.delivery_log.counts(), store.reading.last_position()
     return [
         endpoint_view(each, counts.get(each.id, {}), last, now=now)
-        for each in store.endpoints.endpoints(owner)
+        for each in store.endpoints.endpoints(owner, after=after, limit=limit)
     ]
 
 

@@ -4,7 +4,18 @@ from collections.abc import Collection
 from typing import Final
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, delete, func, literal_column, select, update
+from msgspec.structs import astuple
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    delete,
+    func,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+    update,
+)
 
 from cloudsignal.protocol.webhooks import CloudprinterOrderCanceled, CloudprinterOrderValidated
 from cloudsignal.server.store import facts
@@ -32,6 +43,9 @@ ORDER_WEBHOOKS: Final = (CloudprinterOrderValidated, CloudprinterOrderCanceled)
 """What is told of whole orders."""
 FORGOTTEN: Final = 1_000
 """How many attempts are forgotten in one transaction."""
+LATE_US: Final = 10 * 60 * 1_000_000
+"""How much later than one with a higher number an attempt may have begun: they are numbered as they are noted, and
+a node that cannot reach the store notes its own later."""
 
 
 class Standing(Struct, frozen=True):
@@ -43,6 +57,14 @@ class Standing(Struct, frozen=True):
     endpoints: dict[str, int]
     deliveries: dict[str, int]
     behind: int
+
+
+class Place(Struct, frozen=True):
+    """Where a delivery that is noted stands among all that are."""
+
+    endpoint: int
+    position: int
+    message: str
 
 
 class DeliveryLog:
@@ -91,6 +113,42 @@ class DeliveryLog:
         with self._database.reading() as connection:
             return [noted(row) for row in connection.execute(listed)]
 
+    def newest(
+        self,
+        *states: NotedState,
+        endpoints: Collection[int] | None = None,
+        before: Place | None = None,
+        limit: int,
+    ) -> list[Noted]:
+        """What is noted in these states, of certain ``endpoints`` or of all: by endpoint, what is newest of each first.
+
+        The next page is ``before`` the place of the last one.
+        """
+        chosen: list[ColumnElement[bool]] = [deliveries.c.state.in_(states)]
+        if endpoints is not None:
+            chosen.append(deliveries.c.endpoint.in_(endpoints))
+        if before is not None:
+            chosen.append(tuple_(*_PLACE) < tuple_(*map(literal, astuple(before))))
+        downward = (column.desc() for column in _PLACE)
+        listed = select(deliveries).where(*chosen).order_by(*downward).limit(limit)
+        with self._database.reading() as connection:
+            return [noted(row) for row in connection.execute(listed)]
+
+    def find(self, endpoint: int, message: str) -> Noted | None:
+        """What is noted of a delivery, if anything is."""
+        its = deliveries.c.endpoint == endpoint, deliveries.c.message == message
+        with self._database.reading() as connection:
+            row = connection.execute(select(deliveries).where(*its)).first()
+        return None if row is None else noted(row)
+
+    def attempt(self, number: int) -> Attempted:
+        """The attempt of that number. Raises NotFound."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(attempts).where(attempts.c.id == number)).first()
+        if row is None:
+            raise NotFound(f"there is no attempt {number}")
+        return attempted(row)
+
     def attempts(
         self,
         *,
@@ -99,10 +157,11 @@ class DeliveryLog:
         order: str | None = None,
         item: str | None = None,
         failed: bool | None = None,
+        since: int | None = None,
         before: int | None = None,
         limit: int,
     ) -> list[Attempted]:
-        """Attempts, the newest first; the next page is ``before`` the last one's id.
+        """Attempts, the newest first, begun ``since`` an instant; the next page is ``before`` the last one's id.
 
         Those of an ``order``, or of an ``item`` of it, are found by its signals that are in the log.
         """
@@ -118,6 +177,9 @@ class DeliveryLog:
         if before is not None:
             chosen.append(attempts.c.id < before)
         with self._database.reading() as connection:
+            if since is not None:
+                older = _last_before(connection, since - LATE_US)
+                chosen += [attempts.c.id > older, attempts.c.at >= since]
             if order is not None:
                 chosen.append(attempts.c.message.in_(_messages_of(connection, order, item)))
             listed = select(attempts).where(*chosen).order_by(attempts.c.id.desc()).limit(limit)
@@ -142,11 +204,23 @@ class DeliveryLog:
             chosen.append(deliveries.c.state == "dead")
         if since is not None:
             chosen.append(deliveries.c.changed >= since)
-        again = {"state": "asked", "attempts": 0, "first": None, "due": now, "changed": now}
         with self._database.writing(beside=True) as connection:
             hold(connection, {endpoint})
-            asked = connection.execute(update(deliveries).where(*chosen).values(**again)).rowcount
+            asked = _ask_again(connection, chosen, now)
             return self._noted(connection, "told once more", endpoint, asked)
+
+    def tell_again(self, endpoint: int, message: str, *, now: int) -> None:
+        """Ask for a delivery once more, with the content it had, whatever became of it.
+
+        Raises NotFound when nothing is known of it any more.
+        """
+        its = [deliveries.c.endpoint == endpoint, deliveries.c.message == message]
+        with self._database.writing(beside=True) as connection:
+            if not hold(connection, {endpoint}):
+                raise NotFound(f"there is no endpoint {endpoint}")
+            if not _ask_again(connection, its, now):
+                ask_for(connection, [row_of(_as_tried(connection, endpoint, message, now), now)])
+            self._noted(connection, "told once more", endpoint, 1)
 
     def ask(self, endpoint: Endpoint, positions: Collection[int], *, now: int) -> list[str]:
         """Ask for signals of the log to be told at an endpoint, once more or for the first time.
@@ -200,6 +274,52 @@ class DeliveryLog:
                 delete(attempts).where(attempts.c.id <= until, attempts.c.at < before)
             )
             return gone.rowcount
+
+
+# As the index of what is noted has them.
+_PLACE: Final = (deliveries.c.endpoint, deliveries.c.position, deliveries.c.message)
+
+
+def _ask_again(connection: Connection, chosen: list[ColumnElement[bool]], now: int) -> int:
+    """Ask for what is noted of deliveries as if it had never been tried: of how many it was."""
+    again = {"state": "asked", "attempts": 0, "first": None, "due": now, "changed": now}
+    return connection.execute(update(deliveries).where(*chosen).values(**again)).rowcount
+
+
+def _as_tried(connection: Connection, endpoint: int, message: str, now: int) -> Noted:
+    """A delivery that is not noted, as it was when it was tried last. Raises NotFound."""
+    its = attempts.c.endpoint == endpoint, attempts.c.message == message
+    newest = select(attempts).where(*its).order_by(attempts.c.id.desc()).limit(1)
+    row = connection.execute(newest).first()
+    if row is None:
+        raise NotFound(f"there is no delivery {message} of endpoint {endpoint}")
+    about = items.c.order == row.order, items.c.item == row.item
+    return Noted(
+        endpoint=endpoint,
+        message=message,
+        position=messages_of.position_of(message),
+        number=connection.scalar(select(items.c.id).where(*about)) or 0,
+        type=row.type,
+        order=row.order,
+        item=row.item,
+        webhook=row.webhook,
+        state="asked",
+        due=now,
+    )
+
+
+def _last_before(connection: Connection, instant: int) -> int:
+    """A number up to which all attempts begun before an instant, where they began in the order of their numbers."""
+    low, high = 0, connection.scalar(select(func.max(attempts.c.id))) or 0
+    while low < high:
+        middle = (low + high) // 2
+        after = select(attempts.c.id, attempts.c.at).where(attempts.c.id > middle)
+        row = connection.execute(after.order_by(attempts.c.id).limit(1)).first()
+        if row is None or row.at >= instant:
+            high = middle
+        else:
+            low = row.id
+    return low
 
 
 def _messages_of(connection: Connection, order: str, item: str | None) -> list[str]:

@@ -140,9 +140,13 @@ class Endpoints:
             self._notes.note(connection, "endpoint created", _named(made), after=_known(made))
             return made
 
-    def endpoints(self, owner_name: str | None = None) -> list[Endpoint]:
-        """Every endpoint, or those of an owner, by their numbers."""
-        chosen = _ENDPOINTS if owner_name is None else _ENDPOINTS.where(owners.c.name == owner_name)
+    def endpoints(
+        self, owner_name: str | None = None, *, after: int = 0, limit: int | None = None
+    ) -> list[Endpoint]:
+        """Every endpoint, or those of an owner, by their numbers; the next page is ``after`` the last one's."""
+        chosen = _ENDPOINTS.where(endpoints.c.id > after).limit(limit)
+        if owner_name is not None:
+            chosen = chosen.where(owners.c.name == owner_name)
         with self._database.reading() as connection:
             return read(connection, chosen)
 
