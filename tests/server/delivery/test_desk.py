@@ -274,5 +274,6 @@ def test_an_endpoint_that_is_not_there_is_not_found(desk: Desk) -> None:
     ):
         with pytest.raises(NotFound, match="there is no endpoint 1"):
             act()
-    with pytest.raises(NotFound, match="there is no owner called 'Ink'"):
+    with pytest.raises(Unfit) as refused:
         desk.create(wish(owner="Ink"), now=9)
+    assert [str(each) for each in refused.value.wrong] == ["owner: there is no owner called 'Ink'"]

@@ -18,7 +18,6 @@ from cloudsignal.server.api.requests import (
     actor_of,
     store_of,
 )
-from cloudsignal.server.bodies import Unfit, Wrong
 from cloudsignal.server.delivery.desk import Desk, Made
 from cloudsignal.server.delivery.views import (
     AttemptPage,
@@ -43,7 +42,6 @@ from cloudsignal.server.delivery.wishes import (
 )
 from cloudsignal.server.store.deliveries import NotedState
 from cloudsignal.server.store.endpoints import EndpointState
-from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.store import Store
 
 WISH_BYTES_MAX: Final = 1 << 18
@@ -82,11 +80,7 @@ async def create_endpoint(request: Asked) -> MadeView:
 
 def _create(store: Store, desk: Desk, wish: EndpointCreation) -> MadeView:
     now = clock.now()
-    try:
-        made = desk.create(wish, now=now)
-    except NotFound as error:
-        raise Unfit([Wrong("owner", str(error))]) from None
-    return _made_view(store, made, now)
+    return _made_view(store, desk.create(wish, now=now), now)
 
 
 @get(

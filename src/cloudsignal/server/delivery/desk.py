@@ -80,7 +80,7 @@ class Desk:
         return other
 
     def create(self, wish: EndpointCreation, *, now: int) -> Made:
-        """Add an endpoint. Raises NotFound when there is no such owner."""
+        """Add an endpoint."""
         self._check_url(wish.url)
         apikey = wish.apikey or self._random(16).hex()
         secret = self._secret(wish.secret)
@@ -100,7 +100,11 @@ class Desk:
             test=wish.test,
             newest_only=wish.newest_only,
         )
-        return Made(self._store.endpoints.create(wish.owner, wanted, now=now), apikey, secret)
+        try:
+            made = self._store.endpoints.create(wish.owner, wanted, now=now)
+        except NotFound as error:
+            raise Unfit([Wrong("owner", str(error))]) from None
+        return Made(made, apikey, secret)
 
     def change(self, number: int, wish: EndpointChange) -> Endpoint:
         """Change an endpoint. Raises NotFound."""
@@ -165,7 +169,7 @@ class Desk:
         return log.redeliver(
             number,
             messages=None if wish.messages is UNSET else wish.messages,
-            since=None if wish.since is UNSET else _instant(wish.since),
+            since=None if wish.since is UNSET else instant(wish.since),
             now=now,
         )
 
@@ -194,6 +198,14 @@ class Desk:
         return self._sealer.seal(plain, of=sealed_as(number, what))
 
 
+def instant(since: str) -> int:
+    """The instant since which something is wanted, in microseconds since 1970. Raises Unfit."""
+    try:
+        return datetimes.parse(since, UTC)
+    except ValueError as error:
+        raise Unfit([Wrong("since", f"cannot be read: {error}")]) from None
+
+
 def _test_type(endpoint: Endpoint) -> type[Webhook]:
     known = {each.__name__: each for each in SENT}
     return known[endpoint.types[0]] if endpoint.types else CloudprinterOrderValidated
@@ -204,10 +216,3 @@ def _check_choice(wish: Redelivery | Discarding) -> None:
     names = wish.__struct_fields__
     if sum(getattr(wish, name) not in (UNSET, False) for name in names) != 1:
         raise Unfit([Wrong("", f"choose deliveries in one way: by {', '.join(names)}")])
-
-
-def _instant(since: str) -> int:
-    try:
-        return datetimes.parse(since, UTC)
-    except ValueError as error:
-        raise Unfit([Wrong("since", f"cannot be read: {error}")]) from None
