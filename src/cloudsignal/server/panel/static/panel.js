@@ -13,13 +13,12 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-for (const form of document.querySelectorAll("[data-confirm]")) {
-  form.addEventListener("submit", (event) => {
-    if (!window.confirm(form.dataset.confirm)) {
-      event.preventDefault();
-    }
-  });
-}
+document.addEventListener("submit", (event) => {
+  const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
+  if (question && !window.confirm(question)) {
+    event.preventDefault();
+  }
+});
 
 for (const form of document.querySelectorAll("[data-choose]")) {
   form.querySelector("button").hidden = true;
@@ -65,6 +64,7 @@ for (const picture of document.querySelectorAll("[data-live]")) {
     say(isOver ? "Not live any more: load the page again." : "Not live: trying again …");
   });
 }
+
 const shortcut = document.querySelector("[data-shortcut]");
 document.addEventListener("keydown", (event) => {
   const isTyping = event.target.closest("input, select, textarea, [contenteditable]");
