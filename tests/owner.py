@@ -25,11 +25,12 @@ class Received(NamedTuple):
 
 
 class Owner:
-    """Keeps what is posted, and answers with a status and a body; they may be changed meanwhile."""
+    """Keeps what is posted, and answers with a status, headers and a body; they may be changed meanwhile."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.status = 200
+        self.headers: dict[str, str] = {}
         self.answer = b"thank you"
         self.received: list[Received] = []
 
@@ -50,6 +51,8 @@ def receiving() -> Iterator[Owner]:
             owner.received.append(Received(headers, body))
             answer = owner.answer or json.dumps(headers | {"path": self.path}).encode() + body
             self.send_response(owner.status)
+            for name, value in owner.headers.items():
+                self.send_header(name, value)
             if owner.status != 204:  # Which has neither a body nor its length.
                 self.send_header("content-length", str(len(answer)))
             self.end_headers()

@@ -48,10 +48,19 @@ def server(make_server: MakeServer) -> Server:
 class Person:
     """Somebody at a browser of their own; what goes wrong on their pages is remembered."""
 
-    def __init__(self, browser: Browser, server: Server, size: tuple[int, int] = DESKTOP) -> None:
+    def __init__(
+        self,
+        browser: Browser,
+        server: Server,
+        size: tuple[int, int] = DESKTOP,
+        *,
+        java_script_enabled: bool = True,
+    ) -> None:
         self.server = server
         self.context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, base_url=server.address
+            viewport={"width": size[0], "height": size[1]},
+            base_url=server.address,
+            java_script_enabled=java_script_enabled,
         )
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(20_000)

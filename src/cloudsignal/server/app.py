@@ -175,6 +175,7 @@ class App:
             panel = importlib.import_module(PANEL).create(
                 self.store,
                 self._keyring,
+                desk,
                 sealer,
                 self._clock,
                 self.followers,

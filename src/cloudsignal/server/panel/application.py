@@ -13,6 +13,7 @@ from litestar.exceptions import ClientException, HTTPException, NotFoundExceptio
 from cloudsignal.protocol.refusals import RETRY_AFTER_S
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.delivery.composing import templates
+from cloudsignal.server.delivery.desk import Desk
 from cloudsignal.server.delivery.sealing import Sealer
 from cloudsignal.server.events import Followers
 from cloudsignal.server.keys import Keyring
@@ -20,6 +21,9 @@ from cloudsignal.server.panel import (
     account,
     changes,
     dashboard,
+    dead_letters,
+    deliveries,
+    endpoints,
     interfaces,
     item,
     items,
@@ -67,6 +71,12 @@ async def show_asset(mark: str, name: str) -> Response[bytes]:
     _, content, kind = ASSETS[name]
     kept = {"Cache-Control": f"public, max-age={YEAR_S}, immutable"}
     return Response(content, media_type=kind, headers=kept)
+
+
+async def refuse_nul(request: Request[Any, Any, Any]) -> None:
+    """No text has a character NUL, and PostgreSQL could not look for one. Raises NotFoundException."""
+    if "\0" in request.scope["path"] or b"%00" in request.scope["query_string"]:
+        raise NotFoundException
 
 
 def of_visitor(request: Request[Any, Any, Any], _: NotSignedIn) -> Response[Any]:
@@ -128,6 +138,9 @@ ROUTES: Final = [
     *interfaces.ROUTES,
     *owners.ROUTES,
     *tokens.ROUTES,
+    *endpoints.ROUTES,
+    *deliveries.ROUTES,
+    *dead_letters.ROUTES,
     *people.ROUTES,
     *settings.ROUTES,
     *changes.ROUTES,
@@ -145,6 +158,26 @@ MENU: Final[Menu] = (
                 refusals.list_refused,
                 "Refused posts",
                 "What was sent and not taken, why, and what to do about it.",
+            ),
+        ),
+    ),
+    Group(
+        "Telling owners",
+        (
+            entry(
+                endpoints.list_endpoints,
+                "Endpoints",
+                "Where order owners are told, and how that goes.",
+            ),
+            entry(
+                deliveries.list_attempts,
+                "Deliveries",
+                "What was posted to owners, and how they answered.",
+            ),
+            entry(
+                dead_letters.list_dead,
+                "Dead letters",
+                "What was given up: to be told once more, or forgotten.",
             ),
         ),
     ),
@@ -193,6 +226,7 @@ async def refuse_nul(request: Request[Any, Any, Any]) -> None:
 def create(
     store: Store,
     keyring: Keyring,
+    desk: Desk,
     sealer: Sealer,
     clock: Clock,
     followers: Followers,
@@ -205,6 +239,7 @@ def create(
         state=State(
             {
                 "store": store,
+                "desk": desk,
                 "entrance": Entrance(store, keyring, sealer, clock),
                 "keyring": keyring,
                 "in_force": in_force,
@@ -217,6 +252,7 @@ def create(
         ),
         before_request=refuse_nul,
         response_headers=HEADERS,
+        before_request=refuse_nul,
         exception_handlers={
             NotSignedIn: of_visitor,
             Forbidden: of_forbidden,

@@ -14,7 +14,7 @@ ROLES: Final[dict[UserRole, str]] = {
     "operator": "sees and administers everything but users",
     "admin": "does everything",
     "partner": "sees the interfaces and items of one print partner",
-    "owner": "sees the orders, endpoints and deliveries of one owner",
+    "owner": "sees what is one owner's; tests, pauses, resumes and redelivers there",
 }
 """Each with what it means."""
 
