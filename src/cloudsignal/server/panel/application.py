@@ -74,9 +74,14 @@ async def show_asset(mark: str, name: str) -> Response[bytes]:
 
 
 async def refuse_nul(request: Request[Any, Any, Any]) -> None:
-    """No text has a character NUL, and PostgreSQL could not look for one. Raises NotFoundException."""
-    if "\0" in request.scope["path"] or b"%00" in request.scope["query_string"]:
+    """No text has a character NUL, and PostgreSQL could not look for one.
+
+    Raises NotFoundException for one in the path, ClientException for one in the query.
+    """
+    if "\0" in request.scope["path"]:
         raise NotFoundException
+    if b"%00" in request.scope["query_string"]:
+        raise ClientException("this is no text")
 
 
 def of_visitor(request: Request[Any, Any, Any], _: NotSignedIn) -> Response[Any]:
@@ -217,12 +222,6 @@ MENU: Final[Menu] = (
 """Where people find the pages, in the order in which they are shown."""
 
 
-async def refuse_nul(request: Request[Any, Any, Any]) -> None:
-    """No id and no name has a character NUL, and PostgreSQL cannot look for it. Raises ClientException."""
-    if any("\0" in each for pair in request.query_params.multi_items() for each in pair):
-        raise ClientException("this is no text")
-
-
 def create(
     store: Store,
     keyring: Keyring,
@@ -252,7 +251,6 @@ def create(
         ),
         before_request=refuse_nul,
         response_headers=HEADERS,
-        before_request=refuse_nul,
         exception_handlers={
             NotSignedIn: of_visitor,
             Forbidden: of_forbidden,
