@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudsignal.server.insight.calendars import Calendar
-from cloudsignal.server.insight.outlook import PRECEDENTS_MIN, SAFE_CHANCE, Outlook, outlook
+from cloudsignal.server.insight.outlook import (
+    PRECEDENTS_MIN,
+    SAFE_CHANCE,
+    Outlook,
+    Route,
+    outlook,
+)
 from cloudsignal.server.insight.survival import Curve, Observation, curve
 from tests.server.insight.test_calendars import HOUR_S, OFFICE, berlin, instant
 
@@ -34,7 +40,7 @@ def after(hours: float) -> int:
 
 
 def test_an_item_that_has_just_begun() -> None:
-    found = outlook([[TEN]], since=SINCE, now=SINCE, due=after(8))
+    found = outlook([Route([TEN])], since=SINCE, now=SINCE, due=after(8))
     assert (found.earliest, found.expected, found.latest) == (after(1), after(5), after(9))
     assert found.chance == pytest.approx(0.8)
     assert found.precedents == 10
@@ -43,7 +49,7 @@ def test_an_item_that_has_just_begun() -> None:
 
 def test_an_item_that_has_waited_is_compared_with_those_that_waited_as_long() -> None:
     # Six items lasted longer than 4 hours, until 5, 6, 7, 8, 9 and 10.
-    found = outlook([[TEN]], since=SINCE, now=after(4), due=after(8))
+    found = outlook([Route([TEN])], since=SINCE, now=after(4), due=after(8))
     assert (found.earliest, found.expected, found.latest) == (after(5), after(7), after(10))
     assert found.chance == pytest.approx(4 / 6)
     assert found.precedents == 6
@@ -63,25 +69,25 @@ def test_an_item_that_has_waited_is_compared_with_those_that_waited_as_long() ->
     ],
 )
 def test_who_is_at_risk(due_h: float, now_h: float, is_at_risk: bool) -> None:
-    found = outlook([[TEN]], since=SINCE, now=after(now_h), due=after(due_h))
+    found = outlook([Route([TEN])], since=SINCE, now=after(now_h), due=after(due_h))
     assert found.is_at_risk == is_at_risk
     assert 0.7 < SAFE_CHANCE < 0.8
 
 
 def test_what_is_overdue_has_no_chance_but_is_expected() -> None:
-    found = outlook([[TEN]], since=SINCE, now=after(4), due=after(3))
+    found = outlook([Route([TEN])], since=SINCE, now=after(4), due=after(3))
     assert (found.is_overdue, found.chance, found.expected) == (True, 0, after(7))
 
 
 def test_without_due_date_there_is_no_risk() -> None:
-    found = outlook([[TEN]], since=SINCE, now=after(4))
+    found = outlook([Route([TEN])], since=SINCE, now=after(4))
     assert (found.chance, found.is_overdue, found.is_at_risk) == (None, False, False)
-    assert not outlook([[TEN]], since=SINCE, now=after(40)).is_at_risk
+    assert not outlook([Route([TEN])], since=SINCE, now=after(40)).is_at_risk
 
 
 def test_too_few_precedents_tell_nothing() -> None:
     few = ended(*range(1, PRECEDENTS_MIN))
-    found = outlook([[few], [curve([])]], since=SINCE, now=SINCE, due=after(1))
+    found = outlook([Route([few]), Route([curve([])])], since=SINCE, now=SINCE, due=after(1))
     assert found == Outlook(due=after(1))
     assert not found.is_at_risk
     assert outlook([], since=SINCE, now=SINCE) == Outlook()
@@ -89,16 +95,16 @@ def test_too_few_precedents_tell_nothing() -> None:
 
 
 def test_an_item_that_outlasts_all_others_is_told() -> None:
-    found = outlook([[TEN]], since=SINCE, now=after(11), due=after(30))
+    found = outlook([Route([TEN])], since=SINCE, now=after(11), due=after(30))
     assert found == Outlook(due=after(30), is_outlasting=True)
     # Of the ten only four lasted so long: too few to tell, but it outlasts nobody.
-    assert not outlook([[TEN]], since=SINCE, now=after(6), due=after(30)).is_outlasting
+    assert not outlook([Route([TEN])], since=SINCE, now=after(6), due=after(30)).is_outlasting
 
 
 def test_the_first_route_with_enough_precedents_is_taken() -> None:
     own, all_partners = ended(*range(1, 7)), ended(*range(10, 40))
-    early = outlook([[own], [all_partners]], since=SINCE, now=after(0))
-    late = outlook([[own], [all_partners]], since=SINCE, now=after(4))
+    early = outlook([Route([own]), Route([all_partners])], since=SINCE, now=after(0))
+    late = outlook([Route([own]), Route([all_partners])], since=SINCE, now=after(4))
     assert (early.precedents, early.expected) == (6, after(3))
     assert (late.precedents, late.expected) == (30, after(24))
     assert not late.is_outlasting
@@ -107,7 +113,7 @@ def test_the_first_route_with_enough_precedents_is_taken() -> None:
 def test_where_the_curve_does_not_come_so_far_the_end_is_unknown() -> None:
     observed = [Observation(hours * HOUR_S, True) for hours in range(1, 7)]
     half_known = curve([*observed, Observation(7 * HOUR_S, False, 4)])
-    found = outlook([[half_known]], since=SINCE, now=SINCE, due=after(100))
+    found = outlook([Route([half_known])], since=SINCE, now=SINCE, due=after(100))
     assert (found.earliest, found.expected, found.latest) == (after(1), after(5), None)
     assert found.chance == pytest.approx(0.6)
     assert found.is_at_risk
@@ -116,7 +122,7 @@ def test_where_the_curve_does_not_come_so_far_the_end_is_unknown() -> None:
 def test_steps_follow_each_other() -> None:
     # It has waited 4 hours, so this step will take 1 to 6 more; the next takes 20, and the last 30.
     route = [TEN, ended(*[20] * 5), ended(*[30] * 7)]
-    found = outlook([route], since=SINCE, now=after(4), due=after(4 + 53))
+    found = outlook([Route(route)], since=SINCE, now=after(4), due=after(4 + 53))
     assert (found.earliest, found.expected, found.latest) == (after(55), after(57), after(60))
     assert found.chance == pytest.approx(0.5, abs=0.03)
     assert found.precedents == 5
@@ -124,24 +130,24 @@ def test_steps_follow_each_other() -> None:
 
 def test_a_route_is_as_well_known_as_its_weakest_step() -> None:
     route = [TEN, ended(*range(PRECEDENTS_MIN - 1))]
-    assert outlook([route], since=SINCE, now=SINCE) == Outlook()
+    assert outlook([Route(route)], since=SINCE, now=SINCE) == Outlook()
     unfinished = [Observation(HOUR_S, True, PRECEDENTS_MIN - 1), Observation(HOUR_S, False, 9)]
-    assert outlook([[TEN, curve(unfinished)]], since=SINCE, now=SINCE) == Outlook()
+    assert outlook([Route([TEN, curve(unfinished)])], since=SINCE, now=SINCE) == Outlook()
 
 
 def test_working_time_is_reckoned_with_the_calendar() -> None:
     # Friday at 13:00 after 3 of its hours; 4 more are one today, and three on Monday.
     since, now = berlin("2026-12-04 10:00"), berlin("2026-12-04 13:00")
     lasted = ended(*[7.0] * 10)
-    found = outlook([[lasted]], since=since, now=now, due=berlin("2026-12-06"), calendar=OFFICE)
+    found = outlook([Route([lasted], OFFICE)], since=since, now=now, due=berlin("2026-12-06"))
     assert found.expected == found.earliest == found.latest == berlin("2026-12-07 11:00")
     assert found.chance == 0
     due = berlin("2026-12-07 11:00")
-    assert outlook([[lasted]], since=since, now=now, due=due, calendar=OFFICE).chance == 1
+    assert outlook([Route([lasted], OFFICE)], since=since, now=now, due=due).chance == 1
 
 
 def test_a_state_that_begins_in_the_future_has_not_waited() -> None:
-    found = outlook([[TEN]], since=after(5), now=SINCE)
+    found = outlook([Route([TEN])], since=after(5), now=SINCE)
     assert (found.expected, found.precedents) == (after(5), 10)
 
 
@@ -155,7 +161,7 @@ def test_what_is_told_is_in_order(
     route: list[Curve], now_h: int, due_h: int, calendar: Calendar
 ) -> None:
     now = after(now_h)
-    found = outlook([route], since=SINCE, now=now, due=after(due_h), calendar=calendar)
+    found = outlook([Route(route, calendar)], since=SINCE, now=now, due=after(due_h))
     known = [each for each in (found.earliest, found.expected, found.latest) if each is not None]
     assert known == sorted(known)
     assert all(each >= now for each in known)
@@ -173,7 +179,7 @@ def test_what_is_told_is_in_order(
 @given(curves, st.integers(0, 40), st.integers(0, 40))
 def test_a_later_due_date_is_no_less_likely_kept(only: Curve, one: int, two: int) -> None:
     chances = [
-        outlook([[only]], since=SINCE, now=SINCE, due=after(hours)).chance
+        outlook([Route([only])], since=SINCE, now=SINCE, due=after(hours)).chance
         for hours in sorted((one, two))
     ]
     if None not in chances:

@@ -21,11 +21,18 @@ SAFE_CHANCE: Final = 0.75
 OUTLASTED_SHARE: Final = 0.1
 """Where no more of the known items lasted so long, and too few to tell more, an item outlasts them."""
 
-Route = Sequence[Curve]
-"""The curves of the steps from an item's state until it is shipped, in their order; the first is that of
-the step it is in. One curve may be the whole way."""
-
 ALWAYS: Final = Calendar()
+
+
+class Route(Struct, frozen=True):
+    """What is known of the way from an item's state until it is shipped.
+
+    ``curves`` are those of the steps on it, in their order; the first is that of the step the item is in. One
+    may be the whole way. ``calendar`` is the one that their durations were measured with.
+    """
+
+    curves: Sequence[Curve]
+    calendar: Calendar = ALWAYS
 
 
 class Outlook(Struct, frozen=True):
@@ -57,35 +64,26 @@ class Outlook(Struct, frozen=True):
         return self.due is not None and (self.is_overdue or self.is_outlasting or unlikely)
 
 
-def outlook(
-    routes: Sequence[Route],
-    *,
-    since: int,
-    now: int,
-    due: int | None = None,
-    calendar: Calendar = ALWAYS,
-) -> Outlook:
+def outlook(routes: Sequence[Route], *, since: int, now: int, due: int | None = None) -> Outlook:
     """The outlook of an open item that is in its present state since an instant.
 
-    It follows from the first of the routes with enough precedents: put the print partner's own before that
+    It follows from the first of the routes with enough precedents: put the print partner's own before those
     of all partners. ``due`` is when the item has to be shipped.
     """
-    waited_s = max(calendar.working_s(since, now), 0.0)
+    is_outlasting = False
     for route in routes:
+        waited_s = max(route.calendar.working_s(since, now), 0.0)
         if _precedents(route, waited_s) >= PRECEDENTS_MIN:
-            return _along(route, waited_s, now, due, calendar)
-    return Outlook(
-        due=due,
-        is_overdue=due is not None and now > due,
-        is_outlasting=any(_is_outlasting(route[0], waited_s) for route in routes),
-    )
+            return _along(route, waited_s, now, due)
+        is_outlasting = is_outlasting or _is_outlasting(route.curves[0], waited_s)
+    return Outlook(due=due, is_overdue=due is not None and now > due, is_outlasting=is_outlasting)
 
 
-def _along(route: Route, waited_s: float, now: int, due: int | None, calendar: Calendar) -> Outlook:
-    first, *others = route
+def _along(route: Route, waited_s: float, now: int, due: int | None) -> Outlook:
+    first, *others = route.curves
     remaining = in_a_row([first.after(waited_s), *others])
     earliest, expected, latest = (
-        None if left_s is None else calendar.add(now, left_s)
+        None if left_s is None else route.calendar.add(now, left_s)
         for left_s in map(remaining.quantile, (0.5 - INTERVAL / 2, 0.5, 0.5 + INTERVAL / 2))
     )
     return Outlook(
@@ -93,7 +91,7 @@ def _along(route: Route, waited_s: float, now: int, due: int | None, calendar: C
         expected=expected,
         earliest=earliest,
         latest=latest,
-        chance=None if due is None else _chance(remaining, now, due, calendar),
+        chance=None if due is None else _chance(remaining, now, due, route.calendar),
         precedents=_precedents(route, waited_s),
         is_overdue=due is not None and now > due,
     )
@@ -105,7 +103,7 @@ def _chance(remaining: Curve, now: int, due: int, calendar: Calendar) -> float:
 
 def _precedents(route: Route, waited_s: float) -> int:
     """On how many items the weakest of the curves rests."""
-    first, *others = route
+    first, *others = route.curves
     return min([first.precedents(waited_s), *(each.ended for each in others)])
 
 
