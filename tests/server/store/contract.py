@@ -23,6 +23,7 @@ from tests.server.store.posts_contract import PostsContract
 from tests.server.store.pruning_contract import PruningContract
 from tests.server.store.reading_contract import ReadingContract
 from tests.server.store.rebuilding_contract import RebuildingContract
+from tests.server.store.reckoning_contract import ReckoningContract
 from tests.server.store.rollups_contract import LeasesContract, RollupsContract
 from tests.server.store.search_contract import SearchContract
 from tests.server.store.users_contract import UsersContract
@@ -58,5 +59,6 @@ class StoreContract(
     PostsContract,
     FiltersContract,
     ForwardingContract,
+    ReckoningContract,
 ):
     """All of it."""

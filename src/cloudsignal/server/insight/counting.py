@@ -14,9 +14,9 @@ delayed       0                      the state of a live item that is delayed
 shipped       quarter, when shipped
 canceled      quarter, when canceled
 cause         day, when canceled     the cause, ``""`` for none
-took          day, when it ended     the step, and the bucket of how long it took; ``+`` where it
+took          day, when it began     the step, and the bucket of how long it took; ``+`` where it
                                      did not end, for the item did
-worked        day, when it ended     the same in working time, where the print partner has a calendar
+worked        day, when it began     the same in working time, where the print partner has a calendar
 open          hour, when it began    a step that goes on
 due           quarter, when due      a fate that is decided; ``waiting`` where it is not; where a
                                      delay was told ``told``, in hours ``announced``
@@ -151,6 +151,12 @@ def step_key(step: Step) -> str:
     return f"{WAY.index(begun)}{WAY.index(done)}"
 
 
+def lasted(key: str) -> tuple[str, int, bool]:
+    """What a key of ``took`` or ``worked`` says: the key of a step, a bucket, and whether the step ended."""
+    step, _, rest = key.partition(":")
+    return step, int(rest.removesuffix("+")), not rest.endswith("+")
+
+
 # ---- items ----
 
 
@@ -184,7 +190,8 @@ def _of_span(item: Item, span: Span, calendar: Calendar | None) -> Iterator[Coun
     if not span.ended and item.final is None:
         yield "open", _floor(span.begin, HOUR_S), key
         return
-    day, mark = _floor(span.end, DAY_S), "" if span.ended else "+"
+    # By its begin, as those that go on: so it is known of which days all of them are, however long they take.
+    day, mark = _floor(span.begin, DAY_S), "" if span.ended else "+"
     yield "took", day, f"{key}:{bucket((span.end - span.begin) / SECOND_US)}{mark}"
     if calendar is not None:
         yield "worked", day, f"{key}:{bucket(calendar.working_s(span.begin, span.end))}{mark}"
