@@ -17,6 +17,7 @@ from tests.server.store.endpoints_contract import EndpointsContract
 from tests.server.store.filters_contract import FiltersContract
 from tests.server.store.forwarding_contract import ForwardingContract
 from tests.server.store.nodes_contract import NodesContract
+from tests.server.store.open_items_contract import OpenItemsContract
 from tests.server.store.orders_contract import OrdersContract
 from tests.server.store.owned_contract import OwnedContract
 from tests.server.store.posts_contract import PostsContract
@@ -60,5 +61,6 @@ class StoreContract(
     FiltersContract,
     ForwardingContract,
     ReckoningContract,
+    OpenItemsContract,
 ):
     """All of it."""

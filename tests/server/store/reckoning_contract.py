@@ -17,6 +17,7 @@ from cloudsignal.server.insight.buckets import ERROR
 from cloudsignal.server.insight.calendars import Calendar
 from cloudsignal.server.insight.promises import Honesty
 from cloudsignal.server.insight.steps import ALL_STEPS
+from cloudsignal.server.store.log import Arrival
 from cloudsignal.server.store.orders import Registration
 from cloudsignal.server.store.reading import ItemQuery
 from cloudsignal.server.store.store import Store
@@ -90,27 +91,23 @@ def fill(store: Store, random: Random) -> None:
                 str(order), "Books", whose, due=due, items={"1": None, "2": None, "3": None}
             )
             store.orders.register([told], now=BEGIN)
-        for item in (1, 2):
-            for report in life(random, order, item):
-                append(store, random, partner, report)
+        append(store, random, partner, *life(random, order, 1), *life(random, order, 2))
     for _ in range(6):  # Midnight at Berlin and in UTC, and a second before.
         midnight = BEGIN + random.randint(1, 4) * DAY - random.choice((0, 1, 3600)) * SECOND
         append(store, random, random.choice((1, 2)), made("ItemPacked", 1, 1, midnight))
 
 
-def append(store: Store, random: Random, partner: int, report: Report) -> None:
-    interface = random.choice((1, BERLIN)) if partner == 1 else 2
-    lag = round(random.choice(LAGS_S) * SECOND)
-    store.append(
-        [
-            arrival(
-                report,
-                partner=partner,
-                interface=interface,
-                received=report.datetime + lag,
-                test=random.random() < 0.05,
-            )
-        ]
+def append(store: Store, random: Random, partner: int, *reports: Report) -> None:
+    store.append([arriving(random, partner, each) for each in reports])
+
+
+def arriving(random: Random, partner: int, report: Report) -> Arrival:
+    return arrival(
+        report,
+        partner=partner,
+        interface=random.choice((1, BERLIN)) if partner == 1 else 2,
+        received=report.datetime + round(random.choice(LAGS_S) * SECOND),
+        test=random.random() < 0.05,
     )
 
 

@@ -66,6 +66,24 @@ class LoggedSignal(Struct, frozen=True):
         return reread(self.body.encode(), self.datetime, self.fingerprint)
 
 
+class ReportedSignal(Struct, frozen=True):
+    """A signal of one print partner, without its body.
+
+    ``folded`` is how its item stands, ``is_last`` whether it is the last signal of it.
+    """
+
+    position: int
+    received: int
+    interface: int
+    test: bool
+    order: str
+    item: str
+    type: str
+    datetime: int
+    is_last: bool
+    folded: Item
+
+
 class StoredItem(Struct, frozen=True):
     """An item as it stands; ``updated`` is when its last signal arrived, ``position`` where it is."""
 
@@ -148,6 +166,17 @@ class Reading:
             self._database.settle(found[-1].position)
         return found
 
+    def reported(
+        self, partner: str, *, before: int | None = None, limit: int
+    ) -> list[ReportedSignal]:
+        """The signals of a print partner, the newest first, or those before a position."""
+        chosen = _REPORTED.where(signals.c.partner == _partner(partner))
+        if before is not None:
+            chosen = chosen.where(signals.c.position < before)
+        newest = chosen.order_by(signals.c.position.desc()).limit(limit)
+        with self._database.reading() as connection:
+            return [_reported(row) for row in connection.execute(newest)]
+
     def signals_of(self, order: str, item: str) -> list[LoggedSignal]:
         """The newest signals of an item, in the order of the log."""
         with self._database.reading() as connection:
@@ -197,6 +226,38 @@ LOGGED: Final = (
     .join(partners, partners.c.id == signals.c.partner)
 )
 """Signals as ``LoggedSignal`` has them."""
+
+_REPORTED: Final = (
+    select(
+        signals.c.position,
+        signals.c.received,
+        signals.c.interface,
+        signals.c.test,
+        items.c.order,
+        items.c.item,
+        signals.c.type,
+        signals.c.datetime,
+        states.c.position.label("last"),
+        states.c.summary,
+    )
+    .join(items, items.c.id == signals.c.item)
+    .join(states, states.c.item == signals.c.item)
+)
+
+
+def _reported(row: Any) -> ReportedSignal:
+    return ReportedSignal(
+        row.position,
+        row.received,
+        row.interface,
+        row.test,
+        row.order,
+        row.item,
+        row.type,
+        row.datetime,
+        row.position == row.last,
+        decode_item(row.summary),
+    )
 
 
 def stored_order(

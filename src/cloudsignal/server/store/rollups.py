@@ -142,13 +142,21 @@ class Rollups:
     # ---- reading ----
 
     def counts(
-        self, what: str, *, partner: str | None = None, since: int = 0, until: int | None = None
+        self,
+        what: str,
+        *,
+        partner: str | None = None,
+        key: str | None = None,
+        since: int = 0,
+        until: int | None = None,
     ) -> dict[tuple[int, str], int]:
-        """What was counted by time and key, of a print partner or in all.
+        """What was counted by time and key, of a print partner or in all; of one key, if it is named.
 
         ``since`` and ``until`` are seconds since 1970; the latter is the first that is not meant.
         """
         chosen = select(rollups.c.at, rollups.c.key, rollups.c.count.label("total"))
+        if key is not None:
+            chosen = chosen.where(rollups.c.key == key)
         with self._database.reading() as connection:
             found = connection.execute(_within(chosen, connection, what, partner, since, until))
             return {(row.at, row.key): row.total for row in found}
@@ -166,13 +174,17 @@ class Rollups:
         self, what: str, *, since: int = 0, until: int | None = None
     ) -> dict[str, dict[str, int]]:
         """What was counted by print partner and key; arguments as ``counts``."""
-        found: dict[str, dict[str, int]] = {}
+        total = func.sum(rollups.c.count).label("total")
+        within = rollups.c.what == what, rollups.c.at >= since
+        sums = select(partners.c.name, rollups.c.key, total).where(*within)
+        if until is not None:
+            sums = sums.where(rollups.c.at < until)
+        sums = sums.join(rollups, rollups.c.partner == partners.c.id)
         with self._database.reading() as connection:
-            for row in connection.execute(select(partners.c.name).order_by(partners.c.name)):
-                chosen = select(rollups.c.key, func.sum(rollups.c.count).label("total"))
-                within = _within(chosen, connection, what, row.name, since, until)
-                sums = connection.execute(within.group_by("key"))
-                found[row.name] = {each.key: int(each.total) for each in sums}
+            names = connection.scalars(select(partners.c.name).order_by(partners.c.name))
+            found: dict[str, dict[str, int]] = {name: {} for name in names}
+            for row in connection.execute(sums.group_by(partners.c.name, rollups.c.key)):
+                found[row.name][row.key] = int(row.total)
         return found
 
 

@@ -345,9 +345,13 @@ rollups: Final = Table(
 ``at`` is when the time begins that is counted together, in seconds since 1970, 0 where no time is.
 """
 
-_OPEN: Final = _only("state NOT IN ('shipped', 'canceled')")
+OPEN: Final = "state NOT IN ('shipped', 'canceled')"
+"""What holds for counted items that are open."""
+DUE: Final = "due IS NOT NULL"
+"""What holds for those that are due at some time."""
+_OPEN: Final = _only(OPEN)
 _ANNOUNCED: Final = _only("announced IS NOT NULL")
-_DUE: Final = _only("due IS NOT NULL AND state NOT IN ('shipped', 'canceled')")
+_DUE: Final = _only(f"{DUE} AND {OPEN}")
 _ODD: Final = _only("odd")
 
 counted_items: Final = Table(
@@ -363,6 +367,7 @@ counted_items: Final = Table(
     Column("counts", LargeBinary, nullable=False),
     Index("counted_items_open", "partner", "state", "since", **_OPEN),
     Index("counted_items_due", "due", **_DUE),
+    Index("counted_items_partner_due", "partner", "due", **_DUE),
     Index("counted_items_announced", "announced", **_ANNOUNCED),
     Index("counted_items_odd", "item", **_ODD),
 )

@@ -20,6 +20,7 @@ from cloudsignal.server.store.filters import Filters
 from cloudsignal.server.store.forwarding import Forwarding
 from cloudsignal.server.store.leases import Leases
 from cloudsignal.server.store.nodes import Nodes
+from cloudsignal.server.store.open_items import OpenItems
 from cloudsignal.server.store.orders import Orders
 from cloudsignal.server.store.owned_orders import OwnedOrders
 from cloudsignal.server.store.posts import Posts
@@ -51,6 +52,7 @@ class Store:
         self.search = Search(database)
         self.cursors = Cursors(database)
         self.rollups = Rollups(database)
+        self.open_items = OpenItems(database)
         self.leases = Leases(database)
         self.deliveries = Deliveries(database)
         self.forwarding = Forwarding(database)

@@ -188,6 +188,7 @@ def _rollups() -> None:
     for name, columns, condition in (
         ("counted_items_open", ["partner", "state", "since"], going),
         ("counted_items_due", ["due"], f"due IS NOT NULL AND {going}"),
+        ("counted_items_partner_due", ["partner", "due"], f"due IS NOT NULL AND {going}"),
         ("counted_items_announced", ["announced"], "announced IS NOT NULL"),
         ("counted_items_odd", ["item"], "odd"),
     ):
