@@ -13,11 +13,11 @@ from msgspec import Struct
 
 from cloudsignal.protocol.items import FINAL, State
 from cloudsignal.server.clock import Clock
-from cloudsignal.server.insight import causes, counting, reckoning
+from cloudsignal.server.insight import causes, counting, promises, reckoning
 from cloudsignal.server.insight.calendars import Calendar
 from cloudsignal.server.insight.causes import Share
 from cloudsignal.server.insight.outlook import ALWAYS, Outlook, Route, outlook
-from cloudsignal.server.insight.promises import DAYS, Honesty, Punctuality
+from cloudsignal.server.insight.promises import Honesty, Punctuality
 from cloudsignal.server.insight.reckoning import Counted, Lags, Sums, days_s, quarter_s
 from cloudsignal.server.insight.reporting import Score
 from cloudsignal.server.insight.steps import ALL_STEPS, TO_SHIPPED, Step
@@ -28,13 +28,12 @@ from cloudsignal.server.store.store import Store
 
 KEPT_S: Final = 30.0
 """For how long figures are kept."""
-CURVES_KEPT_S: Final = 300.0
-"""For how long it is kept how long things take: what follows from it is expected, and not exact."""
-CURVES_DAYS: Final = 90
+WAYS_KEPT_S: Final = 300.0
+"""For how long it is kept how long things take until they are shipped: an outlook is never exact."""
+WAYS_DAYS: Final = 30
 """An outlook rests on what began in so many days."""
 WHOLE_WAY: Final = TO_SHIPPED[0]
 """The step that print partners are compared by: registered to shipped."""
-WHOLE_WAY_KEY: Final = counting.step_key(WHOLE_WAY)
 OPEN_STATES: Final = tuple(state for state in get_args(State) if state not in FINAL)
 
 Posts = Callable[[int], Mapping[str, Sums]]
@@ -52,6 +51,12 @@ class Row(Struct, frozen=True):
     honesty: Honesty
 
 
+def longest_s(curves: Iterable[Curve]) -> float:
+    """The longest median or 90th percentile of curves; 0 if nothing is told."""
+    told = [each for curve in curves for each in (curve.median_s, curve.ninth_decile_s)]
+    return max((each for each in told if each is not None), default=0.0)
+
+
 class Overview(Struct, frozen=True):
     """All print partners compared, over some days; ``at`` is when that was reckoned."""
 
@@ -59,6 +64,11 @@ class Overview(Struct, frozen=True):
     days: int
     rows: tuple[Row, ...]
     total: Row
+
+    @property
+    def longest_s(self) -> float:
+        """The longest time that is told, for pictures to end with."""
+        return longest_s(each.whole_way for each in (*self.rows, self.total))
 
 
 class Times(Struct, frozen=True):
@@ -88,6 +98,16 @@ class Figures(Struct, frozen=True):
     lags: Lags
     open: dict[str, int]
 
+    @property
+    def whole_way(self) -> Curve:
+        """How long it takes by the clock from registered to shipped."""
+        return self.times[ALL_STEPS.index(WHOLE_WAY)].wall
+
+    @property
+    def longest_s(self) -> float:
+        """The longest time that is told, for pictures to end with."""
+        return longest_s(each.wall for each in self.times)
+
 
 class Reckoner:
     """Reckons figures of a store, for any number of threads. Every verb may raise StoreUnavailable."""
@@ -104,7 +124,11 @@ class Reckoner:
         self._clock = clock
         self._posts = posts
         self._figures = Kept(KEPT_S, timer)
-        self._curves = Kept(CURVES_KEPT_S, timer)
+        self._ways = Kept(WAYS_KEPT_S, timer)
+
+    def now(self) -> int:
+        """The instant that figures are of, if they are reckoned now."""
+        return self._clock()
 
     def overview(self, days: int) -> Overview:
         """All print partners compared, over so many days."""
@@ -126,83 +150,101 @@ class Reckoner:
         step: Step = (state, "shipped")
         if step not in TO_SHIPPED:
             return []
-        place = ALL_STEPS.index(step)
-        own, of_all = self._steps_of(partner)[place], self._steps_of(None)[place]
+        own, of_all = self._way(partner, step), self._way(None, step)
         wall = [Route([own.wall]), Route([of_all.wall])]
         return wall if own.working is None else [Route([own.working], own.calendar), *wall]
 
-    # ---- all of them ----
+    def _way(self, partner: str | None, step: Step) -> Times:
+        """How long a step takes a print partner, or all of them."""
+
+        def reckon() -> Times:
+            calendars = self._ways.get("calendars", self._store.calendars.calendars)
+            look = self._look(self._clock(), WAYS_DAYS, partner)
+            return look.times(step, calendars.get(partner or ""))
+
+        return self._ways.get((partner, step), reckon)
 
     def _overview(self, days: int) -> Overview:
         now, rollups = self._clock(), self._store.rollups
-        of_each = cache(rollups.by_partner)
         posts = self._posts(days_s(now, days)[0] * counting.SECOND_US)
+        of_each = cache(rollups.by_partner)
 
         def row(partner: Partner) -> Row:
             name = partner.name
-            look = Look(now, days, lambda what, **when: of_each(what, **when)[name])
-            going = rollups.counts("open", partner=name, key=WHOLE_WAY_KEY, since=look.begin)
-            return _row(partner, look, going, posts.get(name, {}))
+            counts = partial(rollups.counts, partner=name)
+            look = Look(now, days, lambda what, **when: of_each(what, **when)[name], counts)
+            return _row(partner, look, posts.get(name, {}))
 
-        rows = tuple(row(each) for each in self._store.access.partners())
-        look = Look(now, days, rollups.sums)
-        going = rollups.counts("open", key=WHOLE_WAY_KEY, since=look.begin)
-        return Overview(now, days, rows, _row(None, look, going, _added(posts.values())))
-
-    # ---- one of them ----
+        rows = [row(each) for each in self._store.access.partners()]
+        total = _row(None, self._look(now, days, None), _added(posts.values()))
+        return Overview(now, days, tuple(rows), total)
 
     def _figures_of(self, partner: str, days: int) -> Figures:
-        now, rollups = self._clock(), self._store.rollups
-        sums = partial(rollups.sums, partner=partner)
-        look = Look(now, days, sums)
-        calendar = self._store.calendars.calendars().get(partner)
+        now, calendar = self._clock(), self._store.calendars.calendars().get(partner)
         zone = ZoneInfo(calendar.timezone if calendar else "UTC")
-        states = sums("state")
+        look = self._look(now, days, partner)
+        posts = self._posts(look.begin * counting.SECOND_US).get(partner, {})
+        states = self._store.rollups.sums("state", partner=partner)
         return Figures(
             at=now,
             days=days,
             calendar=calendar,
-            times=_times(look, rollups.counts("open", partner=partner, since=look.begin), calendar),
-            on_time={each: Look(now, each, sums, zone).punctuality() for each in DAYS},
+            times=tuple(look.times(step, calendar) for step in ALL_STEPS),
+            on_time={
+                each: self._look(now, each, partner, zone).punctuality() for each in promises.DAYS
+            },
             honesty=look.honesty(with_hours=True),
-            score=look.score(self._posts(look.begin * counting.SECOND_US).get(partner, {})),
+            score=look.score(posts),
             causes=causes.pareto(look.since("cause")),
             lags=reckoning.lags(look.since("lag")),
             open={state: states[state] for state in OPEN_STATES if state in states},
         )
 
-    def _steps_of(self, partner: str | None) -> tuple[Times, ...]:
-        """How long each step takes a print partner, or all of them."""
-        return self._curves.get(partner, lambda: self._fresh_steps_of(partner))
-
-    def _fresh_steps_of(self, partner: str | None) -> tuple[Times, ...]:
-        now, rollups = self._clock(), self._store.rollups
-        look = Look(now, CURVES_DAYS, partial(rollups.sums, partner=partner))
-        going = rollups.counts("open", partner=partner, since=look.begin)
-        calendar = None if partner is None else self._store.calendars.calendars().get(partner)
-        return _times(look, going, calendar)
-
-
-Sum = Callable[..., Sums]
-"""Sums what was counted by key, ``since`` a time and ``until`` another, if one is named."""
+    def _look(self, now: int, days: int, partner: str | None, zone: tzinfo = UTC) -> "Look":
+        sums = partial(self._store.rollups.sums, partner=partner)
+        counts = partial(self._store.rollups.counts, partner=partner)
+        return Look(now, days, sums, counts, zone)
 
 
 class Look:
-    """A look at what was counted over the last so many days of a zone, the whole of today among them."""
+    """A look at what was counted over the last so many days of a zone, the whole of today among them.
 
-    def __init__(self, now: int, days: int, sum: Sum, zone: tzinfo = UTC) -> None:
-        self.now = now
+    ``sums`` tells what was counted by key, and ``counts`` by time and key: of something, ``since`` a time and
+    ``until`` another, if one is named.
+    """
+
+    def __init__(
+        self,
+        now: int,
+        days: int,
+        sums: Callable[..., Sums],
+        counts: Callable[..., Counted],
+        zone: tzinfo = UTC,
+    ) -> None:
+        self._now = now
         self.begin, self._end = days_s(now, days, zone)
         self._quarter = quarter_s(now)
-        self._sum = sum
+        self._sums = sums
+        self._counts = counts
 
     def since(self, what: str) -> Sums:
         """What was counted in these days."""
-        return self._sum(what, since=self.begin)
+        return self._sums(what, since=self.begin)
+
+    def times(self, step: Step, calendar: Calendar | None) -> Times:
+        """How long a step took that began in these days."""
+        going = self._counts(counting.of_step("open", step), since=self.begin)
+        took = self.since(counting.of_step("took", step))
+        wall = reckoning.curve(took, going, self._now)
+        if calendar is None:
+            return Times(step, wall)
+        worked = self.since(counting.of_step("worked", step))
+        return Times(step, wall, reckoning.curve(worked, going, self._now, calendar), calendar)
 
     def punctuality(self) -> Punctuality:
         """What became of what was due, or will be until the end of today."""
-        return reckoning.punctuality(self._past("due"), self._coming("due"))
+        coming = self._sums("due", since=self._quarter, until=self._end)
+        return reckoning.punctuality(self._past("due"), coming)
 
     def honesty(self, *, with_hours: bool = False) -> Honesty:
         """What announced delays are worth, with the medians of their hours if they are asked for."""
@@ -218,27 +260,16 @@ class Look:
         """How well it is reported."""
         return reckoning.score(self.since("day"), self.since("fault"), self.since("steps"), posts)
 
-    def _until_tonight(self, what: str) -> Sums:
-        return self._sum(what, since=self.begin, until=self._end)
-
     def _past(self, what: str) -> Sums:
-        return self._sum(what, since=self.begin, until=self._quarter)
+        return self._sums(what, since=self.begin, until=self._quarter)
 
-    def _coming(self, what: str) -> Sums:
-        return self._sum(what, since=self._quarter, until=self._end)
-
-
-def _row(partner: Partner | None, look: Look, going: Counted, posts: Sums) -> Row:
-    curves = reckoning.curves(look.since("took"), going, look.now)
-    return Row(partner, look.punctuality(), curves[WHOLE_WAY], look.score(posts), look.honesty())
+    def _until_tonight(self, what: str) -> Sums:
+        return self._sums(what, since=self.begin, until=self._end)
 
 
-def _times(look: Look, going: Counted, calendar: Calendar | None) -> tuple[Times, ...]:
-    wall = reckoning.curves(look.since("took"), going, look.now)
-    if calendar is None:
-        return tuple(Times(step, wall[step]) for step in ALL_STEPS)
-    working = reckoning.curves(look.since("worked"), going, look.now, calendar)
-    return tuple(Times(step, wall[step], working[step], calendar) for step in ALL_STEPS)
+def _row(partner: Partner | None, look: Look, posts: Sums) -> Row:
+    whole_way = look.times(WHOLE_WAY, None).wall
+    return Row(partner, look.punctuality(), whole_way, look.score(posts), look.honesty())
 
 
 def _added(posts: Iterable[Sums]) -> Sums:

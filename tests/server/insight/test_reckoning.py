@@ -6,10 +6,11 @@ from cloudsignal.protocol.items import Item
 from cloudsignal.server.insight import counting
 from cloudsignal.server.insight.buckets import ERROR
 from cloudsignal.server.insight.calendars import Calendar
+from cloudsignal.server.insight.counting import lasted
 from cloudsignal.server.insight.reckoning import (
     ACCEPTED,
     BANDS_S,
-    curves,
+    curve,
     honesty,
     lags,
     punctuality,
@@ -17,7 +18,6 @@ from cloudsignal.server.insight.reckoning import (
     score,
 )
 from cloudsignal.server.insight.reporting import Tally
-from cloudsignal.server.insight.steps import ALL_STEPS
 from tests.server.insight.test_calendars import OFFICE, berlin
 
 HOUR_S = 3600
@@ -27,34 +27,33 @@ def test_a_key_says_what_it_was_made_of() -> None:
     item = Item(registered=0, first_registered=0, producing=10**9, canceled=10**10, live=True)
     counted = counting.of_item(item, None, Calendar())
     assert counted is not None
-    keys = {key for what, _, key in counted.counts if what == "took"}
-    assert {counting.lasted(key) for key in keys} == {
-        ("01", 142, True),
-        ("04", 189, False),
-        ("12", 187, False),
-        ("14", 187, False),
+    steps = {what: lasted(key) for what, _, key in counted.counts if what.startswith("took")}
+    assert steps == {
+        "took:01": (142, True),
+        "took:04": (189, False),
+        "took:12": (187, False),
+        "took:14": (187, False),
     }
+    assert set(steps) < set(counting.WHAT)
 
 
 def test_what_goes_on_counts_for_as_long_as_it_has() -> None:
     # Friday at 10:30, and now it is Monday at 09:00: two and a half hours on Friday, and one today.
     begun, now = berlin("2026-12-04 10:00"), berlin("2026-12-07 09:00")
-    going = {(begun // counting.SECOND_US, "34"): 3}
-    step = ("packed", "shipped")
-    wall = curves({"34:219": 3}, going, now)
-    assert [*wall] == list(ALL_STEPS)
-    assert (wall[step].observed, wall[step].ended) == (6, 3)
+    going = {(begun // counting.SECOND_US, ""): 3}
+    wall = curve({"219": 3}, going, now)
+    assert (wall.observed, wall.ended) == (6, 3)
     # Half of them ended after some twelve hours; of those that go on all lasted longer.
-    assert wall[step].median_s == pytest.approx(12 * HOUR_S, rel=ERROR)
-    assert wall[step].ninth_decile_s is None
-    worked = curves({"34:219": 3}, going, now, OFFICE)
-    assert worked[step].median_s == worked[step].ninth_decile_s == wall[step].median_s
+    assert wall.median_s == pytest.approx(12 * HOUR_S, rel=ERROR)
+    assert wall.ninth_decile_s is None
+    worked = curve({"219": 3}, going, now, OFFICE)
+    assert worked.median_s == worked.ninth_decile_s == wall.median_s
 
 
 def test_what_begins_in_the_future_has_not_lasted() -> None:
     now = berlin("2026-12-04 10:00")
-    going = {(now // counting.SECOND_US + HOUR_S, "34"): 1}
-    assert curves({"34:219": 1}, going, now)["packed", "shipped"].at_risk == (1,)
+    going = {(now // counting.SECOND_US + HOUR_S, ""): 1}
+    assert curve({"219": 1}, going, now).at_risk == (1,)
 
 
 def test_a_quarter_of_an_hour_is_over_when_the_next_begins() -> None:

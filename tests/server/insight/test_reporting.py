@@ -20,6 +20,7 @@ from cloudsignal.server.insight.reporting import (
     Name,
     Score,
     Tally,
+    faults,
     is_day_end,
     is_future,
     is_own_fault,
@@ -54,6 +55,9 @@ def test_slow_and_future_are_the_findings_of_the_item(lag_us: int) -> None:
     assert is_slow(when, RECEIVED) == ("slow_report" in found)
     assert is_future(when, RECEIVED) == ("future_datetime" in found)
     assert lag_s(when, RECEIVED) == max(lag_us, 0) / 1e6
+    told = {"slow": is_slow(when, RECEIVED), "future": is_future(when, RECEIVED)}
+    told["day_end"] = is_day_end(when, BERLIN)
+    assert list(faults(when, RECEIVED, BERLIN)) == [name for name, is_so in told.items() if is_so]
 
 
 @pytest.mark.parametrize(

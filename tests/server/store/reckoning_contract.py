@@ -12,11 +12,12 @@ import pytest
 from cloudsignal.protocol import wire
 from cloudsignal.protocol.items import Item
 from cloudsignal.protocol.wire import Report
-from cloudsignal.server.insight import calendars, causes, reckoning
+from cloudsignal.server.insight import calendars, causes, counting, reckoning
 from cloudsignal.server.insight.buckets import ERROR
 from cloudsignal.server.insight.calendars import Calendar
 from cloudsignal.server.insight.promises import Honesty
-from cloudsignal.server.insight.steps import ALL_STEPS
+from cloudsignal.server.insight.steps import ALL_STEPS, Step
+from cloudsignal.server.insight.survival import Curve
 from cloudsignal.server.store.log import Arrival
 from cloudsignal.server.store.orders import Registration
 from cloudsignal.server.store.reading import ItemQuery
@@ -169,8 +170,11 @@ class Reckoned:
         since = reckoning.quarter_s(NOW)
         return self._rollups.sums(what, partner=self._partner, since=since, until=self._end)
 
-    def going(self) -> dict[tuple[int, str], int]:
-        return self._rollups.counts("open", partner=self._partner, since=self._begin)
+    def curve(self, about: str, step: Step, calendar: Calendar | None) -> Curve:
+        what = counting.of_step("open", step)
+        going = self._rollups.counts(what, partner=self._partner, since=self._begin)
+        lasted = self.sums(counting.of_step(about, step))
+        return reckoning.curve(lasted, going, NOW, calendar)
 
     def honesty(self) -> Honesty:
         return reckoning.honesty(
@@ -215,11 +219,10 @@ class ReckoningContract:
         calendar: Calendar | None = None,
     ) -> None:
         """The same estimate, wrong by no more than a bucket is wide; what goes on is known by the hour."""
-        what, always = ("took", Calendar()) if calendar is None else ("worked", calendar)
-        curves = reckoning.curves(reckoned.sums(what), reckoned.going(), NOW, always)
+        about = "took" if calendar is None else "worked"
         for step in ALL_STEPS:
-            observed = plainly.lasting(items, step, NOW, days, always)
-            found = curves[step]
+            observed = plainly.lasting(items, step, NOW, days, calendar or Calendar())
+            found = reckoned.curve(about, step, calendar)
             assert (found.observed, found.ended) == (
                 len(observed),
                 sum(each.ended for each in observed),

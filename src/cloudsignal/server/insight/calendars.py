@@ -83,6 +83,11 @@ class Calendar(Struct, frozen=True, dict=True):
             worked_us += self._week.worked(last) - self._week.worked(begin)
         return worked_us / _SECOND_US
 
+    @property
+    def weekly_s(self) -> int:
+        """The seconds of work in a week without holidays."""
+        return 60 * sum(end - begin for shifts in self.hours for begin, end in shifts)
+
     def add(self, start: int, working_s: float) -> int:
         """The first instant at which so many seconds have been worked since another.
 

@@ -14,10 +14,10 @@ delayed       0                      the state of a live item that is delayed
 shipped       quarter, when shipped
 canceled      quarter, when canceled
 cause         day, when canceled     the cause, ``""`` for none
-took          day, when it began     the step, and the bucket of how long it took; ``+`` where it
-                                     did not end, for the item did
-worked        day, when it began     the same in working time, where the print partner has a calendar
-open          hour, when it began    a step that goes on
+took:STEP     day, when it began     the bucket of how long the step took; ``+`` where it did not
+                                     end, for the item did
+worked:STEP   day, when it began     the same in working time, where the print partner has a calendar
+open:STEP     hour, when it began    ``""``, of a step that goes on
 due           quarter, when due      a fate that is decided; ``waiting`` where it is not; where a
                                      delay was told ``told``, in hours ``announced``
 announced     quarter, until when    those ``announced``: when the announcement is broken
@@ -45,7 +45,7 @@ from cloudsignal.protocol.items import Item
 from cloudsignal.server.insight import promises, reporting
 from cloudsignal.server.insight.buckets import bucket
 from cloudsignal.server.insight.calendars import Calendar
-from cloudsignal.server.insight.steps import WAY, Span, Step, spans
+from cloudsignal.server.insight.steps import ALL_STEPS, WAY, Span, Step, spans
 
 SECOND_US: Final = 1_000_000
 MINUTE_S: Final = 60
@@ -57,15 +57,23 @@ KEY_CHARS: Final = 64
 """How much of a key tells it from others: print partners write what they like into a cause."""
 HOURS_MAX: Final = 10_000
 """Delays of more hours are counted as so many."""
+OF_STEPS: Final = ("took", "worked", "open")
+"""What steps of items are counted as; each step by itself, so that who wants one need not read all."""
+
+
+def of_step(about: str, step: Step) -> str:
+    """What a step is counted as: the places of where it begins and ends on the way of an item tell which."""
+    begun, done = step
+    return f"{about}:{WAY.index(begun)}{WAY.index(done)}"
+
+
 OF_ITEMS: Final = (
     "state",
     "delayed",
     "shipped",
     "canceled",
     "cause",
-    "took",
-    "worked",
-    "open",
+    *(of_step(about, step) for about in OF_STEPS for step in ALL_STEPS),
     "due",
     "announced",
     "delay",
@@ -137,24 +145,13 @@ def of_signal(type: str, when: int, received: int, zone: tzinfo) -> Iterator[Cou
     yield "quarter", _floor(received, QUARTER_S), type
     yield "day", day, type
     yield "lag", day, str(bucket(reporting.lag_s(when, received)))
-    if reporting.is_slow(when, received):
-        yield "fault", day, "slow"
-    if reporting.is_future(when, received):
-        yield "fault", day, "future"
-    if reporting.is_day_end(when, zone):
-        yield "fault", day, "day_end"
+    for fault in reporting.faults(when, received, zone):
+        yield "fault", day, fault
 
 
-def step_key(step: Step) -> str:
-    """How keys tell a step: by the places of where it begins and ends on the way of an item."""
-    begun, done = step
-    return f"{WAY.index(begun)}{WAY.index(done)}"
-
-
-def lasted(key: str) -> tuple[str, int, bool]:
-    """What a key of ``took`` or ``worked`` says: the key of a step, a bucket, and whether the step ended."""
-    step, _, rest = key.partition(":")
-    return step, int(rest.removesuffix("+")), not rest.endswith("+")
+def lasted(key: str) -> tuple[int, bool]:
+    """What a key of a step that is over says: the bucket of how long it took, and whether it ended."""
+    return int(key.removesuffix("+")), not key.endswith("+")
 
 
 # ---- items ----
@@ -186,15 +183,16 @@ def _of_end(item: Item) -> Iterator[Count]:
 
 
 def _of_span(item: Item, span: Span, calendar: Calendar | None) -> Iterator[Count]:
-    key = step_key(span.step)
     if not span.ended and item.final is None:
-        yield "open", _floor(span.begin, HOUR_S), key
+        yield of_step("open", span.step), _floor(span.begin, HOUR_S), ""
         return
     # By its begin, as those that go on: so it is known of which days all of them are, however long they take.
     day, mark = _floor(span.begin, DAY_S), "" if span.ended else "+"
-    yield "took", day, f"{key}:{bucket((span.end - span.begin) / SECOND_US)}{mark}"
+    took_s = (span.end - span.begin) / SECOND_US
+    yield of_step("took", span.step), day, f"{bucket(took_s)}{mark}"
     if calendar is not None:
-        yield "worked", day, f"{key}:{bucket(calendar.working_s(span.begin, span.end))}{mark}"
+        worked_s = calendar.working_s(span.begin, span.end)
+        yield of_step("worked", span.step), day, f"{bucket(worked_s)}{mark}"
 
 
 def _of_promise(item: Item, due: int, announced: int | None) -> Iterator[Count]:

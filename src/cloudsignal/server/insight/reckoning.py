@@ -10,20 +10,18 @@ from typing import Final
 
 from msgspec import Struct
 
-from cloudsignal.server.insight import counting, promises, reporting
+from cloudsignal.server.insight import counting, promises, reporting, survival
 from cloudsignal.server.insight.buckets import middle_s
 from cloudsignal.server.insight.calendars import Calendar
 from cloudsignal.server.insight.promises import Honesty, Punctuality
 from cloudsignal.server.insight.reporting import Score, Tally
-from cloudsignal.server.insight.steps import ALL_STEPS, Step
-from cloudsignal.server.insight.survival import Curve, Observation, curve, curve_of_buckets
+from cloudsignal.server.insight.survival import Curve, Observation, curve_of_buckets
 
 Sums = Mapping[str, int]
 """How many by key."""
 Counted = Mapping[tuple[int, str], int]
 """How many by time and key."""
 
-ALWAYS: Final = Calendar()
 ACCEPTED: Final = "accepted"
 """The outcome of a post that was not refused; that of any other is its error type."""
 NONE: Final[Sums] = {}
@@ -46,27 +44,28 @@ def quarter_s(now: int) -> int:
 # ---- how long steps take ----
 
 
-def curves(
-    lasted: Sums, going: Counted, now: int, calendar: Calendar = ALWAYS
-) -> dict[Step, Curve]:
-    """The curve of each step, of those steps that began in the days that are looked at.
+def curve(lasted: Sums, going: Counted, now: int, calendar: Calendar | None = None) -> Curve:
+    """The curve of a step, of those that began in the days that are looked at.
 
-    ``lasted`` are sums of ``took``, or of ``worked`` with the calendar; ``going`` is what goes on, ``open``. What
-    began in an hour is taken to have begun in the middle of it.
+    ``lasted`` are sums of what the step ``took``, or of what was ``worked`` if there is a calendar; ``going`` is
+    what is ``open``. What began in an hour is taken to have begun in the middle of it.
     """
-    observed: dict[str, list[Observation]] = {counting.step_key(step): [] for step in ALL_STEPS}
-    for key, count in lasted.items():
-        step, bucket, ended = counting.lasted(key)
-        observed[step].append(Observation(middle_s(bucket), ended, count))
-    ages = {hour: _age_s(hour, now, calendar) for hour, _ in going}
-    for (hour, step), count in going.items():
-        observed[step].append(Observation(ages[hour], False, count))
-    return {step: curve(observed[counting.step_key(step)]) for step in ALL_STEPS}
+    over = (
+        Observation(middle_s(bucket), ended, count)
+        for key, count in lasted.items()
+        for bucket, ended in [counting.lasted(key)]
+    )
+    unfinished = (
+        Observation(_age_s(hour, now, calendar), False, count) for (hour, _), count in going.items()
+    )
+    return survival.curve([*over, *unfinished])
 
 
-def _age_s(hour: int, now: int, calendar: Calendar) -> float:
+def _age_s(hour: int, now: int, calendar: Calendar | None) -> float:
     begin = (hour + counting.HOUR_S // 2) * counting.SECOND_US
-    return max(calendar.working_s(begin, now), 0.0)
+    if calendar is None:
+        return (now - begin) / counting.SECOND_US
+    return calendar.working_s(begin, now)
 
 
 # ---- what was promised ----

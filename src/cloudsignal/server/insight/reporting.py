@@ -4,7 +4,7 @@ What a part counts and what is listed as offending is decided by the same functi
 microseconds since 1970.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Final, Literal
 
@@ -53,6 +53,16 @@ def is_day_end(when: int, zone: tzinfo) -> bool:
     """
     moment = _EPOCH + when * _MICROSECOND
     return moment.time() in _DAY_ENDS or moment.astimezone(zone).time() in _DAY_ENDS
+
+
+def faults(when: int, received: int, zone: tzinfo) -> "Iterator[Name]":
+    """The parts of the score that a signal offends against; ``zone`` is that of its interface."""
+    if is_slow(when, received):
+        yield "slow"
+    if is_future(when, received):
+        yield "future"
+    if is_day_end(when, zone):
+        yield "day_end"
 
 
 def is_under_way(item: Item) -> bool:

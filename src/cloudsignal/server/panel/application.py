@@ -16,18 +16,22 @@ from cloudsignal.server.delivery.composing import templates
 from cloudsignal.server.delivery.desk import Desk
 from cloudsignal.server.delivery.sealing import Sealer
 from cloudsignal.server.events import Followers
+from cloudsignal.server.figures import Reckoner
 from cloudsignal.server.keys import Keyring
 from cloudsignal.server.panel import (
     account,
+    calendars,
     changes,
     dashboard,
     dead_letters,
     deliveries,
     endpoints,
+    insight,
     interfaces,
     item,
     items,
     orders,
+    outlooks,
     owners,
     partners,
     people,
@@ -138,6 +142,9 @@ ROUTES: Final = [
     *item.ROUTES,
     *orders.ROUTES,
     *saving.ROUTES,
+    *insight.ROUTES,
+    *outlooks.ROUTES,
+    *calendars.ROUTES,
     *account.ROUTES,
     *partners.ROUTES,
     *interfaces.ROUTES,
@@ -164,6 +171,22 @@ MENU: Final[Menu] = (
                 "Refused posts",
                 "What was sent and not taken, why, and what to do about it.",
             ),
+        ),
+    ),
+    Group(
+        "Insight",
+        (
+            entry(
+                insight.compare_partners,
+                "Insight",
+                "How long print partners take, how punctual they are, and how well they report.",
+            ),
+            entry(
+                outlooks.list_at_risk,
+                "At risk",
+                "Open items that will probably miss their due date.",
+            ),
+            entry(calendars.list_calendars, "Calendars", "When print partners work."),
         ),
     ),
     Group(
@@ -239,6 +262,7 @@ def create(
             {
                 "store": store,
                 "desk": desk,
+                "reckoner": Reckoner(store, clock),
                 "entrance": Entrance(store, keyring, sealer, clock),
                 "keyring": keyring,
                 "in_force": in_force,

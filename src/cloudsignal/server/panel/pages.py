@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from cloudsignal.server.clock import now
 from cloudsignal.server.key_desk import KeyDesk
+from cloudsignal.server.panel import words
 from cloudsignal.server.panel.entrance import SESSION_US, Entrance, Holder, Visitor
 from cloudsignal.server.panel.menu import menu_for
 from cloudsignal.server.panel.places import item_path, order_path, query
@@ -89,7 +90,7 @@ def _leads_to(path: str, entry: str) -> bool:
     return path.rstrip("/") == below or (entry != "/" and path.startswith(f"{below}/"))
 
 
-def _duration(seconds: int) -> str:
+def _unit(seconds: int) -> str:
     """A round duration in words: minute, 5 minutes, day."""
     for unit, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds % unit == 0:
@@ -123,12 +124,19 @@ def _environment() -> Environment:
         iso=iso,
         leads_to=_leads_to,
         may=may,
-        number="{:,}".format,
         sentence=_sentence,
         shown=_shown,
-        duration=_duration,
+        unit=_unit,
         state=state_of,
         query=query,
+    )
+    environment.filters.update(
+        duration=words.duration,
+        quantile=words.quantile,
+        hours=words.hours,
+        percent=words.percent,
+        points=words.points,
+        number=words.number,
     )
     return environment
 

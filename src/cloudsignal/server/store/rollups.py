@@ -146,17 +146,14 @@ class Rollups:
         what: str,
         *,
         partner: str | None = None,
-        key: str | None = None,
         since: int = 0,
         until: int | None = None,
     ) -> dict[tuple[int, str], int]:
-        """What was counted by time and key, of a print partner or in all; of one key, if it is named.
+        """What was counted by time and key, of a print partner or in all.
 
         ``since`` and ``until`` are seconds since 1970; the latter is the first that is not meant.
         """
         chosen = select(rollups.c.at, rollups.c.key, rollups.c.count.label("total"))
-        if key is not None:
-            chosen = chosen.where(rollups.c.key == key)
         with self._database.reading() as connection:
             found = connection.execute(_within(chosen, connection, what, partner, since, until))
             return {(row.at, row.key): row.total for row in found}

@@ -1,0 +1,120 @@
+"""When open items will be shipped: those at risk of missing their due date, and all that wait in a state."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from litestar import Response, get
+from msgspec import Struct
+
+from cloudsignal.server.figures import OPEN_STATES, Reckoner
+from cloudsignal.server.insight.outlook import INTERVAL, SAFE_CHANCE, Outlook
+from cloudsignal.server.panel.insight import (
+    OF_PARTNERS,
+    Place,
+    counted_page,
+    partner_seen,
+    reckoner,
+)
+from cloudsignal.server.panel.pages import Asked, scope
+from cloudsignal.server.store import open_items
+from cloudsignal.server.store.errors import NotFound
+from cloudsignal.server.store.open_items import OpenItem
+from cloudsignal.server.store.store import Store
+
+PAGE: Final = 50
+LOOKED_AT: Final = 500
+"""How many open items a page looks at to find ``PAGE`` that are meant."""
+
+Read = Callable[..., list[OpenItem]]
+"""Reads open items: at most ``limit``."""
+
+
+class Expected(Struct, frozen=True):
+    """An open item and its outlook."""
+
+    item: OpenItem
+    outlook: Outlook
+
+
+class Found(Struct, frozen=True):
+    """Items with their outlook at an instant: those that are meant of so many that were ``looked_at``.
+
+    ``last`` is the last of those, and ``is_more`` whether there are others after it.
+    """
+
+    now: int
+    expected: Sequence[Expected]
+    looked_at: int
+    last: OpenItem | None
+    is_more: bool
+
+    @property
+    def horizon(self) -> int:
+        """When nine of ten of the items are over, due or not: where pictures of them may end."""
+        ends = sorted(_end(each.outlook) or self.now for each in self.expected)
+        return ends[len(ends) * 9 // 10] if ends else self.now
+
+
+def _end(outlook: Outlook) -> int | None:
+    known = (outlook.latest, outlook.expected, outlook.due)
+    return max((each for each in known if each is not None), default=None)
+
+
+@get("/at-risk", guards=[OF_PARTNERS])
+async def list_at_risk(
+    request: Asked, overdue: bool = False, at: Place | None = None, number: Place = 0
+) -> Response[Any]:
+    """Items that will probably miss their due date, the next first; or those that have, the last first."""
+    store: Store = request.app.state.store
+    place = open_items.Place(reckoner(request).now() if at is None else at, number)
+    listed = store.open_items.due_before if overdue else store.open_items.due_from
+    read = partial(listed, place, partner=scope(request).partner)
+    found = await asyncio.to_thread(
+        _find, reckoner(request), read, lambda outlook: outlook.is_at_risk
+    )
+    return await _listed(request, "at_risk.html", found, overdue=overdue)
+
+
+@get("/insight/{number:int}/open/{where:str}", guards=[OF_PARTNERS])
+async def list_waiting(
+    request: Asked, number: int, where: str, at: Place = 0, item: Place = 0
+) -> Response[Any]:
+    """A print partner's items in a state, those first of which nothing was heard for the longest time."""
+    partner = await partner_seen(request, number)
+    if where not in OPEN_STATES:
+        raise NotFound(f"nothing waits in a state {where!r}")
+    store: Store = request.app.state.store
+    place = open_items.Place(at, item)
+    read = partial(store.open_items.waiting, where, place, partner=partner.name)
+    found = await asyncio.to_thread(_find, reckoner(request), read, lambda outlook: True)
+    return await _listed(request, "waiting_items.html", found, partner=partner, where=where)
+
+
+def _find(reckoner: Reckoner, read: Read, is_meant: Callable[[Outlook], bool]) -> Found:
+    """The next of those that are meant, among so many that are read."""
+    items = read(limit=LOOKED_AT)
+    expected: list[Expected] = []
+    looked_at = 0
+    while looked_at < len(items) and len(expected) < PAGE:
+        item = items[looked_at]
+        looked_at += 1
+        outlook = reckoner.outlook(item)
+        if item.folded.final is None and is_meant(outlook):
+            expected.append(Expected(item, outlook))
+    return Found(
+        now=reckoner.now(),
+        expected=expected,
+        looked_at=looked_at,
+        last=items[looked_at - 1] if items else None,
+        is_more=looked_at < len(items) or looked_at == LOOKED_AT,
+    )
+
+
+async def _listed(request: Asked, template: str, found: Found, **values: Any) -> Response[Any]:
+    rules = {"interval": INTERVAL, "safe_chance": SAFE_CHANCE, "looked_at_max": LOOKED_AT}
+    return await counted_page(request, template, found=found, **rules, **values)
+
+
+ROUTES: Final = [list_at_risk, list_waiting]
