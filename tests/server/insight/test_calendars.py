@@ -225,6 +225,17 @@ def test_nothing_can_be_taken_back(working_s: float) -> None:
 def test_what_is_written_is_read_again(data: st.DataObject, around: datetime) -> None:
     calendar = made(data.draw, around)
     assert calendars.read(calendars.write(calendar)) == calendar
+    assert calendars.read(calendars.shown(calendar)) == calendar
+
+
+def test_how_people_are_shown_it() -> None:
+    assert calendars.shown(OFFICE).splitlines()[:4] == [
+        "{",
+        '  "timezone": "Europe/Berlin",',
+        '  "hours": {',
+        '    "mon": ["08:00-12:00", "13:00-17:00"],',
+    ]
+    assert OFFICE.weekly_s == 38 * HOUR_S
 
 
 def test_how_it_is_written() -> None:

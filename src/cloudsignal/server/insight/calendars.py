@@ -260,6 +260,22 @@ def write(calendar: Calendar) -> bytes:
     return msgspec.json.encode(written)
 
 
+def shown(calendar: Calendar) -> str:
+    """The same for people: a line for each weekday, and one for the holidays."""
+    written = msgspec.json.decode(write(calendar))
+    days = [f'    "{day}": {_line(shifts)}' for day, shifts in written["hours"].items()]
+    fields = {
+        "timezone": _line(written["timezone"]),
+        "hours": "{\n" + ",\n".join(days) + "\n  }",
+        "holidays": _line(written["holidays"]),
+    }
+    return "{\n" + ",\n".join(f'  "{name}": {value}' for name, value in fields.items()) + "\n}\n"
+
+
+def _line(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
+
+
 def _clock(minutes: int) -> str:
     return f"{minutes // 60:02}:{minutes % 60:02}"
 

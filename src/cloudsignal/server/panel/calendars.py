@@ -80,7 +80,7 @@ async def _shown(
         is_set=calendar is not None,
         may_edit=may(request.user.user, "operator"),
         given=shown,
-        text=shown["text"] or (_indented(calendars.write(calendar)) if calendar else ""),
+        text=shown["text"] or (calendars.shown(calendar) if calendar else ""),
         wrong=wrong or [],
         weekdays=NAMES,
     )
@@ -110,10 +110,6 @@ def _text(given: dict[str, str]) -> bytes:
 
 def _parts(text: str) -> list[str]:
     return text.replace(",", " ").split()
-
-
-def _indented(text: bytes) -> str:
-    return msgspec.json.format(text, indent=2).decode()
 
 
 ROUTES: Final = [list_calendars, show_calendar, set_calendar, remove_calendar]

@@ -29,6 +29,8 @@ BEHIND_MAX: Final = 1_000
 """If more signals are not counted yet, it is said."""
 LOOKED_AT: Final = 1_000
 """Among how many signals a page looks for those that offend."""
+PAGE: Final = 100
+"""How many of those a page lists."""
 NUMBER_MAX: Final = 2**53 - 1
 LISTED: Final[dict[str, Part]] = {part.name: part for part in PARTS if part.name != "refused"}
 """The parts of the score whose offending signals are in the log: refused posts are not."""
@@ -96,18 +98,19 @@ def _offending(
     store: Store, partner: Partner, part: Part, begin_s: int, before: int | None
 ) -> Found:
     read = store.reading.reported(partner.name, before=before, limit=LOOKED_AT)
-    # Signals arrive about in the order of the log, so that what is older ends what is looked at.
-    seen = [each for each in read if each.received >= begin_s * counting.SECOND_US]
     zones = {each.id: ZoneInfo(each.timezone) for each in store.access.interfaces()}
-    offending = (
-        Offending(each, tuple(_offended(each, zones.get(each.interface, UTC)))) for each in seen
-    )
-    is_more = len(seen) == LOOKED_AT
-    return Found(
-        offending=tuple(each for each in offending if part in each.parts),
-        looked_at=len(seen),
-        next=read[-1].position if is_more else None,
-    )
+    found: list[Offending] = []
+    looked_at = 0
+    # Signals stand in the log about in the order in which they came: the first that is too old ends it.
+    while looked_at < len(read) and read[looked_at].received >= begin_s * counting.SECOND_US:
+        each = read[looked_at]
+        looked_at += 1
+        parts = tuple(_offended(each, zones.get(each.interface, UTC)))
+        if part in parts:
+            found.append(Offending(each, parts))
+        if len(found) == PAGE or looked_at == LOOKED_AT:
+            return Found(tuple(found), looked_at, each.position)
+    return Found(tuple(found), looked_at, None)
 
 
 def _offended(each: ReportedSignal, zone: tzinfo) -> Iterator[Part]:
