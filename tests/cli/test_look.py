@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,11 +11,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from cloudsignal.cli import look
 from cloudsignal.server.store.orders import Registration
-from cloudsignal.server.store.schema import states
+from cloudsignal.server.store.schema import rollups, states
 from cloudsignal.server.store.search import LIMIT_MAX
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.views import (
@@ -26,6 +27,7 @@ from cloudsignal.server.views import (
 )
 from tests.cli.conftest import Run
 from tests.server.arrivals import arrival, report
+from tests.server.store.rollups_contract import count_all
 
 COMMAND = Path(sys.executable).with_name("cloudsignal")
 
@@ -381,7 +383,7 @@ def test_a_rebuild_says_how_many_items_differed(run: Run, filled: Store) -> None
     with filled._database.writing() as connection:
         connection.execute(update(states).values(state="packed"))
 
-    right = {"signals": 4, "items": 3, "differed": 0, "left": 0}
+    right = {"signals": 4, "items": 3, "differed": 0, "left": 0, "counts": None}
     assert run("rebuild", "--json").json == right | {"differed": 3}
     assert run("rebuild", "--json").json == right
 
@@ -391,3 +393,16 @@ def test_a_rebuild_tells_people_that_it_put_things_right(run: Run, filled: Store
         connection.execute(update(states).where(states.c.position == 1).values(delayed=True))
 
     assert run("rebuild").out == "4 signals make 3 items; 1 differed and were put right.\n"
+
+
+def test_a_rebuild_counts_again_what_was_ever_counted(run: Run, filled: Store) -> None:
+    count_all(filled)
+    before = filled.rollups.sums("state")
+    with filled._database.writing() as connection:
+        connection.execute(delete(rollups).where(rollups.c.what == "state"))
+
+    told = run("rebuild").out.splitlines()
+
+    assert told[0] == "4 signals make 3 items; 0 differed."
+    assert re.fullmatch(r"Everything was counted again: [0-9]+ counts\.", told[1])
+    assert filled.rollups.sums("state") == before == {"registered": 1, "canceled": 1}

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from cloudsignal.server.store.schema import VERSION, parcels, states
+from cloudsignal.server.store.schema import VERSION, parcels, rollups, states
 from cloudsignal.server.store.store import Store, open_store
 from tests.cli.conftest import Run
+from tests.server.store.rollups_contract import count_all
 
 # ---- check ----
 
@@ -28,9 +29,15 @@ def test_a_check_tells_what_is_in_the_store(run: Run, filled: Store) -> None:
         "items": 3,
         "differed": 0,
         "left": 0,
+        "counts": 0,
+        "miscounted": 0,
+        "uncompared": "nothing was ever counted",
     }
-    told = dict(line.split() for line in run("store", "check").out.splitlines()[1:] if line.strip())
+    ran = run("store", "check")
+    told = dict(line.split() for line in ran.out.splitlines()[1:] if line.strip())
+    del found["uncompared"]
     assert told == {name: str(value) for name, value in found.items()}
+    assert ran.err == "cloudsignal: counts were not compared: nothing was ever counted\n"
 
 
 def test_a_check_of_an_empty_store_finds_nothing_wrong(run: Run) -> None:
@@ -51,6 +58,25 @@ def test_a_check_that_finds_items_wrong_says_so_and_changes_nothing(
             "cloudsignal: 3 items are not what their signals say: run cloudsignal rebuild\n"
         )
     assert run("rebuild").code == 0
+    assert run("store", "check").code == 0
+
+
+def test_a_check_that_finds_counts_wrong_says_so_and_changes_nothing(
+    run: Run, filled: Store
+) -> None:
+    count_all(filled)
+    found = run("store", "check", "--json").json
+    assert (found["counts"] > 9, found["miscounted"], found["uncompared"]) == (True, 0, "")
+    with filled._database.writing() as connection:
+        connection.execute(update(rollups).where(rollups.c.what == "state").values(count=7))
+
+    for _ in range(2):
+        ran = run("store", "check", "--json")
+        assert (ran.code, json.loads(ran.out)["miscounted"]) == (1, 4)
+        assert ran.err == (
+            "cloudsignal: 4 counts are not what there is to count: run cloudsignal rebuild\n"
+        )
+    assert run("rebuild", "--json").json["counts"] == found["counts"]
     assert run("store", "check").code == 0
 
 

@@ -7,6 +7,7 @@ import typer
 
 from cloudsignal.cli import (
     access,
+    calendars,
     deliveries,
     doctor,
     endpoints,
@@ -39,6 +40,7 @@ app.command("doctor")(doctor.examine_setup)
 app.command("listen")(listen.listen)
 app.command("watch")(watch.watch_folder)
 app.add_typer(access.partner, name="partner")
+access.partner.add_typer(calendars.calendar, name="calendar")
 app.add_typer(access.interface, name="interface")
 app.add_typer(owners.owner, name="owner")
 app.add_typer(users.user, name="user")

@@ -6,6 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from msgspec import structs
 
 from cloudsignal.cli.ending import told_to_end
 from cloudsignal.cli.output import (
@@ -215,11 +216,15 @@ def tail_signals(
 
 
 def rebuild(json: Json = False, database: Database = None, config: Config = None) -> None:
-    """Fold every item again from the log, and say how many differed. The server may run meanwhile."""
+    """Fold every item again from the log, and say how many differed; then count everything again that is counted.
+
+    The server may run meanwhile.
+    """
     with opened(database, config) as (store, _), progress_bars() as progress:
         rebuilt = store.rebuild(progress=partial(progress, "signals folded"))
+        counts = store.count_again(progress=partial(progress, "signals counted"))
     if json:
-        print_json(rebuilt)
+        print_json(structs.asdict(rebuilt) | {"counts": counts})
         return
     print(
         f"{rebuilt.signals} signals make {rebuilt.items} items;"
@@ -227,6 +232,8 @@ def rebuild(json: Json = False, database: Database = None, config: Config = None
     )
     if rebuilt.left:
         print(f"{rebuilt.left} items were left as they are: their first signals were pruned.")
+    if counts is not None:
+        print(f"Everything was counted again: {counts} counts.")
 
 
 def _print_registration(order: str, view: "RegistrationView") -> None:

@@ -14,6 +14,7 @@ from cloudsignal.cli.output import (
     Failed,
     Json,
     iso,
+    note,
     opened,
     plain,
     print_json,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from cloudsignal.server.store.digest import Digest
     from cloudsignal.server.store.pruning import Pruned
     from cloudsignal.server.store.rebuilding import Rebuilt
+    from cloudsignal.server.store.recounting import Compared
 
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,24 +40,31 @@ store = typer.Typer(help="The store: check it, copy it, prune its log.", no_args
 
 @store.command("check")
 def check_store(json: Json = False, database: Database = None, config: Config = None) -> None:
-    """Read the whole log, and compare every item with its signals. Nothing is changed.
+    """Read the whole log, compare every item with its signals, and what is counted with both. Nothing is changed.
 
-    The digest is the same for stores with the same log, on whatever they stand. When an item differs
-    the exit code is 1. The server may run meanwhile.
+    The digest is the same for stores with the same log, on whatever they stand. When an item or a count differs
+    the exit code is 1. The server may run meanwhile; while it counts, counts are not compared.
     """
     with opened(database, config) as (store, _), progress_bars() as progress:
         schema = store.version()
         log = store.digest(progress=partial(progress, "signals read"))
         items = store.rebuild(mend=False, progress=partial(progress, "signals folded"))
-    found = _check_view(schema, log, items)
+        counts = store.compare_counts(progress=partial(progress, "counted"))
+    found = _check_view(schema, log, items, counts)
     if json:
         print_json(found)
     else:
-        rows = [[name, str(value)] for name, value in found.items()]
+        rows = [[name, str(value)] for name, value in found.items() if name != "uncompared"]
         print_table(f"Store {store.shown}", ["", ""], rows, wrapping=("",))
+        if counts.why_not:
+            note(f"counts were not compared: {counts.why_not}")
     if items.differed:
         raise Failed(
             f"{items.differed} items are not what their signals say: run cloudsignal rebuild"
+        )
+    if counts.differed:
+        raise Failed(
+            f"{counts.differed} counts are not what there is to count: run cloudsignal rebuild"
         )
 
 
@@ -63,13 +72,18 @@ def _log_view(log: "Digest") -> dict[str, Any]:
     return {"signals": log.signals, "first": log.first, "last": log.last, "digest": log.value}
 
 
-def _check_view(schema: str | None, log: "Digest", items: "Rebuilt") -> dict[str, Any]:
+def _check_view(
+    schema: str | None, log: "Digest", items: "Rebuilt", counts: "Compared"
+) -> dict[str, Any]:
     return {
         "schema": schema,
         **_log_view(log),
         "items": items.items,
         "differed": items.differed,
         "left": items.left,
+        "counts": counts.counts,
+        "miscounted": counts.differed,
+        "uncompared": counts.why_not,
     }
 
 

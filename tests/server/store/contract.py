@@ -25,6 +25,7 @@ from tests.server.store.pruning_contract import PruningContract
 from tests.server.store.reading_contract import ReadingContract
 from tests.server.store.rebuilding_contract import RebuildingContract
 from tests.server.store.reckoning_contract import ReckoningContract
+from tests.server.store.recounting_contract import RecountingContract
 from tests.server.store.rollups_contract import LeasesContract, RollupsContract
 from tests.server.store.search_contract import SearchContract
 from tests.server.store.users_contract import UsersContract
@@ -62,5 +63,6 @@ class StoreContract(
     ForwardingContract,
     ReckoningContract,
     OpenItemsContract,
+    RecountingContract,
 ):
     """All of it."""

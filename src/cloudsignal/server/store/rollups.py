@@ -102,7 +102,7 @@ class Rollups:
         Should another be faster, nothing is done.
         """
         with self._database.reading() as connection:
-            begin, last = _position(connection), _last(connection)
+            begin, last = passed(connection) or 0, newest(connection)
             page = _Page(connection, begin, min(last, begin + limit))
         self._database.settle(page.end)
         if page.is_empty:
@@ -116,7 +116,7 @@ class Rollups:
     def behind(self) -> int:
         """How many signals are not counted yet."""
         with self._database.reading() as connection:
-            return _last(connection) - _position(connection)
+            return newest(connection) - (passed(connection) or 0)
 
     def begin_anew(self) -> None:
         """Forget all counts but those of signals that are in the log no more, and count again from its beginning.
@@ -124,7 +124,9 @@ class Rollups:
         Of the minute, the quarter and the day in which the log begins, only what is left of them is counted.
         """
         with self._database.writing() as connection:
-            connection.execute(delete(cursors).where(cursors.c.name == READER))
+            # It stays, so that nothing is pruned before it is counted.
+            its_own = cursors.c.name == READER
+            connection.execute(update(cursors).where(its_own).values(position=0))
             for table in (counted_items, counted_orders, recounts):
                 connection.execute(delete(table))
             connection.execute(delete(rollups).where(~or_(false(), *_pruned(connection))))
@@ -201,7 +203,7 @@ class _Page:
         self.begin = begin
         self.end = end
         self.recounts = _recounts(connection)
-        self._rules = _Rules.read(connection)
+        self._rules = Rules.read(connection)
         self._changes: Counter[Key] = Counter()
         self._items: list[tuple[Any, ...]] = []
         self._forgotten: list[int] = []
@@ -218,7 +220,7 @@ class _Page:
 
     def _add_signals(self, connection: Connection) -> None:
         within = signals.c.position > self.begin, signals.c.position <= self.end
-        for row in connection.execute(_LIVE.where(*within)):
+        for row in connection.execute(LIVE.where(*within)):
             zone = self._rules.zone(row.interface)
             for count in counting.of_signal(row.type, row.datetime, row.received, zone):
                 self._change(row.partner, count, 1)
@@ -228,11 +230,11 @@ class _Page:
         its_own = select(items.c.id).where(items.c.order.in_(ids))
         changed = union(*self._passed(connection), *([its_own] if ids else []))
         anew = set(ids)
-        for row in connection.execute(_COUNTED_ITEMS.where(items.c.id.in_(changed))):
+        for row in connection.execute(COUNTED_ITEMS.where(items.c.id.in_(changed))):
             self._add_item(row)
             if row.counts is None and row.due is not None:
                 anew.add(row.order)
-        for row in _unheard(connection, anew):
+        for row in unheard_of(connection, anew):
             self._add_order(row)
 
     def _passed(self, connection: Connection) -> Iterator[Select[tuple[int]]]:
@@ -264,7 +266,7 @@ class _Page:
     def _replace(self, row: Any, counts: Counts) -> None:
         """Take back what something was counted as, and add what it counts as now."""
         if row.counts is not None:
-            for count, number in _decoded(row.counts):
+            for count, number in decoded(row.counts):
                 self._change(row.counted_partner, count, -number)
         for count, number in counts.items():
             self._change(row.partner, count, number)
@@ -290,14 +292,14 @@ class _Page:
             connection.execute(delete(recounts).where(*same))
 
 
-class _Rules(Struct, frozen=True):
+class Rules(Struct, frozen=True):
     """What counting depends on beside what is counted: calendars by print partner, zones by interface."""
 
     calendars: dict[int, Calendar]
     zones: dict[int, tzinfo]
 
     @classmethod
-    def read(cls, connection: Connection) -> "_Rules":
+    def read(cls, connection: Connection) -> "Rules":
         """As they are now."""
         rows = connection.execute(select(interfaces.c.id, interfaces.c.timezone))
         return cls(calendars.read(connection), {row.id: _zone(row.timezone) for row in rows})
@@ -313,14 +315,16 @@ def _zone(name: str) -> tzinfo:
     return UTC
 
 
-_LIVE: Final = select(
+# What is counted of signals.
+LIVE: Final = select(
     signals.c.partner,
     signals.c.interface,
     signals.c.type,
     signals.c.datetime,
     signals.c.received,
 ).where(~signals.c.test)
-_COUNTED_ITEMS: Final = (
+# What items are counted by, and what they were counted as.
+COUNTED_ITEMS: Final = (
     select(
         items.c.id,
         items.c.order,
@@ -336,7 +340,7 @@ _COUNTED_ITEMS: Final = (
 )
 
 
-def _unheard(connection: Connection, ids: Collection[str]) -> Iterable[Any]:
+def unheard_of(connection: Connection, ids: Collection[str]) -> Iterable[Any]:
     """Registered orders, with how many of their items no signal has come of, and what they were counted as."""
     same = (items.c.order == order_items.c.order) & (items.c.item == order_items.c.item)
     unheard = (
@@ -374,7 +378,8 @@ def _encoded(counts: Counts) -> bytes:
     return _encode(sorted((*count, number) for count, number in counts.items()))
 
 
-def _decoded(counts: bytes) -> Iterator[tuple[Count, int]]:
+def decoded(counts: bytes) -> Iterator[tuple[Count, int]]:
+    """What an item or an order was counted as, as it stands beside it."""
     for what, at, key, number in _decode(counts):
         yield (what, at, key), number
 
@@ -391,11 +396,13 @@ def _remove_nothing(connection: Connection, changes: Iterable[tuple[Any, ...]]) 
 # ---- how far it is ----
 
 
-def _position(connection: Connection) -> int:
-    return connection.scalar(select(cursors.c.position).where(cursors.c.name == READER)) or 0
+def passed(connection: Connection) -> int | None:
+    """Up to which position the log is counted; None if counting never began."""
+    return connection.scalar(select(cursors.c.position).where(cursors.c.name == READER))
 
 
-def _last(connection: Connection) -> int:
+def newest(connection: Connection) -> int:
+    """The position of the newest signal."""
     return connection.scalar(select(func.max(signals.c.position))) or 0
 
 
@@ -409,11 +416,9 @@ def _pruned(connection: Connection) -> Iterator[Any]:
 
 def _advance(connection: Connection, begin: int, end: int) -> bool:
     """Move the cursor on, unless somebody else did."""
-    if not begin:
-        there = select(cursors.c.position).where(cursors.c.name == READER)
-        if connection.scalar(there) is None:
-            connection.execute(insert(cursors).values(name=READER, position=end))
-            return True
+    if not begin and passed(connection) is None:
+        connection.execute(insert(cursors).values(name=READER, position=end))
+        return True
     same = cursors.c.name == READER, cursors.c.position == begin
     return connection.execute(update(cursors).where(*same).values(position=end)).rowcount == 1
 

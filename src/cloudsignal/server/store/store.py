@@ -33,7 +33,7 @@ from cloudsignal.server.store.users import Users
 
 # Imported by the verbs that need them: a server looks after no store, and starts the sooner.
 if TYPE_CHECKING:
-    from cloudsignal.server.store import copying, digest, pruning
+    from cloudsignal.server.store import copying, digest, pruning, recounting
 
 
 class Store:
@@ -94,6 +94,21 @@ class Store:
         signals of how many have been folded.
         """
         return rebuilding.rebuild(self._database, mend=mend, progress=progress)
+
+    def count_again(self, *, progress: Progress = silent) -> int | None:
+        """Count everything again, if anything ever was counted, while the server runs or not: how many counts, else None.
+
+        ``progress`` is told how many signals of how many are counted. Raises StoreUnavailable.
+        """
+        from cloudsignal.server.store import recounting
+
+        return recounting.count_again(self._database, progress=progress)
+
+    def compare_counts(self, *, progress: Progress = silent) -> "recounting.Compared":
+        """Count everything without writing anything, and compare with the roll-ups. Raises StoreUnavailable."""
+        from cloudsignal.server.store import recounting
+
+        return recounting.compare(self._database, progress=progress)
 
     def digest(self, *, progress: Progress = silent) -> "digest.Digest":
         """What the log holds as one number, the same on every backend.
