@@ -150,10 +150,9 @@ class App:
             task.cancel()
         # One that failed has said so, or will be said to have: it must not cost the posts their answers.
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self._group_commit.stop()
-        await asyncio.gather(
-            asyncio.to_thread(self._posts.stop), self._deliverer.stop(), self._bookkeeper.stop()
-        )
+        # Every post has its answer by now, or is cut off: which came is noted meanwhile.
+        await asyncio.gather(self._group_commit.stop(), asyncio.to_thread(self._posts.stop))
+        await asyncio.gather(self._deliverer.stop(), self._bookkeeper.stop())
         self._scoreboard.publish()
         self._lines.tell_left_out()
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_type_hints
-from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta, Struct
@@ -348,6 +347,9 @@ def _check(settings: Settings) -> None:
                 f"the setting tracking_urls is not what it must be: write {text!r} as a shipping option, an equals"
                 " sign, and an address with {tracking} in it once: GLS=https://gls.example/{tracking}"
             )
+    # Only now: who sends signals needs no time zones, and starts the sooner.
+    from zoneinfo import ZoneInfo
+
     try:
         ZoneInfo(settings.panel_timezone)
     except (KeyError, ValueError, OSError):
