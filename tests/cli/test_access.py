@@ -189,9 +189,9 @@ def test_it_is_listed_when_interfaces_were_used_and_how_much(run: Run, store: St
     now = clock.now()
     hour = now - now % HOUR_US
     came = {
-        (1, hour, "accepted"): Count(12_345, now),
-        (1, hour - HOUR_US, "invalid_delay"): Count(67, hour - 1),
-        (1, hour - 25 * HOUR_US, "accepted"): Count(890, 1),
+        (hour, 1, "accepted"): Count(12_345, now),
+        (hour - HOUR_US, 1, "invalid_delay"): Count(67, hour - 1),
+        (hour - 25 * HOUR_US, 1, "accepted"): Count(890, 1),
     }
     store.posts.add(Gathered(came))
 
@@ -285,7 +285,8 @@ def test_what_is_given_of_an_interface_is_changed_and_nothing_else(run: Run) -> 
     assert told.startswith("Interface 1 of Press, active:\n")
     assert re.search(r"allowed  from everywhere\n +test  no\n", told)
     [listed] = run("interface", "list", "--json").json
-    assert listed == changed | {"allow": [], "test": False, "keys": 1}
+    came = {"last_used": None, "posts_last_day": 0, "refused_last_day": 0}
+    assert listed == changed | {"allow": [], "test": False, "keys": 1} | came
     assert run("interface", "change", "1", "--json").json == changed | {"allow": [], "test": False}
 
 

@@ -131,6 +131,7 @@ def test_a_copy_for_programs_counts_every_table(run: Run, filled: Store, url: st
         "counted_orders": 0,
         "recounts": 0,
         "posts": 0,
+        "uses": 0,
         "strangers": 0,
         "refusals": 0,
     }

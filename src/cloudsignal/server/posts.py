@@ -58,13 +58,13 @@ class Gathering:
 
     def count(self, interface: int, outcome: str, posts: int, now: int) -> None:
         """Count posts that came through an interface, or through none."""
-        key = interface, now - now % HOUR_US, outcome
+        key = now - now % HOUR_US, interface, outcome
         if not _counted(self.gathered.posts, key, posts, now, COUNTS_MAX):
             self.left_out += posts
 
     def count_stranger(self, address: str, outcome: str, now: int) -> None:
         """Count a post that came through no interface by where it came from."""
-        key = address, now - now % HOUR_US, outcome
+        key = now - now % HOUR_US, address, outcome
         _counted(self.gathered.strangers, key, 1, now, STRANGERS_MAX)
 
     def keeps(self, interface: int, type: str) -> bool:
@@ -116,14 +116,12 @@ class Posts:
 
     def note_group(self, arrivals: Sequence[Arrival], receipts: Sequence[Receipt | None]) -> None:
         """Count the posts of a group that were accepted."""
-        accepted = Counter(
-            [
-                arrival.interface
-                for arrival, receipt in zip(arrivals, receipts, strict=True)
-                if receipt is not None
-            ]
-        )
         now = self._clock()
+        accepted: dict[int, int] = {}
+        for arrival, receipt in zip(arrivals, receipts, strict=True):
+            if receipt is not None:
+                interface = arrival.interface
+                accepted[interface] = accepted.get(interface, 0) + 1
         with self._taking:
             for interface, posts in accepted.items():
                 self._gathering.count(interface, ACCEPTED, posts, now)

@@ -98,8 +98,8 @@ class CopyingContract:
         store.deliveries.note(progress, now=9)
         store.posts.add(
             Gathered(
-                {(1, 0, "accepted"): Count(1, 5)},
-                {("192.0.2.7", 0, "unknown_key"): Count(1, 5)},
+                {(0, 1, "accepted"): Count(1, 5)},
+                {(0, "192.0.2.7", "unknown_key"): Count(1, 5)},
                 [refused(), refused()],
             )
         )
@@ -138,6 +138,7 @@ class CopyingContract:
                 "counted_orders": 1,
                 "recounts": 1,
                 "posts": 1,
+                "uses": 1,
                 "strangers": 1,
                 "refusals": 2,
             },

@@ -1,5 +1,6 @@
 """What is promised of which posts came, on any store."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,6 +20,7 @@ from cloudsignal.server.store.posts import (
     Traffic,
 )
 from cloudsignal.server.store.store import Store
+from tests.server.store.search_contract import asked
 
 NOON = 12 * HOUR_US
 
@@ -27,7 +29,7 @@ def came(*counts: tuple[int, int, str, int], past: int = 5) -> Gathered:
     """So many posts through an interface in an hour, by outcome; the last of them ``past`` it began."""
     return Gathered(
         {
-            (each[0], each[1] * HOUR_US, each[2]): Count(each[3], each[1] * HOUR_US + past)
+            (each[1] * HOUR_US, each[0], each[2]): Count(each[3], each[1] * HOUR_US + past)
             for each in counts
         }
     )
@@ -45,7 +47,7 @@ def strangers(*counts: tuple[str, int, int]) -> Gathered:
     """So many posts with an unknown key from an address, the last of them at an instant."""
     return Gathered(
         strangers={
-            (address, at - at % HOUR_US, "unknown_key"): Count(many, at)
+            (at - at % HOUR_US, address, "unknown_key"): Count(many, at)
             for address, many, at in counts
         }
     )
@@ -233,6 +235,22 @@ class PostsContract:
 
         assert store.posts.of_interfaces(NOON)[1] == Traffic({}, 2 * HOUR_US + 5)
         assert store.posts.of_interfaces(NOON)[2].last == NOON + 5
+
+    def test_what_came_long_ago_is_not_looked_at(
+        self, store: Store, read_whole: Callable[[Store, str, Any], list[str]]
+    ) -> None:
+        store.posts.add(came((1, 1, "accepted", 1), (NOBODY, 12, "unknown_key", 1)))
+        store.posts.add(strangers(("192.0.2.1", 1, NOON)))
+
+        with asked(store) as questions:
+            store.posts.of_interfaces(NOON)
+            store.posts.of_partners(NOON)
+            store.posts.of_strangers(NOON)
+            store.posts.strangers(NOON, limit=9)
+
+        read = [each for question in questions for each in read_whole(store, *question)]
+        assert len(questions) >= 4
+        assert [each for each in read if "posts" in each or "strangers" in each] == []
 
     def test_nothing_that_came_changes_nothing(self, store: Store) -> None:
         store.posts.add(Gathered())

@@ -288,6 +288,7 @@ OF_THE_PANEL = (
     "users",
     "tries",
     "changes",
+    "filters",
     "calendars",
     "rollups",
     "counted_items",
@@ -295,6 +296,7 @@ OF_THE_PANEL = (
     "recounts",
     "leases",
     "posts",
+    "uses",
     "strangers",
     "refusals",
 )

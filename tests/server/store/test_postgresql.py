@@ -24,7 +24,7 @@ LATER_TABLES = {
     "0004": (
         *("users", "invitations", "sessions", "tries", "changes", "filters"),
         *("calendars", "rollups", "counted_items", "counted_orders", "recounts", "leases"),
-        *("posts", "strangers", "refusals"),
+        *("posts", "uses", "strangers", "refusals"),
     ),
 }
 """What a store of each version did not have yet."""

@@ -52,6 +52,7 @@ from cloudsignal.server.store.schema import (
     strangers,
     tokens,
     users,
+    uses,
 )
 from cloudsignal.server.store.schema import facts as facts_table
 
@@ -83,7 +84,7 @@ FOLDED: Final = (items, states, parcels)
 TOLD: Final = (deliveries, attempts)
 COUNTED: Final = (rollups, counted_items, counted_orders, recounts)
 """What is counted, together with the cursor that says how far."""
-CAME: Final = (posts, strangers, refusals)
+CAME: Final = (posts, uses, strangers, refusals)
 
 
 class Copied(Struct, frozen=True):

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, field
-from sqlalchemy import ColumnElement, Connection, Table, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from cloudsignal.protocol.refusals import Problem
 from cloudsignal.server.insight.reporting import Tally, refused_posts
 from cloudsignal.server.store.batches import insert_all, insert_or
 from cloudsignal.server.store.database import Database
-from cloudsignal.server.store.schema import interfaces, partners, posts, refusals, strangers
+from cloudsignal.server.store.schema import interfaces, partners, posts, refusals, strangers, uses
 
 ACCEPTED: Final = "accepted"
 """The outcome of a post that was not refused; that of any other is its error type."""
@@ -38,7 +38,8 @@ class Count(Struct):
     def add(self, posts: int, last: int) -> None:
         """Count so many more."""
         self.posts += posts
-        self.last = max(self.last, last)
+        if last > self.last:
+            self.last = last
 
 
 class RefusedPost(Struct, frozen=True, kw_only=True):
@@ -56,10 +57,10 @@ class RefusedPost(Struct, frozen=True, kw_only=True):
 
 
 class Gathered(Struct):
-    """What came, to be added to what is noted: posts by interface or address, hour and outcome."""
+    """What came, to be added to what is noted: posts by hour, interface or address, and outcome."""
 
     posts: dict[tuple[int, int, str], Count] = field(default_factory=dict)
-    strangers: dict[tuple[str, int, str], Count] = field(default_factory=dict)
+    strangers: dict[tuple[int, str, str], Count] = field(default_factory=dict)
     refused: list[RefusedPost] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -130,6 +131,7 @@ class Posts:
         """Add what came to what is noted: all of it, or nothing."""
         with self._database.writing(beside=True) as connection:
             _count(connection, posts, gathered.posts)
+            _use(connection, gathered.posts)
             _count(connection, strangers, gathered.strangers)
             if gathered.strangers:
                 _forget_strangers(connection)
@@ -142,17 +144,15 @@ class Posts:
     def forget(self, before: int) -> int:
         """Forget what came before an instant, by the hour: how much of it.
 
-        A few at a time; 0 says that there is no more. Of each interface the last hour in which anything came stays,
-        however long ago that was.
+        A few at a time; 0 says that there is no more. When an interface was last used is never forgotten.
         """
-        is_old = posts.c.hour < _hour(before), _IS_NOT_LAST
-        first = select(func.min(posts.c.hour)).where(*is_old)
+        first = select(func.min(posts.c.hour)).where(posts.c.hour < _hour(before))
         some = select(refusals.c.id).where(refusals.c.at < before)
         some = some.order_by(refusals.c.id).limit(FORGOTTEN)
         with self._database.writing(beside=True) as connection:
             hour = connection.scalar(first)
             gone = (
-                delete(posts).where(*is_old, posts.c.hour == hour),
+                delete(posts).where(posts.c.hour == hour),
                 delete(strangers).where(strangers.c.last < before),
                 delete(refusals).where(refusals.c.id.in_(some)),
             )
@@ -221,20 +221,6 @@ _REFUSED: Final = (
     .join(interfaces, interfaces.c.id == refusals.c.interface)
     .join(partners, partners.c.id == interfaces.c.partner)
 )
-# Few rows at the end of the key, for each interface.
-_LAST: Final = (
-    select(posts.c.last)
-    .where(posts.c.interface == interfaces.c.id)
-    .order_by(posts.c.hour.desc(), posts.c.last.desc())
-    .limit(1)
-    .scalar_subquery()
-)
-_later: Final = posts.alias()
-_IS_NOT_LAST: Final = exists(
-    select(_later.c.hour).where(
-        _later.c.interface == posts.c.interface, _later.c.hour > posts.c.hour
-    )
-)
 _problems: Final = msgspec.json.Decoder(tuple[Problem, ...]).decode
 
 
@@ -245,12 +231,23 @@ def _hour(instant: int) -> int:
 
 def _count(connection: Connection, table: Table, counts: Mapping[Any, Count]) -> None:
     """Add to what is counted. In one order: of two nodes none then waits for the other."""
-    change = (
-        f"posts = {table.name}.posts + excluded.posts, last = CASE"
-        f" WHEN excluded.last > {table.name}.last THEN excluded.last ELSE {table.name}.last END"
-    )
+    change = f"posts = {table.name}.posts + excluded.posts, {_latest(table)}"
     rows = [(*key, each.posts, each.last) for key, each in sorted(counts.items())]
     insert_or(connection, table, rows, change)
+
+
+def _use(connection: Connection, counts: Mapping[tuple[int, int, str], Count]) -> None:
+    """Note when interfaces were last used."""
+    lasts: dict[int, int] = {}
+    for (_, interface, _), each in counts.items():
+        lasts[interface] = max(each.last, lasts.get(interface, 0))
+    insert_or(connection, uses, sorted(lasts.items()), _latest(uses))
+
+
+def _latest(table: Table) -> str:
+    """The change after which ``last`` is the later one."""
+    own = f"{table.name}.last"
+    return f"last = CASE WHEN excluded.last > {own} THEN excluded.last ELSE {own} END"
 
 
 def _forget_strangers(connection: Connection) -> None:
@@ -270,7 +267,8 @@ def _forget_refused(connection: Connection, interface: int, type: str) -> None:
 
 def _of_interfaces(connection: Connection, since: int) -> dict[int, Traffic]:
     found = _outcomes(connection, since, posts.c.interface != NOBODY)
-    lasts = connection.execute(select(interfaces.c.id, _LAST))
+    its = interfaces.outerjoin(uses, uses.c.interface == interfaces.c.id)
+    lasts = connection.execute(select(interfaces.c.id, uses.c.last).select_from(its))
     return {number: Traffic(found.get(number, {}), last) for number, last in lasts}
 
 

@@ -485,12 +485,11 @@ changes: Final = Table(
 posts: Final = Table(
     "posts",
     metadata,
-    Column("interface", _Id, primary_key=True, autoincrement=False),
     Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("interface", _Id, primary_key=True, autoincrement=False),
     Column("outcome", String(32), primary_key=True),
     Column("posts", BigInteger, nullable=False),
     Column("last", BigInteger, nullable=False),
-    Index("posts_hour", "hour"),
     sqlite_with_rowid=False,
 )
 """How many posts came through an interface in an hour, by what they were answered, and when the last one did.
@@ -498,11 +497,19 @@ posts: Final = Table(
 ``hour`` is the instant at which it begins; the interface of those whose key nobody has is 0.
 """
 
+uses: Final = Table(
+    "uses",
+    metadata,
+    Column("interface", _Id, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+)
+"""When the last post came through an interface, which is kept when the hours are forgotten."""
+
 strangers: Final = Table(
     "strangers",
     metadata,
-    Column("address", String(64), primary_key=True),
     Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("address", String(64), primary_key=True),
     Column("outcome", String(32), primary_key=True),
     Column("posts", BigInteger, nullable=False),
     Column("last", BigInteger, nullable=False),

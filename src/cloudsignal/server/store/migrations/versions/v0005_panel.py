@@ -116,15 +116,20 @@ def _posts() -> None:
     ):
         op.create_table(
             name,
-            who,
             sa.Column("hour", sa.BigInteger(), autoincrement=False, nullable=False),
+            who,
             sa.Column("outcome", sa.String(length=32), nullable=False),
             sa.Column("posts", sa.BigInteger(), nullable=False),
             sa.Column("last", sa.BigInteger(), nullable=False),
-            sa.PrimaryKeyConstraint(who.name, "hour", "outcome", name=op.f(f"{name}_pkey")),
+            sa.PrimaryKeyConstraint("hour", who.name, "outcome", name=op.f(f"{name}_pkey")),
             sqlite_with_rowid=False,
         )
-    op.create_index("posts_hour", "posts", ["hour"])
+    op.create_table(
+        "uses",
+        sa.Column("interface", _id, autoincrement=False, nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("interface", name=op.f("uses_pkey")),
+    )
     op.create_index("strangers_last", "strangers", ["last"])
     op.create_table(
         "refusals",
