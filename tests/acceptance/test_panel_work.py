@@ -491,8 +491,8 @@ def test_filters_are_saved_used_and_removed_by_their_user(world: World) -> None:
 @pytest.mark.parametrize(
     ("fields", "status", "why"),
     [
-        ({"name": " "}, 400, "A name has 1 to 100 characters."),
-        ({"name": "x" * 101}, 400, "A name has 1 to 100 characters."),
+        ({"name": " "}, 400, "A name has 1 to 100 printable characters."),
+        ({"name": "x" * 101}, 400, "A name has 1 to 100 printable characters."),
         ({"query": "order=" + "x" * 5000}, 400, "This filter is too long to be saved."),
         ({"list": "../users"}, 404, "There is no such page here."),
         ({"list": "/evil.example"}, 404, "There is no such page here."),
