@@ -386,7 +386,8 @@ def test_everybody_sees_what_is_theirs_and_changes_what_they_may(ada: Visitor) -
         assert people["owner"].get(path).status == 403, path
 
     for role in ("reader", "partner", "owner"):
-        routes = list(paths_of("operator"))
+        # What is for owners as well is tried where it is made.
+        routes = set(paths_of("operator")) - set(paths_of(role))
         assert len(routes) >= 12
         for method, path in routes:
             visitor = people[role]
