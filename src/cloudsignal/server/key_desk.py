@@ -24,6 +24,9 @@ class Given(Struct, Generic[T], frozen=True):
     key: str
     overlap_ends: int | None = None
 
+    def __repr__(self) -> str:
+        return f"Given({self.to!r})"  # Without the key.
+
 
 class KeyDesk:
     """The desk of a store at an instant, ``now``, in microseconds.

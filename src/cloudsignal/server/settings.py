@@ -291,6 +291,10 @@ def _setting(name: str, hint: Any, default: Any) -> Setting:
     return Setting(name, hint, default, description, secret)
 
 
+Found = dict[str, tuple[str, Any]]
+"""Of settings that are set, by name: where, and to what."""
+
+
 def read(
     flags: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
@@ -310,7 +314,6 @@ def find(
 ) -> InForce:
     """The same, with where each comes from."""
     environment = os.environ if environment is None else environment
-    # Of each setting that is set somewhere, where, and to what.
     found = _from_file(config, environment) | _from_environment(environment) | _from_flags(flags)
     values = {name: value for name, (_, value) in found.items()}
     try:
@@ -361,9 +364,6 @@ def _check(settings: Settings) -> None:
         raise SettingsError(
             "the setting queue_max must be at least bundle_max, or large bundles never fit"
         )
-
-
-Found = dict[str, tuple[str, Any]]
 
 
 def _from_flags(flags: Mapping[str, Any] | None) -> Found:
