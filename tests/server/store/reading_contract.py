@@ -124,35 +124,6 @@ class ReadingContract:
         assert store.reading.order("8", partner="Beta") is None
         assert store.reading.order("7", partner="nobody") is None
 
-    @pytest.mark.parametrize("first", [1, 2, 3])
-    def test_a_print_partners_items_are_met_along_its_signals(
-        self, store: Store, monkeypatch: pytest.MonkeyPatch, first: int
-    ) -> None:
-        for number in range(12):
-            several = [report(item=f"{number}"), report("ItemProduce", item=f"{number}", minute=1)]
-            received = NOON + number * 10 * MINUTE
-            store.append([arrival(*several, partner=1 + number % 3 % 2, received=received)])
-        queries = [
-            {"partner": partner, "limit": limit, **rest}
-            for partner in ("Alpha", "Beta")
-            for limit in (1, 3, 99)
-            for rest in (
-                {},
-                {"since": NOON + 50 * MINUTE},
-                {"until": NOON + 50 * MINUTE},
-                {"since": NOON + 20 * MINUTE, "until": NOON + 90 * MINUTE, "test": False},
-                {"before": 9},
-                {"down_to": 9},
-            )
-        ]
-        whole = [listed(store, **query) for query in queries]
-        for size in ("MET_FIRST", "MET_MAX"):
-            monkeypatch.setattr(reading, size, first)
-
-        assert [listed(store, **query) for query in queries] == whole
-        monkeypatch.setattr(reading, "_is_met_by_partner", lambda *_: False)
-        assert [listed(store, **query) for query in queries] == whole
-
     @pytest.mark.parametrize("looked_at", [1, 2, 3, 100])
     @pytest.mark.parametrize("given_on", [False, True])
     def test_looking_among_a_few_at_a_time_finds_all_of_it_in_its_order(

@@ -41,9 +41,6 @@ CLOCK_SLACK_US: Final = 60 * 1_000_000
 """By how much signals may stand in the log in another order than that of their arrival."""
 LOOKED_AT_MAX: Final = 50_000
 """Among how many items of each state some are looked for that no index leads to."""
-MET_FIRST: Final = 500
-MET_MAX: Final = 50_000
-"""How many signals of a print partner are looked at together for its items: at first, and at last."""
 FEW_ORDERS: Final = 10_000
 """Of an owner with no more, the items of all its orders are looked through for the newest."""
 
@@ -332,16 +329,13 @@ def _stored(row: Any) -> StoredItem:
 
 
 def _items(connection: Connection, query: ItemQuery) -> list[StoredItem]:
-    if not _is_met_by_partner(connection, query):
-        return _found(connection, query)
-    found = _met_by_partner(connection, query)
-    pruned = facts.pruned(connection)
-    if pruned and len(found) < query.limit:
-        # The last signals of the print partner's other items are no longer in the log; some may be still.
-        ends = [pruned + 1, query.before, found[-1].position if found else None]
-        before = min(each for each in ends if each is not None)
+    by_partner = _is_met_by_partner(connection, query)
+    found = _found(connection, query, by_partner=by_partner)
+    if by_partner and len(found) < query.limit and facts.pruned(connection):
+        # The last signals of the print partner's other items are no longer in the log.
+        before = found[-1].position if found else query.before
         older = structs.replace(query, before=before, limit=query.limit - len(found))
-        found += _found(connection, older)
+        found += _found(connection, older, by_partner=False)
     return found
 
 
@@ -355,38 +349,21 @@ def _is_met_by_partner(connection: Connection, query: ItemQuery) -> bool:
     return is_shorter and not facts.read(connection, facts.GIVEN_ON)
 
 
-def _met_by_partner(connection: Connection, query: ItemQuery) -> list[StoredItem]:
-    """The items of a search that are met by going back along the signals of their print partner.
+def _found(connection: Connection, query: ItemQuery, *, by_partner: bool) -> list[StoredItem]:
+    rows = connection.execute(_items_statement(connection, query, by_partner=by_partner))
+    return [_stored(row) for row in rows]
 
-    Every item is at the position of its last signal, so they are met in the order asked for.
-    """
-    same = (signals.c.item == items.c.id) & (signals.c.position == states.c.position)
-    mine = signals.c.partner == connection.scalar(select(_partner(query.partner)))
-    found: list[StoredItem] = []
-    # A few at a time: of all at once PostgreSQL may read the whole log, and sort it.
-    few, before, begin = MET_FIRST, _end(connection, query), _begin(connection, query)
-    while len(found) < query.limit:
-        there = mine if before is None else mine & (signals.c.position < before)
-        back = select(signals.c.position).where(there).order_by(signals.c.position.desc())
-        last = connection.scalar(back.offset(few - 1).limit(1))
-        part = structs.replace(query, before=before, down_to=max(last or 0, begin))
-        conditions = _conditions(connection, part, signals.c.position)
+
+def _items_statement(connection: Connection, query: ItemQuery, *, by_partner: bool) -> Select[Any]:
+    position: Any = signals.c.position if by_partner else states.c.position
+    conditions = _conditions(connection, query, position)
+    if by_partner:
+        # Every item is at the position of its last signal: the signals of the print partner, read
+        # backwards, meet its items in the order asked for.
+        same = (signals.c.item == items.c.id) & (signals.c.position == states.c.position)
+        mine = signals.c.partner == _partner(query.partner)
         chosen = _ITEMS.join(signals, same).where(mine, *conditions)
-        newest = chosen.order_by(signals.c.position.desc()).limit(query.limit - len(found))
-        found += [_stored(row) for row in connection.execute(newest)]
-        if last is None or last <= begin:
-            break
-        few, before = min(4 * few, MET_MAX), last
-    return found
-
-
-def _found(connection: Connection, query: ItemQuery) -> list[StoredItem]:
-    return [_stored(row) for row in connection.execute(_items_statement(connection, query))]
-
-
-def _items_statement(connection: Connection, query: ItemQuery) -> Select[Any]:
-    conditions = _conditions(connection, query)
-    if query.tracking is not None:
+    elif query.tracking is not None:
         named = (parcels.c.item == items.c.id) & (parcels.c.tracking == query.tracking)
         chosen = _ITEMS.join(parcels, named).where(*conditions)
     elif query.owner is not None and _is_unnamed(query) and _has_few_orders(connection, query):
@@ -395,7 +372,7 @@ def _items_statement(connection: Connection, query: ItemQuery) -> Select[Any]:
         chosen = _ITEMS.where(items.c.id.in_(_newest_of_each_state(query, conditions)))
     else:
         chosen = _ITEMS.where(*conditions)
-    return chosen.order_by(states.c.position.desc()).limit(query.limit)
+    return chosen.order_by(position.desc()).limit(query.limit)
 
 
 def _is_unnamed(query: ItemQuery) -> bool:
@@ -433,12 +410,10 @@ def _of_few_orders(connection: Connection, query: ItemQuery) -> Select[Any]:
         # Not the column itself: its index leads to the items of everybody.
         chosen = chosen.where(func.coalesce(states.c.state, "") == query.state)
     rest = structs.replace(query, owner=None, state=None)
-    return chosen.where(*_conditions(connection, rest))
+    return chosen.where(*_conditions(connection, rest, states.c.position))
 
 
-def _conditions(
-    connection: Connection, query: ItemQuery, position: Any = states.c.position
-) -> list[Any]:
+def _conditions(connection: Connection, query: ItemQuery, position: Any) -> list[Any]:
     conditions: list[Any] = [true()]
     for column in (items.c.order, items.c.item, states.c.state, states.c.delayed, states.c.test):
         wanted = getattr(query, column.name)
@@ -449,20 +424,15 @@ def _conditions(
     if query.owner is not None:
         conditions.append(_orders_of(query).where(orders.c.order == items.c.order).exists())
     if query.since is not None:
-        conditions.append(states.c.updated >= query.since)
+        first = position_at(connection, query.since - CLOCK_SLACK_US)
+        conditions += [position >= first, states.c.updated >= query.since]
     if query.until is not None:
         conditions.append(states.c.updated < query.until)
-    if begin := _begin(connection, query):
-        conditions.append(position >= begin)
     if (end := _end(connection, query)) is not None:
         conditions.append(position < end)
+    if query.down_to is not None:
+        conditions.append(position >= query.down_to)
     return conditions
-
-
-def _begin(connection: Connection, query: ItemQuery) -> int:
-    """The position from which on the items of a search are."""
-    since = 0 if query.since is None else position_at(connection, query.since - CLOCK_SLACK_US)
-    return max(since, query.down_to or 0)
 
 
 def _end(connection: Connection, query: ItemQuery) -> int | None:
