@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from cloudsignal.server.insight.promises import Punctuality
+from cloudsignal.server.insight.reckoning import punctuality, quarter_s
 from cloudsignal.server.panel.overview import (
     SPANS,
-    Due,
     begins_of,
-    due,
     floor,
     overview,
     signals_chart,
@@ -62,7 +62,7 @@ def test_it_tells_where_items_are_and_what_today_brought(store: Store) -> None:
     store.deliveries.note(Progress(noted=[told.noted(number)]), now=9)
     count(store)
 
-    found = overview(store, None, now=NOON + HOUR, zone=UTC, tells=True)
+    found = overview(store, None, now=NOON + HOUR, zone=UTC)
 
     assert {each.state: (each.count, each.delayed) for each in found.states if each.count} == {
         "registered": (1, 1),
@@ -70,7 +70,7 @@ def test_it_tells_where_items_are_and_what_today_brought(store: Store) -> None:
         "canceled": (1, 0),
     }
     assert (found.open, found.delayed, found.shipped, found.canceled) == (1, 1, 2, 1)
-    assert found.due == Due(on_time=1, late=0, waiting=0, overdue=3, canceled=1)
+    assert found.due == Punctuality(on_time=1, overdue=3, withdrawn=1)
     assert found.due.total == 5
     assert found.overdue == 3
     assert (found.behind, found.is_late) == (0, False)
@@ -78,9 +78,9 @@ def test_it_tells_where_items_are_and_what_today_brought(store: Store) -> None:
     assert found.telling is not None
     assert (found.telling.waiting, found.telling.dead) == (1, 0)
 
-    alone = overview(store, "Beta", now=NOON + HOUR, zone=UTC, tells=False)
+    alone = overview(store, "Beta", now=NOON + HOUR, zone=UTC)
     assert (alone.shipped, alone.open, alone.telling) == (1, 0, None)
-    tomorrow = overview(store, None, now=NOON + 24 * HOUR, zone=UTC, tells=False)
+    tomorrow = overview(store, None, now=NOON + 24 * HOUR, zone=UTC)
     assert (tomorrow.shipped, tomorrow.due.total, tomorrow.overdue) == (0, 0, 3)
 
 
@@ -88,14 +88,21 @@ def test_a_day_is_that_of_the_zone(store: Store) -> None:
     store.append([arrival(report("ItemShipped"))])
     count(store)
     late = NOON + 11 * HOUR + 30 * MINUTE  # 23:30 in UTC, past midnight in Berlin
-    assert overview(store, None, now=late, zone=UTC, tells=False).shipped == 1
-    assert overview(store, None, now=late, zone=BERLIN, tells=False).shipped == 0
+    assert overview(store, None, now=late, zone=UTC).shipped == 1
+    assert overview(store, None, now=late, zone=BERLIN).shipped == 0
 
 
 def test_what_is_due_in_this_quarter_of_an_hour_is_waited_for() -> None:
     counts = {(900, "waiting"): 1, (900, "told"): 2, (900, "announced"): 4, (0, "given_up"): 8}
-    assert due(counts, 900 + 899) == Due(0, 0, waiting=7, overdue=0, canceled=8)
-    assert due(counts, 900 + 900) == Due(0, 0, waiting=0, overdue=7, canceled=8)
+
+    def due(now_s: int) -> Punctuality:
+        quarter = quarter_s(now_s * 1_000_000)
+        past = {key: count for (at, key), count in counts.items() if at < quarter}
+        coming = {key: count for (at, key), count in counts.items() if at >= quarter}
+        return punctuality(past, coming)
+
+    assert due(900 + 899) == Punctuality(open=7, given_up=8)
+    assert due(900 + 900) == Punctuality(overdue=7, given_up=8)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,11 @@ class Punctuality(Struct, frozen=True):
         return {fate: getattr(self, fate) for fate in self.__struct_fields__}
 
     @property
+    def total(self) -> int:
+        """How many there are."""
+        return sum(self.counts().values())
+
+    @property
     def decided(self) -> int:
         """How many were kept or broken."""
         return self.on_time + self.late + self.overdue + self.given_up

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from datetime import tzinfo
+from functools import partial
 from typing import Any, Final, cast
 
 from litestar import Request, Response, get
@@ -13,7 +14,7 @@ from msgspec import Struct
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.events import Followers
 from cloudsignal.server.live import Live, NoMore
-from cloudsignal.server.panel.access import SIGNED_IN, seen_by
+from cloudsignal.server.panel.access import READER_OR_PARTNER, SIGNED_IN
 from cloudsignal.server.panel.overview import SPANS, overview, signals_chart
 from cloudsignal.server.panel.pages import Asked, page, rendered, scope, still_signed_in
 from cloudsignal.server.store.errors import NotFound
@@ -32,7 +33,6 @@ class View(Struct, frozen=True):
 
     partner: str | None
     span: str
-    tells: bool
 
 
 class Dashboard:
@@ -47,12 +47,9 @@ class Dashboard:
     async def picture(self, view: View) -> Markup:
         """As it is now, or was a moment ago. Raises StoreUnavailable."""
         standing = await self._drawn(
-            ("standing", view.partner, view.tells), 1, self._standing(view)
+            ("standing", view.partner), 1, partial(self._standing, view.partner)
         )
-        span = SPANS[view.span]
-        chart = await self._drawn(
-            ("chart", view.partner, view.span), span.every_s, self._chart(view)
-        )
+        chart = await self._drawn(view, SPANS[view.span].every_s, partial(self._chart, view))
         return standing + chart
 
     async def _drawn(self, key: object, every_s: int, draw: Callable[[], Markup]) -> Markup:
@@ -65,21 +62,14 @@ class Dashboard:
         # Who hangs up does not take the picture away from the others.
         return await asyncio.shield(kept[1])
 
-    def _standing(self, view: View) -> Callable[[], Markup]:
-        def draw() -> Markup:
-            now = self._clock()
-            found = overview(self._store, view.partner, now=now, zone=self.zone, tells=view.tells)
-            return rendered("standing.html", found=found, partner=view.partner)
+    def _standing(self, partner: str | None) -> Markup:
+        found = overview(self._store, partner, now=self._clock(), zone=self.zone)
+        return rendered("standing.html", found=found, partner=partner)
 
-        return draw
-
-    def _chart(self, view: View) -> Callable[[], Markup]:
-        def draw() -> Markup:
-            span, now = SPANS[view.span], self._clock()
-            chart = signals_chart(self._store, view.partner, span, now=now, zone=self.zone)
-            return rendered("signals.html", chart=chart, span=span)
-
-        return draw
+    def _chart(self, view: View) -> Markup:
+        span, now = SPANS[view.span], self._clock()
+        chart = signals_chart(self._store, view.partner, span, now=now, zone=self.zone)
+        return rendered("signals.html", chart=chart, span=span)
 
 
 @get("/", guards=[SIGNED_IN])
@@ -102,7 +92,7 @@ async def show_home(request: Asked, partner: str = "", span: str = "1h") -> Resp
     )
 
 
-@get("/live", guards=[seen_by("reader", "partner")])
+@get("/live", guards=[READER_OR_PARTNER])
 async def follow(request: Asked, partner: str = "", span: str = "1h") -> ASGIApp:
     """The same as server-sent events, each of them the whole picture, when anything has changed."""
     view = await _view(request, partner, span)
@@ -146,12 +136,12 @@ async def _view(request: Request[Any, Any, Any], partner: str, span: str) -> Vie
     if own is not None:
         if partner not in ("", own):
             raise NotFound(f"there is no print partner called {partner!r}")
-        return View(own, span, tells=False)
+        return View(own, span)
     if not partner:
-        return View(None, span, tells=True)
+        return View(None, span)
     store: Store = request.app.state.store
     await asyncio.to_thread(store.access.partner, partner)
-    return View(partner, span, tells=False)
+    return View(partner, span)
 
 
 ROUTES: Final = [show_home, follow]

@@ -1,22 +1,23 @@
 """What the dashboard shows, read from the roll-ups: where items are, and what has happened lately."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
+from functools import partial
 from typing import Final, get_args
 
 from msgspec import Struct
 
 from cloudsignal.protocol.items import FINAL, State
 from cloudsignal.protocol.signals import BY_NAME
+from cloudsignal.server.insight import reckoning
 from cloudsignal.server.insight.counting import (
     DAY_S,
     HOUR_S,
     MINUTE_S,
     QUARTER_S,
     SECOND_US,
-    WAITING,
 )
-from cloudsignal.server.insight.promises import days_until
+from cloudsignal.server.insight.promises import Punctuality
 from cloudsignal.server.panel.charts import Chart, stacked
 from cloudsignal.server.store.store import Store
 
@@ -66,21 +67,6 @@ class Standing(Struct, frozen=True):
         return self.state in FINAL
 
 
-class Due(Struct, frozen=True):
-    """Items that are due in a time: shipped in time, shipped late, not shipped and still in time or not, canceled."""
-
-    on_time: int
-    late: int
-    waiting: int
-    overdue: int
-    canceled: int
-
-    @property
-    def total(self) -> int:
-        """How many they are."""
-        return self.on_time + self.late + self.waiting + self.overdue + self.canceled
-
-
 class Telling(Struct, frozen=True):
     """Deliveries to owners: that wait for another attempt or behind one that does, and that were given up."""
 
@@ -97,7 +83,7 @@ class Overview(Struct, frozen=True):
     delayed: int
     shipped: int
     canceled: int
-    due: Due
+    due: Punctuality
     overdue: int
     refused: int
     telling: Telling | None
@@ -113,40 +99,30 @@ class Overview(Struct, frozen=True):
         return self.behind > BEHIND_MAX
 
 
-def overview(store: Store, partner: str | None, *, now: int, zone: tzinfo, tells: bool) -> Overview:
-    """How things stand with a print partner, or with all; what owners are told only if it ``tells``.
+def overview(store: Store, partner: str | None, *, now: int, zone: tzinfo) -> Overview:
+    """How things stand with a print partner; or with all, and with what their owners are told.
 
     Raises StoreUnavailable.
     """
-    rollups = store.rollups
-    sums, delayed = rollups.sums("state", partner=partner), rollups.sums("delayed", partner=partner)
-    states = tuple(Standing(each, sums.get(each, 0), delayed.get(each, 0)) for each in STATES)
-    since, until = (each // SECOND_US for each in days_until(now, 1, zone))
-    now_s = now // SECOND_US
-    today = rollups.counts("due", partner=partner, since=since, until=until)
-    before = rollups.counts("due", partner=partner, since=now_s - OVERDUE_DAYS * DAY_S, until=now_s)
+    sums = partial(store.rollups.sums, partner=partner)
+    counts, delayed = sums("state"), sums("delayed")
+    states = tuple(Standing(each, counts.get(each, 0), delayed.get(each, 0)) for each in STATES)
+    since, until = reckoning.days_s(now, 1, zone)
+    quarter = reckoning.quarter_s(now)
+    past = sums("due", since=since, until=quarter)
+    long_past = sums("due", since=now // SECOND_US - OVERDUE_DAYS * DAY_S, until=quarter)
     return Overview(
-        behind=rollups.behind(),
+        behind=store.rollups.behind(),
         states=tuple(each for each in states if each.count or each.state != "unknown"),
         open=sum(each.count for each in states if not each.is_final),
         delayed=sum(each.delayed for each in states),
-        shipped=rollups.sums("shipped", partner=partner, since=since, until=until).get("", 0),
-        canceled=rollups.sums("canceled", partner=partner, since=since, until=until).get("", 0),
-        due=due(today, now_s),
-        overdue=due(before, now_s).overdue,
+        shipped=sums("shipped", since=since, until=until).get("", 0),
+        canceled=sums("canceled", since=since, until=until).get("", 0),
+        due=reckoning.punctuality(past, sums("due", since=quarter, until=until)),
+        overdue=reckoning.punctuality(long_past, {}).overdue,
         refused=_refused(store, partner, now - DAY_S * SECOND_US),
-        telling=_telling(store) if tells else None,
+        telling=_telling(store) if partner is None else None,
     )
-
-
-def due(counts: Mapping[tuple[int, str], int], now_s: int) -> Due:
-    """What became of items by when they are due, in quarters of an hour; what is due in this one is not overdue."""
-    found = dict.fromkeys(("on_time", "late", "waiting", "overdue", "canceled"), 0)
-    for (at, key), count in counts.items():
-        if key in WAITING:
-            key = "overdue" if at + QUARTER_S <= now_s else "waiting"
-        found[key if key in found else "canceled"] += count
-    return Due(**found)
 
 
 def _refused(store: Store, partner: str | None, since: int) -> int:
