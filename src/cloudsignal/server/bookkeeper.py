@@ -18,7 +18,6 @@ from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from cloudsignal.server.logs import Logger
     from cloudsignal.server.store.rollups import Step
     from cloudsignal.server.store.store import Store
 
@@ -42,16 +41,6 @@ class Bookkeeper(Companion):
 
     MODULE = __name__
     DOES = "counts"
-
-    def __init__(
-        self,
-        settings: Settings,
-        store: "Store",
-        logger: "Logger",
-        timer: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(settings, logger, timer)
-        self._store = store
 
     def _is_needed(self) -> bool:
         # Nobody looks at counts but on the panel.

@@ -38,9 +38,14 @@ class Companion:
     """What it does, for people."""
 
     def __init__(
-        self, settings: Settings, logger: "Logger", timer: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        store: "Store",
+        logger: "Logger",
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self._store = store
         self._timer = timer
         self._logger = logger
         self._process: subprocess.Popen[bytes] | None = None

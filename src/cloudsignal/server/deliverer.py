@@ -46,8 +46,7 @@ class Deliverer(Companion):
         logger: "Logger",
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(settings, logger, timer)
-        self._store = store
+        super().__init__(settings, store, logger, timer)
         self._counted = Told()
         """What the process has counted that runs now."""
         self._counted_before = Told()
