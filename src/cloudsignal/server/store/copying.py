@@ -261,20 +261,19 @@ class _Run:
 
     def counted(self) -> None:
         """Replace what is counted of the log."""
-        for table in COUNTED:
-            with self._target.writing() as connection:
-                connection.execute(delete(table))
-            self._each("counts copied", select(table), partial(self._insert, table))
+        self._replace("counts copied", COUNTED)
 
     def came(self) -> None:
         """Replace what is noted of posts."""
-        with self._target.writing() as connection:
-            for table in CAME:
-                connection.execute(delete(table))
-        for table in CAME:
-            self._each("posts copied", select(table), partial(self._insert, table))
+        self._replace("posts copied", CAME)
         with self._target.writing() as connection:
             self._target.backend.number_on(connection, refusals.name)
+
+    def _replace(self, step: str, tables: Sequence[Table]) -> None:
+        for table in tables:
+            with self._target.writing() as connection:
+                connection.execute(delete(table))
+            self._each(step, select(table), partial(self._insert, table))
 
     def _insert(self, table: Table, rows: Rows) -> None:
         with self._target.writing() as connection:

@@ -203,15 +203,15 @@ class _Page:
         self.begin = begin
         self.end = end
         self.recounts = _recounts(connection)
-        self._rules = Rules.read(connection)
         self._changes: Counter[Key] = Counter()
         self._items: list[tuple[Any, ...]] = []
         self._forgotten: list[int] = []
         self._orders: list[tuple[Any, ...]] = []
-        if end > begin:
-            self._add_signals(connection)
-        if not self.is_empty:
-            self._add_items(connection)
+        if self.is_empty:
+            return
+        self._rules = Rules.read(connection)
+        self._add_signals(connection)
+        self._add_items(connection)
 
     @property
     def is_empty(self) -> bool:
