@@ -8,9 +8,9 @@ from litestar import Response, get, post
 
 from cloudsignal.server.insight import calendars
 from cloudsignal.server.insight.calendars import WEEKDAYS, Calendar, UnfitCalendar
-from cloudsignal.server.panel.access import OPERATOR
+from cloudsignal.server.panel.access import OPERATOR, READER_OR_PARTNER
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
-from cloudsignal.server.panel.insight import OF_PARTNERS, partner_seen
+from cloudsignal.server.panel.insight import partner_seen
 from cloudsignal.server.panel.pages import Asked, page, scope, store_for, to
 from cloudsignal.server.panel.roles import may
 from cloudsignal.server.store.access import Partner
@@ -26,7 +26,7 @@ FIELDS: Final = ("timezone", *WEEKDAYS, "holidays")
 """The fields of the form, apart from the one that has all of it as text."""
 
 
-@get("/calendars", guards=[OF_PARTNERS])
+@get("/calendars", guards=[READER_OR_PARTNER])
 async def list_calendars(request: Asked) -> Response[Any]:
     """Who works when."""
     store, own = request.app.state.store, scope(request).partner
@@ -36,7 +36,7 @@ async def list_calendars(request: Asked) -> Response[Any]:
     return page(request, "calendars.html", found=found)
 
 
-@get("/calendars/{number:int}", guards=[OF_PARTNERS])
+@get("/calendars/{number:int}", guards=[READER_OR_PARTNER])
 async def show_calendar(request: Asked, number: int) -> Response[Any]:
     """When a print partner works."""
     return await _shown(request, await partner_seen(request, number))

@@ -5,8 +5,8 @@ from typing import Any, Final
 from litestar import Response, get
 
 from cloudsignal.server.panel.access import ADMIN
-from cloudsignal.server.panel.lists import Column, Listing, Place, listed
-from cloudsignal.server.panel.pages import Asked
+from cloudsignal.server.panel.lists import Column, Listing, listed
+from cloudsignal.server.panel.pages import Asked, Before
 from cloudsignal.server.store.changes import Change
 
 CHANGES: Final = Listing[Change](
@@ -27,7 +27,7 @@ CHANGES: Final = Listing[Change](
 
 
 @get("/changes", guards=[ADMIN])
-async def list_changes(request: Asked, before: Place = None) -> Response[Any]:
+async def list_changes(request: Asked, before: Before = None) -> Response[Any]:
     """The newest changes, or those before one."""
     changes = request.app.state.store.changes.changes
     return await listed(request, CHANGES, changes, "changes.html", at=before)

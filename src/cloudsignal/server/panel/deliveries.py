@@ -14,16 +14,14 @@ from cloudsignal.server.delivery.composing import keyed
 from cloudsignal.server.delivery.desk import instant
 from cloudsignal.server.delivery.views import attempt_view, sent_headers
 from cloudsignal.server.panel.forms import places
-from cloudsignal.server.panel.pages import Asked, page, store_for, to
+from cloudsignal.server.panel.pages import Asked, Before, Number, page, store_for, to
 from cloudsignal.server.panel.telling import (
     CHOICE_MAX,
     MENDS,
     PAGE,
     RESTS,
     SEES,
-    Before,
     Chosen,
-    Number,
     attempts_of,
     endpoint_of,
     endpoint_then,

@@ -22,14 +22,13 @@ from cloudsignal.server.delivery.wishes import (
 from cloudsignal.server.panel import pages
 from cloudsignal.server.panel.access import OPERATOR
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form, places, ticked
-from cloudsignal.server.panel.pages import Asked, page, store_for, to
+from cloudsignal.server.panel.pages import Asked, Number, page, store_for, to
 from cloudsignal.server.panel.telling import (
     MENDS,
     PAGE,
     RESTS,
     SEES,
     BeforePlace,
-    Number,
     attempts_of,
     desk_of,
     endpoint_of,

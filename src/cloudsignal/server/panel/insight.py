@@ -13,15 +13,13 @@ from msgspec import Struct
 from cloudsignal.server.figures import Reckoner
 from cloudsignal.server.insight import counting, reckoning, reporting
 from cloudsignal.server.insight.reporting import PARTS, Part
-from cloudsignal.server.panel.access import seen_by
-from cloudsignal.server.panel.pages import Asked, page, scope, to
+from cloudsignal.server.panel.access import READER_OR_PARTNER
+from cloudsignal.server.panel.pages import NUMBER_MAX, Asked, page, scope, to
 from cloudsignal.server.store.access import Partner
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.reading import ReportedSignal
 from cloudsignal.server.store.store import Store
 
-OF_PARTNERS: Final = seen_by("reader", "partner")
-"""Of those who see everything, and of a print partner as much as is its own."""
 DAYS: Final = (7, 30, 90)
 """Over how many days there are figures."""
 DAYS_TOLD: Final = 30
@@ -31,7 +29,6 @@ LOOKED_AT: Final = 1_000
 """Among how many signals a page looks for those that offend."""
 PAGE: Final = 100
 """How many of those a page lists."""
-NUMBER_MAX: Final = 2**53 - 1
 LISTED: Final[dict[str, Part]] = {part.name: part for part in PARTS if part.name != "refused"}
 """The parts of the score whose offending signals are in the log: refused posts are not."""
 
@@ -39,7 +36,7 @@ Days = Annotated[int, QueryParameter(ge=1, le=max(DAYS))]
 Place = Annotated[int, QueryParameter(ge=0, le=NUMBER_MAX)]
 
 
-@get("/insight", guards=[OF_PARTNERS])
+@get("/insight", guards=[READER_OR_PARTNER])
 async def compare_partners(request: Asked, days: Days = DAYS_TOLD) -> Response[Any]:
     """All print partners beside each other; a print partner's own people see it alone."""
     if (own := request.user.user.partner) is not None:
@@ -48,7 +45,7 @@ async def compare_partners(request: Asked, days: Days = DAYS_TOLD) -> Response[A
     return await counted_page(request, "insight.html", overview=overview, choices=DAYS)
 
 
-@get("/insight/{number:int}", guards=[OF_PARTNERS])
+@get("/insight/{number:int}", guards=[READER_OR_PARTNER])
 async def show_figures(request: Asked, number: int, days: Days = DAYS_TOLD) -> Response[Any]:
     """What there is to say of a print partner."""
     partner = await partner_seen(request, number)
@@ -58,7 +55,7 @@ async def show_figures(request: Asked, number: int, days: Days = DAYS_TOLD) -> R
     )
 
 
-@get("/insight/{number:int}/offending/{part:str}", guards=[OF_PARTNERS])
+@get("/insight/{number:int}/offending/{part:str}", guards=[READER_OR_PARTNER])
 async def list_offending(
     request: Asked,
     number: int,

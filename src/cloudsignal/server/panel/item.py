@@ -11,8 +11,7 @@ from cloudsignal.protocol.signals import Signal
 from cloudsignal.server.clock import now
 from cloudsignal.server.delivery.composing import tracking_url
 from cloudsignal.server.panel.access import IN_SCOPE
-from cloudsignal.server.panel.lists import Place
-from cloudsignal.server.panel.pages import Asked, page, scope
+from cloudsignal.server.panel.pages import Asked, Before, page, scope
 from cloudsignal.server.panel.picture import lasting, picture
 from cloudsignal.server.panel.places import item_path
 from cloudsignal.server.panel.roles import Scope
@@ -38,7 +37,7 @@ class Heard(Struct, frozen=True):
 
 @get("/item", guards=[IN_SCOPE])
 async def show_item(
-    request: Asked, order: str = "", item: str = "", before: Place = None
+    request: Asked, order: str = "", item: str = "", before: Before = None
 ) -> Response[Any]:
     """An item, and its newest signals, or those before one."""
     seen, store = scope(request), request.app.state.store

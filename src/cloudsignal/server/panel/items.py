@@ -11,8 +11,8 @@ from litestar import Response, get
 from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.items import State
 from cloudsignal.server.panel.access import IN_SCOPE
-from cloudsignal.server.panel.lists import Column, Listing, Part, Place, listed
-from cloudsignal.server.panel.pages import Asked, scope
+from cloudsignal.server.panel.lists import Column, Listing, Part, listed
+from cloudsignal.server.panel.pages import Asked, Before, scope
 from cloudsignal.server.panel.places import item_path, order_path
 from cloudsignal.server.panel.roles import Scope
 from cloudsignal.server.panel.standing import columns
@@ -45,7 +45,7 @@ DATE_CHARS: Final = len("2016-01-20")
 
 
 @get("/items", guards=[IN_SCOPE])
-async def list_items(request: Asked, before: Place = None) -> Response[Any]:
+async def list_items(request: Asked, before: Before = None) -> Response[Any]:
     """Items, the last changed first."""
     store: Store = request.app.state.store
     seen = scope(request)

@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 from litestar import Response
-from litestar.params import QueryParameter
 from litestar.response import Stream
 from msgspec import Struct
 
@@ -27,10 +26,7 @@ CSV_READS_MAX: Final = 2
 """How many exports read at once: people who look at pages must not wait for those who take all of it along."""
 AS: Final = "as"
 CSV: Final = "csv"
-PLACE_MAX: Final = 2**53 - 1
 
-Place = Annotated[int | None, QueryParameter(ge=1, le=PLACE_MAX)]
-"""Where a page begins, by number, if it is said."""
 
 Row = TypeVar("Row")
 Kind = Literal["text", "instant", "state", "values"]

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from cloudsignal.server.figures import OPEN_STATES, Reckoner
 from cloudsignal.server.insight.outlook import INTERVAL, SAFE_CHANCE, Outlook
+from cloudsignal.server.panel.access import READER_OR_PARTNER
 from cloudsignal.server.panel.insight import (
-    OF_PARTNERS,
     Place,
     counted_page,
     partner_seen,
@@ -62,7 +62,7 @@ def _end(outlook: Outlook) -> int | None:
     return max((each for each in known if each is not None), default=None)
 
 
-@get("/at-risk", guards=[OF_PARTNERS])
+@get("/at-risk", guards=[READER_OR_PARTNER])
 async def list_at_risk(
     request: Asked, overdue: bool = False, at: Place | None = None, number: Place = 0
 ) -> Response[Any]:
@@ -77,7 +77,7 @@ async def list_at_risk(
     return await _listed(request, "at_risk.html", found, overdue=overdue)
 
 
-@get("/insight/{number:int}/open/{where:str}", guards=[OF_PARTNERS])
+@get("/insight/{number:int}/open/{where:str}", guards=[READER_OR_PARTNER])
 async def list_waiting(
     request: Asked, number: int, where: str, at: Place = 0, item: Place = 0
 ) -> Response[Any]:

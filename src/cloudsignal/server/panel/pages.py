@@ -47,8 +47,8 @@ _STATIC: Final = files("cloudsignal.server.panel") / "static"
 Asked = Request[Holder, Any, Any]
 """A request; its ``user`` is who is signed in, where the route is for those only."""
 
-NUMBER_MAX: Final = (1 << 63) - 1
-"""The largest number that a store can look for."""
+NUMBER_MAX: Final = 2**53 - 1
+"""The largest number that is looked for: every program keeps it as it is."""
 Number = Annotated[int, Parameter(ge=1, le=NUMBER_MAX)]
 """What something is known by."""
 Before = Annotated[int | None, Parameter(ge=1, le=NUMBER_MAX)]

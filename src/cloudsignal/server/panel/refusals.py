@@ -2,18 +2,18 @@
 
 import asyncio
 import re
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from litestar import Response, get
-from litestar.params import QueryParameter
 from msgspec import Struct
 
 from cloudsignal.protocol.refusals import ERROR_TYPES
 from cloudsignal.server.clock import now
 from cloudsignal.server.insight.reporting import is_own_fault
-from cloudsignal.server.panel.access import seen_by
-from cloudsignal.server.panel.pages import Asked, page, scope
+from cloudsignal.server.panel.access import READER_OR_PARTNER
+from cloudsignal.server.panel.pages import Asked, Before, page, scope
+from cloudsignal.server.posts import DAY_US
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.posts import REFUSALS_MAX, Count
 from cloudsignal.server.store.store import Store
@@ -21,8 +21,6 @@ from cloudsignal.server.store.store import Store
 PAGE: Final = 20
 REASONS_MAX: Final = 50
 """How many reasons of print partners, or places of strangers, are listed: those with the most posts."""
-NUMBER_MAX: Final = 2**53
-DAY_US: Final = 24 * 3600 * 1_000_000
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,14}")
 
 
@@ -54,13 +52,13 @@ class Choice(Struct, frozen=True):
         return self != Choice()
 
 
-@get("/refusals", guards=[seen_by("reader", "partner")])
+@get("/refusals", guards=[READER_OR_PARTNER])
 async def list_refused(
     request: Asked,
     partner: str = "",
     interface: str = "",
     reason: str = "",
-    before: Annotated[int | None, QueryParameter(ge=1, le=NUMBER_MAX)] = None,
+    before: Before = None,
 ) -> Response[Any]:
     """Why posts were refused, and which, the newest first."""
     choice = Choice(partner, interface.strip(), reason)
@@ -69,7 +67,7 @@ async def list_refused(
     return page(request, "refusals.html", choice=choice, own=own, before=before, **shown)
 
 
-@get("/refusals/reasons", guards=[seen_by("reader", "partner")])
+@get("/refusals/reasons", guards=[READER_OR_PARTNER])
 async def list_reasons(request: Asked) -> Response[Any]:
     """Every reason for which a post is refused, and what to do about it."""
     reasons = {name: (each, is_own_fault(name)) for name, each in ERROR_TYPES.items()}

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
-from litestar.params import PathParameter, QueryParameter
+from litestar.params import QueryParameter
 
 from cloudsignal.server.delivery.desk import Desk
 from cloudsignal.server.panel import pages
@@ -28,11 +28,7 @@ RESTS: Final = ("paused", "disabled")
 """The states in which nothing is posted to an endpoint."""
 CHOICE_MAX: Final = 500
 """Among how many endpoints can be chosen."""
-_NUMBER_MAX: Final = 2**53 - 1
 
-Number = Annotated[int, PathParameter(ge=1, le=_NUMBER_MAX)]
-Before = Annotated[int | None, QueryParameter(ge=1, le=_NUMBER_MAX)]
-"""A page lists what comes before this number."""
 Chosen = Annotated[str, QueryParameter(pattern=r"^[0-9]{0,15}$")]
 """The number of an endpoint that was chosen in a form, empty for all."""
 BeforePlace = Annotated[
