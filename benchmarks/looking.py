@@ -1,15 +1,14 @@
 """The panel: how soon its pages are there when much is stored, and what it costs those who post that one looks."""
 
 import http.client
-import statistics
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 
+from benchmarks.asking import FLAGS, Ask, measured, measurement
 from benchmarks.places import Place
-from benchmarks.rows import WARM_UP_S, Measurement, Row, measure_load
-from benchmarks.servers import SECRET, Server, serving
+from benchmarks.rows import Measurement, Row, measure_load
+from benchmarks.servers import SECRET, Server
 from benchmarks.stores import Store
 from benchmarks.wrk import Load
 from cloudsignal.server.clock import now
@@ -31,7 +30,6 @@ PAGES = {
     "interfaces": "/panel/interfaces",
     "changes": "/panel/changes",
 }
-QUIET = ("--no-deliver",)
 
 
 def page_rows(store: Store, seconds: int) -> list[Row]:
@@ -45,34 +43,14 @@ def page_rows(store: Store, seconds: int) -> list[Row]:
 
 
 def looking(store: Store, path: str, seconds: int) -> Callable[[], Measurement]:
+    def ask() -> Ask:
+        return path, lambda status, _: status == 200
+
     def measure() -> Measurement:
-        with serving("ours", store.place, None, QUIET) as server:
-            load_again(server, path, WARM_UP_S)
-            took_s, failed = load_again(server, path, seconds)
-            places = statistics.quantiles(took_s, n=100)
-            return Measurement(
-                p50_ms=places[49] * 1000,
-                p99_ms=places[98] * 1000,
-                peak_rss_mb=server.peak_rss_mb(),
-                errors=failed,
-            )
+        took_s, failed, peak_rss_mb = measured(store.place, seconds, COOKIE, lambda: ask)
+        return measurement(took_s, peak_rss_mb, errors=failed)
 
     return measure
-
-
-def load_again(server: Server, path: str, seconds: int) -> tuple[list[float], int]:
-    """How long each time took, and how many were answered something else than the page."""
-    took_s: list[float] = []
-    failed = 0
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
-        end = time.perf_counter() + seconds
-        while (started := time.perf_counter()) < end or len(took_s) < 2:
-            connection.request("GET", path, headers=COOKIE)
-            answer = connection.getresponse()
-            answer.read()
-            took_s.append(time.perf_counter() - started)
-            failed += answer.status != 200
-    return took_s, failed
 
 
 COOKIE = {"Cookie": f"cloudsignal={SESSION}"}
@@ -92,8 +70,8 @@ def posting(store: Store, load: Load, seconds: int, *, looks: bool) -> Callable[
         with store.copied() as place:
             if looks:
                 sign_in(place)
-                return measure_load(store, place, load, seconds, flags=QUIET, beside=watching)
-            flags = (*QUIET, "--no-panel")
+                return measure_load(store, place, load, seconds, flags=FLAGS, beside=watching)
+            flags = (*FLAGS, "--no-panel")
             return measure_load(store, place, load, seconds, flags=flags)
 
     return measure

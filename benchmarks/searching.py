@@ -1,9 +1,7 @@
 """One text looked for among many items, over HTTP: how soon the answer is there."""
 
-import http.client
 import json
 import random
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -11,10 +9,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from benchmarks import workload
+from benchmarks.asking import Ask, measured, measurement
 from benchmarks.places import Home, Place
 from benchmarks.preload import preload
-from benchmarks.rows import WARM_UP_S, Measurement, Row
-from benchmarks.servers import Server, serving
+from benchmarks.rows import Measurement, Row
+from benchmarks.servers import serving
 from benchmarks.stores import CONNECTIONS, make_interface, make_token
 from cloudsignal.server.store.orders import REGISTRATIONS_MAX, Registration
 from cloudsignal.server.store.store import open_store
@@ -95,45 +94,22 @@ def reference(order: str) -> str:
 def searching(
     place: Place, token: str, orders: list[str], question: Question, seconds: int
 ) -> Callable[[], Measurement]:
-    def measure() -> Measurement:
-        with serving("ours", place, None, ["--no-deliver"]) as server:
-            chosen = random.Random(SEED)  # the same ones in each round
-            ask_for(server, token, orders, question, chosen, WARM_UP_S)
-            took_s, misfound = ask_for(server, token, orders, question, chosen, seconds)
-            places = statistics.quantiles(took_s, n=100)
-            return Measurement(
-                p50_ms=places[49] * 1000,
-                p99_ms=places[98] * 1000,
-                peak_rss_mb=server.peak_rss_mb(),
-                misfound=misfound,
-            )
+    def asks() -> Callable[[], Ask]:
+        chosen = random.Random(SEED)  # the same ones in each round
 
-    return measure
-
-
-def ask_for(
-    server: Server,
-    token: str,
-    orders: list[str],
-    question: Question,
-    chosen: random.Random,
-    seconds: int,
-) -> tuple[list[float], int]:
-    """How long each answer took, and how many were not what is there."""
-    took_s: list[float] = []
-    misfound = 0
-    headers = {"Authorization": f"Bearer {token}"}
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
-        end = time.perf_counter() + seconds
-        while (started := time.perf_counter()) < end or len(took_s) < 2:
+        def ask() -> Ask:
             text, begins = question(chosen.choice(orders))
             path = f"/api/v1/search?{urlencode({'q': text})}"
-            connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-            body = answer.read()
-            took_s.append(time.perf_counter() - started)
-            misfound += not (answer.status == 200 and is_right(json.loads(body), begins))
-    return took_s, misfound
+            return path, lambda status, body: status == 200 and is_right(json.loads(body), begins)
+
+        return ask
+
+    def measure() -> Measurement:
+        headers = {"Authorization": f"Bearer {token}"}
+        took_s, misfound, peak_rss_mb = measured(place, seconds, headers, asks)
+        return measurement(took_s, peak_rss_mb, misfound=misfound)
+
+    return measure
 
 
 def is_right(answer: Any, begins: str | None) -> bool:
