@@ -21,13 +21,15 @@ OTHER = "another four words here"
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>'\""
 
 
-@pytest.fixture(scope="session")
+# Of the package, not of the session: while it is open, its loop counts as running in this thread, and
+# no other test could run one of its own.
+@pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
         yield playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     """Chromium, from the PATH or from where CLOUDSIGNAL_TEST_CHROMIUM says."""
     path = os.environ.get("CLOUDSIGNAL_TEST_CHROMIUM") or shutil.which("chromium")
