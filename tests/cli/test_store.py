@@ -117,6 +117,8 @@ def test_a_copy_for_programs_counts_every_table(run: Run, filled: Store, url: st
         "filters": 0,
         "changes": 2,
         "calendars": 0,
+        "alert_rules": 0,
+        "alert_ways": 0,
         "cursors": 0,
         "facts": 2,
         "orders": 0,
@@ -134,6 +136,9 @@ def test_a_copy_for_programs_counts_every_table(run: Run, filled: Store, url: st
         "uses": 0,
         "strangers": 0,
         "refusals": 0,
+        "alerts": 0,
+        "alert_news": 0,
+        "alert_messages": 0,
     }
 
 

@@ -7,6 +7,7 @@ second time), ``new_store`` (makes furnished stores), ``fault`` (makes a group f
 
 from cloudsignal.server.store.store import Store
 from tests.server.store.access_contract import AccessContract
+from tests.server.store.alerts_contract import AlertsContract
 from tests.server.store.appending_contract import AppendingContract
 from tests.server.store.attempts_contract import AttemptsContract
 from tests.server.store.cursors_contract import CursorsContract
@@ -64,5 +65,6 @@ class StoreContract(
     ReckoningContract,
     OpenItemsContract,
     RecountingContract,
+    AlertsContract,
 ):
     """All of it."""

@@ -8,7 +8,10 @@ import pytest
 from msgspec.structs import asdict
 from sqlalchemy import delete, insert, update
 
+from cloudsignal.server.insight.calendars import Calendar
+from cloudsignal.server.insight.stalling import Rule, Standing
 from cloudsignal.server.store import batches
+from cloudsignal.server.store.alerts import Stalled
 from cloudsignal.server.store.copying import Copied
 from cloudsignal.server.store.deliveries import Progress
 from cloudsignal.server.store.errors import CopyDiffers, StoreUnusable
@@ -25,6 +28,7 @@ from cloudsignal.server.store.sessions import Session
 from cloudsignal.server.store.store import Store, copy_store, open_store
 from tests.server.arrivals import MINUTE, NOON, appending, arrival, receipt, report
 from tests.server.store import told
+from tests.server.store.alerts_contract import MAIL, made
 from tests.server.store.contract import furnish
 from tests.server.store.posts_contract import refused
 from tests.server.store.rebuilding_contract import rows, tamper
@@ -103,6 +107,12 @@ class CopyingContract:
                 [refused(), refused()],
             )
         )
+        store.calendars.set("Beta", Calendar("Europe/Berlin"))
+        store.alerts.set_rule(None, "producing", Rule(9))
+        store.alert_messages.set_way(MAIL)
+        producing = Standing(2, "producing", 9)
+        store.alerts.note(raised=[Stalled(item, producing, 9) for item in (1, 2)], now=9)
+        assert made(store, limit=1)
 
         copied = copy_store(source, target)
 
@@ -122,10 +132,12 @@ class CopyingContract:
                 "invitations": 1,
                 "sessions": 1,
                 "filters": 1,
-                "changes": 12,
-                "calendars": 0,
+                "changes": 15,
+                "calendars": 1,
+                "alert_rules": 1,
+                "alert_ways": 1,
                 "cursors": 3,
-                "facts": 7,
+                "facts": 8,
                 "orders": 1,
                 "order_items": 2,
                 "items": 7,
@@ -141,6 +153,9 @@ class CopyingContract:
                 "uses": 1,
                 "strangers": 1,
                 "refusals": 2,
+                "alerts": 2,
+                "alert_news": 1,
+                "alert_messages": 1,
             },
         )
 

@@ -25,6 +25,7 @@ LATER_TABLES = {
         *("users", "invitations", "sessions", "tries", "changes", "filters"),
         *("calendars", "rollups", "counted_items", "counted_orders", "recounts", "leases"),
         *("posts", "uses", "strangers", "refusals"),
+        *("alert_rules", "alerts", "alert_ways", "alert_news", "alert_messages"),
     ),
 }
 """What a store of each version did not have yet."""

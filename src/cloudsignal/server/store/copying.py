@@ -23,6 +23,11 @@ from cloudsignal.server.store.orders import Rows as OrderRows
 from cloudsignal.server.store.orders import give_items
 from cloudsignal.server.store.progress import Steps, silent
 from cloudsignal.server.store.schema import (
+    alert_messages,
+    alert_news,
+    alert_rules,
+    alert_ways,
+    alerts,
     apikeys,
     attempts,
     calendars,
@@ -73,6 +78,8 @@ SMALL: Final = (
     filters,
     changes,
     calendars,
+    alert_rules,
+    alert_ways,
     cursors,
     facts_table,
 )
@@ -85,6 +92,8 @@ TOLD: Final = (deliveries, attempts)
 COUNTED: Final = (rollups, counted_items, counted_orders, recounts)
 """What is counted, together with the cursor that says how far."""
 CAME: Final = (posts, uses, strangers, refusals)
+ALERTED: Final = (alerts, alert_news, alert_messages)
+"""What was raised, and what is told of it; its rows get their numbers from the database."""
 
 
 class Copied(Struct, frozen=True):
@@ -115,6 +124,7 @@ def copy(source: Database, target: Database, *, progress: Steps = silent) -> Cop
         run.told()
         run.counted()
         run.came()
+        run.alerted()
         return run.end()
 
 
@@ -266,14 +276,23 @@ class _Run:
     def came(self) -> None:
         """Replace what is noted of posts."""
         self._replace("posts copied", CAME)
-        with self._target.writing() as connection:
-            self._target.backend.number_on(connection, refusals.name)
+        self._number(refusals)
+
+    def alerted(self) -> None:
+        """Replace what was raised, and what is told of it."""
+        self._replace("alerts copied", ALERTED)
+        for table in ALERTED:
+            self._number(table)
 
     def _replace(self, step: str, tables: Sequence[Table]) -> None:
         for table in tables:
             with self._target.writing() as connection:
                 connection.execute(delete(table))
             self._each(step, select(table), partial(self._insert, table))
+
+    def _number(self, table: Table) -> None:
+        with self._target.writing() as connection:
+            self._target.backend.number_on(connection, table.name)
 
     def _insert(self, table: Table, rows: Rows) -> None:
         with self._target.writing() as connection:
@@ -335,7 +354,7 @@ def _counted(connection: Connection) -> dict[str, int]:
     return {table.name: _rows(connection, table) for table in _ALL}
 
 
-_ALL: Final = (*SMALL, *REGISTERED, *FOLDED, *TOLD, *COUNTED, *CAME)
+_ALL: Final = (*SMALL, *REGISTERED, *FOLDED, *TOLD, *COUNTED, *CAME, *ALERTED)
 
 
 def _rows(connection: Connection, table: Table, *which: ColumnElement[bool]) -> int:
@@ -385,6 +404,7 @@ _CHANGES: Final = {
     facts.ORDERS_REVISION: "owners or orders were",
     facts.ENDPOINTS_REVISION: "endpoints were",
     facts.USERS_REVISION: "users were",
+    facts.ALERTS_REVISION: "rules of alerts, or how they are told, were",
 }
 """What is counted of changes, and what was changed then."""
 

@@ -118,6 +118,13 @@ class Rollups:
         with self._database.reading() as connection:
             return newest(connection) - (passed(connection) or 0)
 
+    def waiting_since(self) -> int | None:
+        """When the first signal arrived that is not counted yet; None if all are."""
+        with self._database.reading() as connection:
+            counted = passed(connection) or 0
+            beyond = select(signals.c.received).where(signals.c.position > counted)
+            return connection.scalar(beyond.order_by(signals.c.position).limit(1))
+
     def begin_anew(self) -> None:
         """Forget all counts but those of signals that are in the log no more, and count again from its beginning.
 

@@ -352,7 +352,9 @@ DUE: Final = "due IS NOT NULL"
 _OPEN: Final = _only(OPEN)
 _ANNOUNCED: Final = _only("announced IS NOT NULL")
 _DUE: Final = _only(f"{DUE} AND {OPEN}")
-_ODD: Final = _only("odd")
+ODD: Final = "odd"
+"""What holds for those that were both shipped and canceled."""
+_ODD: Final = _only(ODD)
 
 counted_items: Final = Table(
     "counted_items",
@@ -366,10 +368,13 @@ counted_items: Final = Table(
     Column("odd", Boolean, nullable=False),
     Column("counts", LargeBinary, nullable=False),
     Index("counted_items_open", "partner", "state", "since", **_OPEN),
-    Index("counted_items_due", "due", **_DUE),
-    Index("counted_items_partner_due", "partner", "due", **_DUE),
-    Index("counted_items_announced", "announced", **_ANNOUNCED),
+    # What needs a hand, in all and of one print partner, in an order that pages can go on from.
+    Index("counted_items_due", "due", "item", **_DUE),
+    Index("counted_items_partner_due", "partner", "due", "item", **_DUE),
+    Index("counted_items_announced", "announced", "item", **_ANNOUNCED),
+    Index("counted_items_partner_announced", "partner", "announced", "item", **_ANNOUNCED),
     Index("counted_items_odd", "item", **_ODD),
+    Index("counted_items_partner_odd", "partner", "item", **_ODD),
 )
 """What each live item was counted as, so that it can be taken back; and what open items are looked for by.
 
@@ -404,6 +409,99 @@ leases: Final = Table(
     Column("until", BigInteger, nullable=False),
 )
 """What only one node at a time does, which one, and until when it is believed to be there."""
+
+alert_rules: Final = Table(
+    "alert_rules",
+    metadata,
+    Column("partner", _Id, primary_key=True, autoincrement=False),
+    Column("state", String(16), primary_key=True),
+    Column("period", BigInteger),
+    Column("grace", BigInteger, nullable=False),
+)
+"""For how many seconds of working time items may be in a state: at a print partner, or at every one as partner 0.
+
+Without a period they may be in it for any time.
+"""
+
+_NOT_CLEARED: Final = _only("cleared IS NULL")
+
+alerts: Final = Table(
+    "alerts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("item", _Id, nullable=False),
+    Column("partner", _Id, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("limit_s", BigInteger, nullable=False),
+    Column("raised", BigInteger, nullable=False),
+    Column("cleared", BigInteger),
+    Column("why", String(16), nullable=False),
+    # An item is stalled or not: it never has two alerts.
+    Index("alerts_open", "item", unique=True, **_NOT_CLEARED),
+    Index("alerts_since", "since", "id", **_NOT_CLEARED),
+    Index("alerts_partner_since", "partner", "since", "id", **_NOT_CLEARED),
+    Index("alerts_cleared", "cleared", "id", **_only("cleared IS NOT NULL")),
+    Index("alerts_partner_cleared", "partner", "cleared", "id", **_only("cleared IS NOT NULL")),
+)
+"""Items that are or were stalled: where, since when, for how many seconds of working time they might be there,
+and why that is over."""
+
+alert_ways: Final = Table(
+    "alert_ways",
+    metadata,
+    Column("way", String(16), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("shown", Text, nullable=False),
+    Column("recipients", Text, nullable=False),
+    Column("digest", String(16), nullable=False),
+    Column("at", Integer, nullable=False),
+    Column("timezone", String(64), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("failing_since", BigInteger),
+    Column("due", BigInteger, nullable=False),
+)
+"""How the operator is told of alerts. URL and secret are sealed; ``shown`` is the URL as it may be shown,
+``recipients`` a list in JSON. ``at`` is the minute of the day for what is told daily; before ``due`` nothing is
+tried again."""
+
+alert_news: Final = Table(
+    "alert_news",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("way", String(16), nullable=False),
+    Column("alert", _Id, nullable=False),
+    Column("what", String(16), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("alert_news_way", "way", "id"),
+)
+"""What is to be told of alerts and is in no message yet."""
+
+WAITING: Final = text("state = 'waiting'")
+"""What a message that waits is looked for by, in these words: an index is of such rows only."""
+
+alert_messages: Final = Table(
+    "alert_messages",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("message", String(64), nullable=False, unique=True),
+    Column("way", String(16), nullable=False),
+    Column("type", String(16), nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("made", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("why", Text, nullable=False),
+    Index("alert_messages_waiting", "way", "id", **_only(WAITING.text)),
+)
+"""What the operator is or was told of alerts: the same content each time it is tried.
+
+``since`` is when the oldest of it was new; ``why`` what became of the last attempt.
+"""
 
 users: Final = Table(
     "users",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from cloudsignal.server.store import log, rebuilding
 from cloudsignal.server.store.access import Access
+from cloudsignal.server.store.alert_messages import AlertMessages
+from cloudsignal.server.store.alerts import Alerts
 from cloudsignal.server.store.backends import Listening, backend_of
 from cloudsignal.server.store.calendars import Calendars
 from cloudsignal.server.store.changes import THE_SERVER, Actor, Changes, Notes
@@ -76,6 +78,8 @@ class Store:
         self.delivery_log = DeliveryLog(database, notes)
         self.users = Users(database, notes)
         self.calendars = Calendars(database, notes)
+        self.alerts = Alerts(database, notes)
+        self.alert_messages = AlertMessages(database, notes)
         self.sessions = Sessions(database, notes)
 
     def append(

@@ -1,4 +1,4 @@
-"""What the panel needs: people who sign in, what they change, finding by how a text begins, posts and counts."""
+"""What the panel needs: who signs in, what they change, how a text begins, posts, counts, and alerts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,6 +25,7 @@ def upgrade() -> None:
     _posts()
     _search()
     _rollups()
+    _alerts()
 
 
 def _users() -> None:
@@ -192,10 +193,16 @@ def _rollups() -> None:
     going = "state NOT IN ('shipped', 'canceled')"
     for name, columns, condition in (
         ("counted_items_open", ["partner", "state", "since"], going),
-        ("counted_items_due", ["due"], f"due IS NOT NULL AND {going}"),
-        ("counted_items_partner_due", ["partner", "due"], f"due IS NOT NULL AND {going}"),
-        ("counted_items_announced", ["announced"], "announced IS NOT NULL"),
+        ("counted_items_due", ["due", "item"], f"due IS NOT NULL AND {going}"),
+        ("counted_items_partner_due", ["partner", "due", "item"], f"due IS NOT NULL AND {going}"),
+        ("counted_items_announced", ["announced", "item"], "announced IS NOT NULL"),
+        (
+            "counted_items_partner_announced",
+            ["partner", "announced", "item"],
+            "announced IS NOT NULL",
+        ),
         ("counted_items_odd", ["item"], "odd"),
+        ("counted_items_partner_odd", ["partner", "item"], "odd"),
     ):
         only = sa.text(condition)
         op.create_index(name, "counted_items", columns, sqlite_where=only, postgresql_where=only)
@@ -223,6 +230,91 @@ def _rollups() -> None:
         sa.Column("holder", sa.String(length=64), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("leases_pkey")),
+    )
+
+
+def _alerts() -> None:
+    op.create_table(
+        "alert_rules",
+        sa.Column("partner", _id, autoincrement=False, nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("period", sa.BigInteger(), nullable=True),
+        sa.Column("grace", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("partner", "state", name=op.f("alert_rules_pkey")),
+    )
+    op.create_table(
+        "alerts",
+        sa.Column("id", _id, nullable=False),
+        sa.Column("item", _id, nullable=False),
+        sa.Column("partner", _id, nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("limit_s", sa.BigInteger(), nullable=False),
+        sa.Column("raised", sa.BigInteger(), nullable=False),
+        sa.Column("cleared", sa.BigInteger(), nullable=True),
+        sa.Column("why", sa.String(length=16), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("alerts_pkey")),
+    )
+    for name, columns, condition in (
+        ("alerts_open", ["item"], "cleared IS NULL"),
+        ("alerts_since", ["since", "id"], "cleared IS NULL"),
+        ("alerts_partner_since", ["partner", "since", "id"], "cleared IS NULL"),
+        ("alerts_cleared", ["cleared", "id"], "cleared IS NOT NULL"),
+        ("alerts_partner_cleared", ["partner", "cleared", "id"], "cleared IS NOT NULL"),
+    ):
+        only, unique = sa.text(condition), name == "alerts_open"
+        op.create_index(
+            name, "alerts", columns, unique=unique, sqlite_where=only, postgresql_where=only
+        )
+    op.create_table(
+        "alert_ways",
+        sa.Column("way", sa.String(length=16), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("shown", sa.Text(), nullable=False),
+        sa.Column("recipients", sa.Text(), nullable=False),
+        sa.Column("digest", sa.String(length=16), nullable=False),
+        sa.Column("at", sa.Integer(), nullable=False),
+        sa.Column("timezone", sa.String(length=64), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failing_since", sa.BigInteger(), nullable=True),
+        sa.Column("due", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("way", name=op.f("alert_ways_pkey")),
+    )
+    op.create_table(
+        "alert_news",
+        sa.Column("id", _id, nullable=False),
+        sa.Column("way", sa.String(length=16), nullable=False),
+        sa.Column("alert", _id, nullable=False),
+        sa.Column("what", sa.String(length=16), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("alert_news_pkey")),
+    )
+    op.create_index("alert_news_way", "alert_news", ["way", "id"])
+    op.create_table(
+        "alert_messages",
+        sa.Column("id", _id, nullable=False),
+        sa.Column("message", sa.String(length=64), nullable=False),
+        sa.Column("way", sa.String(length=16), nullable=False),
+        sa.Column("type", sa.String(length=16), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("made", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("changed", sa.BigInteger(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("alert_messages_pkey")),
+        sa.UniqueConstraint("message", name=op.f("alert_messages_message_key")),
+    )
+    waiting = sa.text("state = 'waiting'")
+    op.create_index(
+        "alert_messages_waiting",
+        "alert_messages",
+        ["way", "id"],
+        sqlite_where=waiting,
+        postgresql_where=waiting,
     )
 
 
