@@ -170,8 +170,9 @@ class AlertsContract:
     def test_items_to_raise_alerts_for_are_looked_for_by_a_range(
         self, store: Store, read_whole: Any
     ) -> None:
-        pack(store, "1")
-        raise_packed(store)
+        # As many as make it worth while to look where they are.
+        pack(store, *map(str, range(600)))
+        raise_packed(store, limit=500)
         asked: list[tuple[str, Any]] = []
 
         @event.listens_for(store._database.engine, "before_cursor_execute")

@@ -5,11 +5,15 @@ second time), ``new_store`` (makes furnished stores), ``fault`` (makes a group f
 ``read_whole`` (which tables are read as a whole to answer a question).
 """
 
+from typing import Final
+
+from cloudsignal.server.store.schema import metadata
 from cloudsignal.server.store.store import Store
 from tests.server.store.access_contract import AccessContract
 from tests.server.store.alerts_contract import AlertsContract
 from tests.server.store.appending_contract import AppendingContract
 from tests.server.store.attempts_contract import AttemptsContract
+from tests.server.store.attention_contract import AttentionContract
 from tests.server.store.cursors_contract import CursorsContract
 from tests.server.store.deliveries_contract import DeliveriesContract
 from tests.server.store.delivery_log_contract import DeliveryLogContract
@@ -30,6 +34,14 @@ from tests.server.store.recounting_contract import RecountingContract
 from tests.server.store.rollups_contract import LeasesContract, RollupsContract
 from tests.server.store.search_contract import SearchContract
 from tests.server.store.users_contract import UsersContract
+
+OF_SOME: Final = {
+    index.name
+    for table in metadata.tables.values()
+    for index in table.indexes
+    if index.dialect_options["sqlite"]["where"] is not None
+}
+"""Indexes of some rows only: who reads one from its beginning has what was looked for."""
 
 
 def furnish(store: Store) -> None:
@@ -66,5 +78,6 @@ class StoreContract(
     OpenItemsContract,
     RecountingContract,
     AlertsContract,
+    AttentionContract,
 ):
     """All of it."""

@@ -174,9 +174,18 @@ class Alerts:
 
     def uncleared(self, *, after: int, limit: int) -> list[Uncleared]:
         """Alerts that are not cleared, in order of their items' numbers; the next are ``after`` the last one's."""
-        chosen = _UNCLEARED.where(alerts.c.item > after).order_by(alerts.c.item).limit(limit)
+        open = select(alerts).where(alerts.c.cleared.is_(None), alerts.c.item > after)
+        some = open.order_by(alerts.c.item).limit(limit).subquery()
+        stands = select(
+            some,
+            counted_items.c.partner.label("partner_now"),
+            counted_items.c.state.label("state_now"),
+            counted_items.c.since.label("since_now"),
+        )
+        joined = stands.outerjoin(counted_items, counted_items.c.item == some.c.item)
         with self._database.reading() as connection:
-            return [_uncleared(row) for row in connection.execute(chosen)]
+            rows = connection.execute(joined.order_by(some.c.item))
+            return [_uncleared(row) for row in rows]
 
     def stalled(self, place: Place, *, since: int, limit: int) -> list[tuple[int, Standing]]:
         """Items that were not heard of since an instant, by their numbers, and that have no alert.
@@ -316,22 +325,6 @@ def _known(state: str, rule: Rule | None) -> dict[str, Any] | None:
         return None
     period = "any time" if rule.period_s is None else f"{rule.period_s / HOUR_S:g} h"
     return {"state": state, "period": period, "grace": f"{rule.grace_s / HOUR_S:g} h"}
-
-
-_UNCLEARED: Final = (
-    select(
-        alerts.c.id,
-        alerts.c.item,
-        alerts.c.partner,
-        alerts.c.state,
-        alerts.c.since,
-        counted_items.c.partner.label("partner_now"),
-        counted_items.c.state.label("state_now"),
-        counted_items.c.since.label("since_now"),
-    )
-    .outerjoin(counted_items, counted_items.c.item == alerts.c.item)
-    .where(alerts.c.cleared.is_(None))
-)
 
 
 def _uncleared(row: Any) -> Uncleared:

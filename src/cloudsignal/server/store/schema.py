@@ -349,11 +349,11 @@ OPEN: Final = "state NOT IN ('shipped', 'canceled')"
 """What holds for counted items that are open."""
 DUE: Final = "due IS NOT NULL"
 """What holds for those that are due at some time."""
+ODD: Final = "odd"
+"""What holds for those that were both shipped and canceled."""
 _OPEN: Final = _only(OPEN)
 _ANNOUNCED: Final = _only("announced IS NOT NULL")
 _DUE: Final = _only(f"{DUE} AND {OPEN}")
-ODD: Final = "odd"
-"""What holds for those that were both shipped and canceled."""
 _ODD: Final = _only(ODD)
 
 counted_items: Final = Table(

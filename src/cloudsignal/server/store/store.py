@@ -10,6 +10,7 @@ from cloudsignal.server.store import log, rebuilding
 from cloudsignal.server.store.access import Access
 from cloudsignal.server.store.alert_messages import AlertMessages
 from cloudsignal.server.store.alerts import Alerts
+from cloudsignal.server.store.attention import Attention
 from cloudsignal.server.store.backends import Listening, backend_of
 from cloudsignal.server.store.calendars import Calendars
 from cloudsignal.server.store.changes import THE_SERVER, Actor, Changes, Notes
@@ -56,6 +57,7 @@ class Store:
         self.rollups = Rollups(database)
         self.open_items = OpenItems(database)
         self.leases = Leases(database)
+        self.attention = Attention(database)
         self.deliveries = Deliveries(database)
         self.forwarding = Forwarding(database)
         self.tellers = Nodes(database)
