@@ -11,6 +11,7 @@ import pytest
 from cloudsignal.server import bookkeeper as its
 from cloudsignal.server import companion
 from cloudsignal.server.bookkeeper import Bookkeeper, Books
+from cloudsignal.server.insight.stalling import Rule
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.rollups import Step
@@ -118,8 +119,21 @@ class Timer:
         return self.now
 
 
-def books(shelf: Shelf, timer: Callable[[], float]) -> Books:
-    return Books(shelf, "a node", lambda: NOON, timer)  # type: ignore[arg-type]
+class Watch:
+    """Watches as often as told that there is more to watch."""
+
+    def __init__(self, more: int = 0) -> None:
+        self.more = more
+        self.steps = 0
+
+    def step(self) -> bool:
+        self.steps += 1
+        self.more -= 1
+        return self.more >= 0
+
+
+def books(shelf: Shelf, timer: Callable[[], float], watch: Watch | None = None) -> Books:
+    return Books(shelf, "a node", lambda: NOON, timer, watch or Watch())  # type: ignore[arg-type]
 
 
 async def rests(made: Books, count: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
@@ -158,6 +172,36 @@ def test_another_counts_while_it_does_not_hold_the_lease() -> None:
     assert made.step().is_idle
     shelf.leases.held = True
     assert made.step().signals == 10
+
+
+async def test_what_is_stalled_is_watched_by_the_one_that_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shelf, watch = Shelf(), Watch(more=2)
+    made = books(shelf, lambda: 1000.0, watch)
+    assert await rests(made, 3, monkeypatch) == [0.0, 0.0, its.EVERY_S]
+    assert made.is_the_one()
+    shelf.leases.held = False
+    assert await rests(made, 1, monkeypatch) == [its.EVERY_S]
+    assert (watch.steps, made.is_the_one()) == (3, False)
+
+
+def test_who_was_not_heard_of_in_time_is_not_the_one_any_more() -> None:
+    now = [100.0]
+    made = books(Shelf(), lambda: now[0])
+    made.step()
+    now[0] += its.LEASE_S - 0.1
+    assert made.is_the_one()
+    now[0] += 0.2
+    assert not made.is_the_one()
+
+
+async def test_where_there_is_no_panel_it_counts_for_alerts(store: Store) -> None:
+    settings = Settings(database=store.shown, panel=False)
+    made = Bookkeeper(settings, store, Lines())  # type: ignore[arg-type]
+    assert not made._is_needed()
+    store.alerts.set_rule(None, "packed", Rule(None))
+    assert made._is_needed()
 
 
 def test_what_is_not_kept_is_forgotten_now_and_then() -> None:

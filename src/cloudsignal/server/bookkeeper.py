@@ -1,11 +1,12 @@
-"""The process that keeps the roll-ups, beside the one that takes signals in: started there, and ended with it.
+"""The process that keeps the roll-ups and the alerts, beside the one that takes signals in.
 
-It has the lowest priority, and rests several times as long as it works: what pages show may be a little old,
-what is posted must not wait.
+It is started there, and ended with it. It has the lowest priority, and rests several times as long as it works:
+what pages show may be a little old, what is posted must not wait.
 """
 
 import asyncio
 import os
+import random
 import secrets
 import socket
 import time
@@ -18,6 +19,7 @@ from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.errors import StoreUnavailable
 
 if TYPE_CHECKING:
+    from cloudsignal.server.alerting.watching import Watch
     from cloudsignal.server.store.rollups import Step
     from cloudsignal.server.store.store import Store
 
@@ -43,39 +45,57 @@ class Bookkeeper(Companion):
     DOES = "counts"
 
     def _is_needed(self) -> bool:
-        # Nobody looks at counts but on the panel.
-        return (
-            self._settings.panel and self._store.users.any() and self._store.leases.is_free(LEASE)
-        )
+        # Nobody looks at counts but on the panel, and for alerts.
+        is_wanted = self._settings.panel and self._store.users.any()
+        is_wanted = is_wanted or self._store.alerts.any_rule()
+        return is_wanted and self._store.leases.is_free(LEASE)
 
 
 class Books:
-    """The roll-ups, as one node keeps them."""
+    """The roll-ups and the alerts, as one node keeps them."""
 
     def __init__(
-        self, store: "Store", name: str, clock: Callable[[], int], timer: Callable[[], float]
+        self,
+        store: "Store",
+        name: str,
+        clock: Callable[[], int],
+        timer: Callable[[], float],
+        watch: "Watch",
     ) -> None:
         self._store = store
         self._name = name
         self._clock = clock
         self._timer = timer
+        self._watch = watch
         self._forgot = -FORGET_S
+        self._until = 0.0
 
     async def keep(self) -> None:
-        """Count what comes, while this is the one that does; until cancelled."""
+        """Count what comes, and watch what is stalled, while this is the one that does; until cancelled."""
         while True:
             begun = self._timer()
-            left = 0
+            has_more = False
             with suppress(StoreUnavailable):  # That is said elsewhere, and passes.
-                left = (await _whole(self.step)).left
+                has_more = await _whole(self.work)
             rest_s = (self._timer() - begun) * RESTS_TIMES
-            await asyncio.sleep(rest_s if left else max(rest_s, EVERY_S))
+            await asyncio.sleep(rest_s if has_more else max(rest_s, EVERY_S))
+
+    def work(self) -> bool:
+        """Count and watch some, if this is the one that does: whether there is more. Raises StoreUnavailable."""
+        left = self.step().left
+        return (self.is_the_one() and self._watch.step()) or left > 0
+
+    def is_the_one(self) -> bool:
+        """Whether this node is surely the one that counts, watches and tells."""
+        return self._timer() < self._until
 
     def step(self) -> "Step":
         """Count some of what came, if this is the one that does. Raises StoreUnavailable."""
-        store = self._store
+        store, begun = self._store, self._timer()
         if not store.leases.hold(LEASE, self._name, lease_s=LEASE_S):
+            self._until = 0.0
             return store.rollups.NOTHING
+        self._until = begun + LEASE_S
         done = store.rollups.step()
         if self._timer() - self._forgot >= FORGET_S:
             self._forgot = self._timer()
@@ -89,8 +109,9 @@ class Books:
 
 
 async def keep_books(settings: Settings, line: socket.socket) -> None:
-    """Count until the other end of the line hangs up."""
+    """Count, watch and tell until the other end of the line hangs up."""
     from cloudsignal.server import clock, logs
+    from cloudsignal.server.alerting.watching import Watch
 
     os.nice(NICE)
     logs.configure(settings)
@@ -99,11 +120,43 @@ async def keep_books(settings: Settings, line: socket.socket) -> None:
         return
     with closing(found) as store:
         name = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
-        books = Books(store, name, clock.now, time.monotonic)
+        watch = Watch(store, clock.now, time.monotonic)
+        books = Books(store, name, clock.now, time.monotonic, watch)
+        parts = [asyncio.create_task(books.keep())]
+        parts.append(asyncio.create_task(tell(settings, store, books.is_the_one)))
         try:
-            await first([listen(line, lambda: None), asyncio.create_task(books.keep())])
+            await first([listen(line, lambda: None), *parts])
         finally:
             await asyncio.to_thread(books.give_up)
+
+
+async def tell(settings: Settings, store: "Store", is_mine: Callable[[], bool]) -> None:
+    """Tell the operator of alerts, once there is a way to, while it ``is_mine`` to do; until cancelled."""
+    while not await _is_told(store):  # noqa: ASYNC110 - another process changes that
+        await asyncio.sleep(EVERY_S)
+    # Only now: what posts webhooks takes a while to import, and memory.
+    from cloudsignal.server import clock
+    from cloudsignal.server.alerting.mailing import MailServer
+    from cloudsignal.server.alerting.telling import Mailer, Poster, Send, Teller
+    from cloudsignal.server.delivery.dialing import Dialer
+    from cloudsignal.server.delivery.sealing import Sealer
+    from cloudsignal.server.delivery.targets import Rules
+    from cloudsignal.server.keys import secret_of
+    from cloudsignal.server.store.alert_messages import WayName
+
+    sealer = Sealer(secret_of(settings, make=False))
+    async with Dialer(Rules.of(settings)) as dialer:
+        send: dict[WayName, Send] = {
+            "webhook": Poster(dialer, sealer, clock.now),
+            "email": Mailer(MailServer.of(settings)),
+        }
+        await Teller(store, send, clock=clock.now, chance=random.random).run(is_mine)
+
+
+async def _is_told(store: "Store") -> bool:
+    with suppress(StoreUnavailable):
+        return bool(await asyncio.to_thread(store.alert_messages.ways))
+    return False
 
 
 async def _whole(act: Callable[[], Made]) -> Made:

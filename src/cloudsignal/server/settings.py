@@ -30,6 +30,10 @@ TRACKING_URL: Final = re.compile(r"[^=\s][^=]*=https?://[^\s{}]*\{tracking\}[^\s
 """How a shipping option and where its parcels can be followed are written."""
 
 
+MAIL_ADDRESS: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
+"""How the address of a mailbox is written: nothing in it can be taken for more than one."""
+
+
 class SettingsError(Exception):
     """A setting is unknown, unreadable, or not what it must be."""
 
@@ -189,6 +193,21 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
             " GLS=https://gls.example/{tracking}"
         ),
     ] = ()
+    smtp_host: Annotated[
+        str,
+        Meta(description="the mail server that alerts are sent by; without it, none are mailed"),
+    ] = ""
+    smtp_port: Annotated[int, Meta(ge=1, le=65535, description="its port")] = 587
+    smtp_tls: Annotated[
+        Literal["starttls", "implicit", "none"],
+        Meta(
+            description="how it is spoken to: starttls (port 587, mostly), implicit (465), or none where"
+            " everybody on the way is trusted"
+        ),
+    ] = "starttls"
+    smtp_user: Annotated[str, Meta(description="who signs in there; without it, nobody does")] = ""
+    smtp_password: Annotated[str, Secret, Meta(description="with which password")] = ""
+    smtp_sender: Annotated[str, Meta(description="the address that mails come from")] = ""
     nats_url: Annotated[
         str,
         Secret,
@@ -350,6 +369,7 @@ def _check(settings: Settings) -> None:
                 f"the setting tracking_urls is not what it must be: write {text!r} as a shipping option, an equals"
                 " sign, and an address with {tracking} in it once: GLS=https://gls.example/{tracking}"
             )
+    _check_smtp(settings)
     # Only now: who sends signals needs no time zones, and starts the sooner.
     from zoneinfo import ZoneInfo
 
@@ -369,6 +389,19 @@ def _check(settings: Settings) -> None:
 def _from_flags(flags: Mapping[str, Any] | None) -> Found:
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     return {name: (flag_of(name), value) for name, value in given.items()}
+
+
+def _check_smtp(settings: Settings) -> None:
+    if settings.smtp_host and not MAIL_ADDRESS.fullmatch(settings.smtp_sender):
+        raise SettingsError(
+            "the setting smtp_sender is not what it must be: with smtp_host it is the address that mails come"
+            " from, such as cloudsignal@example.com"
+        )
+    if settings.smtp_user and settings.smtp_tls == "none":
+        raise SettingsError(
+            "the setting smtp_tls is not what it must be: with smtp_user it is starttls or implicit, or the"
+            " password could be read on the way"
+        )
 
 
 def _from_environment(environment: Mapping[str, str]) -> Found:
