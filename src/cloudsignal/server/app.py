@@ -46,6 +46,7 @@ API: Final = "cloudsignal.server.api"
 PANEL: Final = "cloudsignal.server.panel.application"
 DESK: Final = "cloudsignal.server.delivery.desk"
 SEALING: Final = "cloudsignal.server.delivery.sealing"
+ALERT_DESK: Final = "cloudsignal.server.alerting.desk"
 
 
 class App:
@@ -171,10 +172,12 @@ class App:
             if not self.settings.panel:
                 return api, api
             sealer = importlib.import_module(SEALING).Sealer(secret_of(self.settings, make=False))
+            alert_desk = importlib.import_module(ALERT_DESK).AlertDesk.of(self.store, self.settings)
             panel = importlib.import_module(PANEL).create(
                 self.store,
                 self._keyring,
                 desk,
+                alert_desk,
                 sealer,
                 self._clock,
                 self.followers,

@@ -131,6 +131,10 @@ class AttentionContract:
             limit_s=3600,
             raised=NOW,
         )
+        assert [each.id for each in store.attention.stalled(limit=2)] == [
+            each.place[1] for each in found[:2]
+        ]
+        assert store.attention.stalled(partner="Beta", limit=2) == []
         assert len(all_of("stalled", store, 2, partner="Alpha")) == 3
         assert all_of("stalled", store, 2, partner="Beta") == []
         for number, each in enumerate(store.alerts.uncleared(after=0, limit=9)):

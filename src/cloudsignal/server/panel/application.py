@@ -11,6 +11,7 @@ from litestar.datastructures import State
 from litestar.exceptions import ClientException, HTTPException, NotFoundException
 
 from cloudsignal.protocol.refusals import RETRY_AFTER_S
+from cloudsignal.server.alerting.desk import AlertDesk
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.delivery.composing import templates
 from cloudsignal.server.delivery.desk import Desk
@@ -20,6 +21,8 @@ from cloudsignal.server.figures import Reckoner
 from cloudsignal.server.keys import Keyring
 from cloudsignal.server.panel import (
     account,
+    alerts,
+    attention,
     calendars,
     changes,
     dashboard,
@@ -153,6 +156,8 @@ ROUTES: Final = [
     *endpoints.ROUTES,
     *deliveries.ROUTES,
     *dead_letters.ROUTES,
+    *attention.ROUTES,
+    *alerts.ROUTES,
     *people.ROUTES,
     *settings.ROUTES,
     *changes.ROUTES,
@@ -164,6 +169,11 @@ MENU: Final[Menu] = (
         "Production",
         (
             entry(dashboard.show_home, "Overview", "Where items are, and what happens, live."),
+            entry(
+                attention.show_attention,
+                "Attention",
+                "What needs a hand: items that are stalled, overdue or odd, refused posts, dead letters.",
+            ),
             entry(items.list_items, "Items", "Where every item is, the last changed first."),
             entry(orders.list_orders, "Orders", "What is registered, and how its items stand."),
             entry(
@@ -224,6 +234,11 @@ MENU: Final[Menu] = (
             ),
             entry(owners.list_owners, "Owners", "Whose orders there are, and who reads them."),
             entry(tokens.list_tokens, "Tokens", "What programs read the API with."),
+            entry(
+                alerts.show_alerts,
+                "Alerts",
+                "For how long items may stay in a state, and who is told of those that do.",
+            ),
             entry(people.list_users, "Users", "Who may sign in, and what they may see."),
             entry(settings.list_settings, "Settings", "What the server is set to, and from where."),
             entry(
@@ -249,6 +264,7 @@ def create(
     store: Store,
     keyring: Keyring,
     desk: Desk,
+    alert_desk: AlertDesk,
     sealer: Sealer,
     clock: Clock,
     followers: Followers,
@@ -266,6 +282,7 @@ def create(
                 "entrance": Entrance(store, keyring, sealer, clock),
                 "keyring": keyring,
                 "in_force": in_force,
+                "alerts": alert_desk,
                 "menu": MENU,
                 "followers": followers,
                 "dashboard": dashboard.Dashboard(store, clock, zone),

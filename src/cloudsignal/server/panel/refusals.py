@@ -70,8 +70,8 @@ async def list_refused(
 @get("/refusals/reasons", guards=[READER_OR_PARTNER])
 async def list_reasons(request: Asked) -> Response[Any]:
     """Every reason for which a post is refused, and what to do about it."""
-    reasons = {name: (each, is_own_fault(name)) for name, each in ERROR_TYPES.items()}
-    return page(request, "reasons.html", reasons=reasons)
+    all = {name: (each, is_own_fault(name)) for name, each in ERROR_TYPES.items()}
+    return page(request, "reasons.html", reasons=all)
 
 
 def _shown(store: Store, choice: Choice, own: str | None, before: int | None) -> dict[str, Any]:
@@ -93,14 +93,14 @@ def _shown(store: Store, choice: Choice, own: str | None, before: int | None) ->
         "names": names,
         "types": ERROR_TYPES,
         "kept": REFUSALS_MAX,
-        "reasons": _reasons(store, [chosen] if chosen else names),
+        "reasons": reasons(store, [chosen] if chosen else names),
         "strangers": None if own or choice.is_any or before else _strangers(store),
         "posts": posts,
         "next": posts[-1].id if len(posts) == PAGE else None,
     }
 
 
-def _reasons(store: Store, names: list[str]) -> list[Reason]:
+def reasons(store: Store, names: list[str]) -> list[Reason]:
     """Why posts of these print partners were refused in the last seven days: most often first."""
     week, day = (store.posts.of_partners(now() - days * DAY_US) for days in (7, 1))
     found = [
@@ -114,10 +114,14 @@ def _reasons(store: Store, names: list[str]) -> list[Reason]:
 
 def _strangers(store: Store) -> dict[str, Any]:
     """Why posts were refused that came through no interface, and from where."""
-    week = now() - 7 * DAY_US
-    day = store.posts.of_strangers(now() - DAY_US)
-    reasons = _most(_counted("", store.posts.of_strangers(week), day))
-    return {"reasons": reasons, "places": store.posts.strangers(week, limit=REASONS_MAX)}
+    places = store.posts.strangers(now() - 7 * DAY_US, limit=REASONS_MAX)
+    return {"reasons": reasons_of_strangers(store), "places": places}
+
+
+def reasons_of_strangers(store: Store) -> list[Reason]:
+    """Why posts that came through no interface were refused in the last seven days: most often first."""
+    week, day = (store.posts.of_strangers(now() - days * DAY_US) for days in (7, 1))
+    return _most(_counted("", week, day))
 
 
 def _counted(partner: str, week: dict[str, Count], day: dict[str, Count]) -> list[Reason]:

@@ -117,6 +117,14 @@ class Attention:
                 chosen = chosen.where(_beyond(kind, after))
             return _cases(connection, kind, chosen.limit(limit))
 
+    def stalled(self, *, partner: str | None = None, limit: int) -> list[Alert]:
+        """Alerts that are not cleared, of the items that were not heard of for longest first."""
+        with self._database.reading() as connection:
+            chosen = _chosen("stalled", _number(connection, partner), 0).limit(limit).subquery()
+            found = ALERTS.join(chosen, chosen.c.id == alerts.c.id)
+            rows = connection.execute(found.order_by(chosen.c.at, chosen.c.id))
+            return [alert(row) for row in rows]
+
     def cleared(
         self, *, partner: str | None = None, before: Place | None = None, limit: int
     ) -> list[Alert]:
