@@ -7,6 +7,7 @@ import typer
 
 from cloudsignal.cli import (
     access,
+    alerts,
     calendars,
     deliveries,
     doctor,
@@ -46,6 +47,7 @@ app.add_typer(owners.owner, name="owner")
 app.add_typer(users.user, name="user")
 app.add_typer(endpoints.endpoint, name="endpoint")
 endpoints.endpoint.add_typer(deliveries.deliveries)
+app.add_typer(alerts.alert, name="alert")
 app.add_typer(access.token, name="token")
 app.command()(look.search)
 app.add_typer(look.item, name="item")
