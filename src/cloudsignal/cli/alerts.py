@@ -108,8 +108,10 @@ def list_alerts(
         return
     print_table(
         "Alerts",
-        ["no.", "order", "item", "print partner", "state", "since, UTC", "may take", "raised, UTC"]
-        + ["cleared, UTC", "why"],
+        [
+            *("no.", "order", "item", "print partner", "state", "since, UTC", "may take"),
+            *("raised, UTC", "cleared, UTC", "why"),
+        ],
         [
             [
                 str(each.alert),
@@ -331,7 +333,7 @@ def list_messages(
 
 
 @alert.command("test")
-def test_way(
+def try_way(
     way: WayArgument,
     wait: Annotated[
         float,
