@@ -28,7 +28,12 @@ class Received(NamedTuple):
 
     @property
     def text(self) -> str:
-        return str(self.mail.get_content())
+        return text_of(self.mail)
+
+
+def text_of(mail: EmailMessage) -> str:
+    """What a mail says, with lines that end as they do here."""
+    return str(mail.get_content()).replace("\r\n", "\n")
 
 
 class Mailbox:
@@ -93,6 +98,10 @@ class _Talk(socketserver.BaseRequestHandler):
             while line := self.file.readline():
                 if not self._hear(line.decode().strip()):
                     return
+
+    def finish(self) -> None:
+        # Encrypted, it is another socket than the one that the server closes.
+        self.request.close()
 
     def _encrypt(self) -> None:
         assert self.box.tls is not None

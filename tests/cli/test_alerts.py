@@ -20,7 +20,7 @@ def stalled(store: Store) -> Store:
     """A store with two items that are stalled, and one that was."""
     partner = store.access.create_partner("Press & Söhne", now=1)
     store.access.create_interface(partner, "digest", timezone="UTC", allow=(), test=False, now=2)
-    store.append([arrival(*(report("ItemPacked", item=each) for each in ("a/b", "c\x1b[1m", "d")))])
+    store.append([arrival(*(report("ItemPacked", item=each) for each in ("a/b", "c[red]", "d")))])
     count(store)
     raise_packed(store)
     *_, last = store.alerts.uncleared(after=0, limit=9)
@@ -30,10 +30,10 @@ def stalled(store: Store) -> Store:
 
 def test_stalled_items_are_listed(run: Run, stalled: Store) -> None:
     listed = run("alert", "list").out
-    assert re.search(r"1 +7 +a/b +Press & Söhne +packed +2016-01-20", listed)
+    assert re.search(r"7 +a/b +Press & Söhne +packed +2016-01-20", listed)
     assert "\x1b" not in listed
     found = run("alert", "list", "--json").json
-    assert [each["item"] for each in found] == ["a/b", "c\x1b[1m"]
+    assert [each["item"] for each in found] == ["a/b", "c[red]"]
     assert found[0] == {
         "alert": 1,
         "order": "7",
@@ -62,14 +62,14 @@ def test_rules_are_set_and_listed(run: Run, stalled: Store) -> None:
     assert run("alert", "unset", "packed", "--json").json == [
         {
             "partner": "Press & Söhne",
-            "state": "packed",
-            "period_hours": 8.0,
+            "state": "produced",
+            "period_hours": None,
             "grace_hours": 0.0,
         },
         {
             "partner": "Press & Söhne",
-            "state": "produced",
-            "period_hours": None,
+            "state": "packed",
+            "period_hours": 8.0,
             "grace_hours": 0.0,
         },
     ]

@@ -26,6 +26,7 @@ from cloudsignal.cli.unseen import HINT, unseen
 
 if TYPE_CHECKING:
     from cloudsignal.server.alerting.desk import AlertDesk
+    from cloudsignal.server.alerting.views import AlertView
     from cloudsignal.server.store.alert_messages import Digest, Message
     from cloudsignal.server.store.store import Store
 
@@ -106,29 +107,25 @@ def list_alerts(
     if json:
         print_json(views)
         return
+    # When an alert was raised is left to programs: on 80 columns no more than this is readable.
+    last = ["cleared, UTC", "why"] if cleared else ["since, UTC", "may take"]
     print_table(
         "Alerts",
+        ["order", "item", "print partner", "state", *last],
         [
-            *("no.", "order", "item", "print partner", "state", "since, UTC", "may take"),
-            *("raised, UTC", "cleared, UTC", "why"),
-        ],
-        [
-            [
-                str(each.alert),
-                each.order,
-                each.item,
-                each.partner,
-                each.state,
-                moment(each.since),
-                f"{each.limit_hours:g} h",
-                moment(each.raised),
-                moment(each.cleared),
-                each.why,
-            ]
+            [each.order, each.item, each.partner, each.state, *(_over if cleared else _open)(each)]
             for each in views
         ],
         wrapping=("order", "item", "print partner"),
     )
+
+
+def _open(view: "AlertView") -> tuple[str, str]:
+    return moment(view.since), f"{view.limit_hours:g} h"
+
+
+def _over(view: "AlertView") -> tuple[str, str]:
+    return moment(view.cleared), view.why
 
 
 # ---- rules ----

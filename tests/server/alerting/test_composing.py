@@ -13,6 +13,7 @@ from cloudsignal.server.alerting.composing import LISTED_MAX, mail, read_mail, w
 from cloudsignal.server.alerting.mailing import mail_of
 from cloudsignal.server.store.alert_messages import News
 from cloudsignal.server.store.alerts import Alert
+from tests.mailbox import text_of
 from tests.server.arrivals import MINUTE, NOON
 
 NASTY = "7\r\nBcc: eve@example.com\r\n\r\n<script>alert(1)</script>\u202e"
@@ -109,7 +110,7 @@ def test_a_mail_says_what_is_stalled_and_what_is_not_any_more() -> None:
     assert found["date"] == "Wed, 20 Jan 2016 12:00:00 +0000"
     assert found["auto-submitted"] == "auto-generated"
     assert found.get_content_type() == "text/plain"
-    assert found.get_content() == (
+    assert text_of(found) == (
         "Stalled: 1\n\n"
         "- item 1 of order 7, Press & Söhne:\n"
         "  packed since 2016-01-20 12:00, longer than 26 h of working time\n\n"
@@ -127,7 +128,7 @@ def test_a_mail_about_one_item_names_it_in_its_subject() -> None:
 
 
 def test_a_mail_lists_some_and_counts_all() -> None:
-    text = sent(raised(*[alert(n, order=f"o{n}") for n in range(LISTED_MAX + 7)])).get_content()
+    text = text_of(sent(raised(*[alert(n, order=f"o{n}") for n in range(LISTED_MAX + 7)])))
     assert text.count("- item 1 of order") == LISTED_MAX
     assert f"Stalled: {LISTED_MAX + 7}\n" in text
     assert "- and 7 more: the panel lists all.\n" in text
@@ -139,7 +140,7 @@ def test_what_others_wrote_adds_no_header_and_no_line() -> None:
         *("auto-submitted", "content-transfer-encoding", "content-type", "date", "from"),
         *("message-id", "mime-version", "subject", "to"),
     ]
-    text = found.get_content()
+    text = text_of(found)
     assert "order 7??Bcc: eve@example.com????<script>alert(1)</script>?, Press" in text
     assert len(text.splitlines()) == 6
 
@@ -149,7 +150,7 @@ def test_any_text_is_mailed_and_read_again(order: str, partner: str) -> None:
     order, partner = (each.encode(errors="replace").decode() for each in (order, partner))
     news = raised(alert(order=order, partner_name=partner))
     found = sent(news)
-    assert composing.plain(order) in found.get_content()
+    assert composing.plain(order) in text_of(found)
     assert found["to"] == "ops@example.com, night@example.com"
     assert set(found.keys()) & {"Bcc", "Cc"} == set()
     assert json.loads(webhook(news, NOON).content)["data"]["order"] == order

@@ -104,7 +104,7 @@ def test_each_way_on_clears_an_alert_with_its_reason(
         [
             arrival(
                 report("ItemProduced", item="on", minute=1),
-                report("ItemDelay", item="heard", minute=20, delay="9", cause="jam"),
+                report("ItemDelay", item="heard", minute=21, delay="9", cause="jam"),
                 report("ItemDelay", item="long ago", minute=5, delay="9", cause="jam"),
                 report("ItemShipped", item="shipped", minute=1),
                 report("ItemCanceled", item="canceled", minute=1),

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from cloudsignal.server.insight.calendars import Calendar
-from cloudsignal.server.insight.stalling import EVERY, HOUR_S, Place, Rule, Standing, Why
+from cloudsignal.server.insight.stalling import EVERY, HOUR_S, STATES, Place, Rule, Standing, Why
 from cloudsignal.server.store import calendars, facts
 from cloudsignal.server.store.batches import insert_all
 from cloudsignal.server.store.changes import Notes
@@ -117,12 +117,12 @@ class Alerts:
     # ---- rules ----
 
     def rules(self) -> list[RuleAt]:
-        """Every rule; those for every print partner first, then in order of name and state."""
+        """Every rule; those for every print partner first, then in order of name, each in order of the states."""
         chosen = select(alert_rules, partners.c.name)
         joined = chosen.outerjoin(partners, partners.c.id == alert_rules.c.partner)
-        ordered = joined.order_by(alert_rules.c.partner != EVERY, partners.c.name)
         with self._database.reading() as connection:
-            return [RuleAt(row.name, row.state, _rule(row)) for row in connection.execute(ordered)]
+            found = [RuleAt(row.name, row.state, _rule(row)) for row in connection.execute(joined)]
+        return sorted(found, key=lambda each: (each.partner_name or "", STATES.index(each.state)))
 
     def any_rule(self) -> bool:
         """Whether there is any."""
