@@ -54,6 +54,7 @@ def test_a_rule_is_set_and_both_ways_are_tried(ada: Person, receiver: Owner, box
     ada.press("Set the rule")
     assert re.search(r"every one\s+packed\s+24\sh\s+2\.5\sh", page.inner_text("#rule table"))
 
+    page.locator("#webhook summary").click()
     page.locator("#webhook [name=url]").fill(receiver.url)
     ada.press("Send webhooks, and show the secret")
     secret = page.get_by_label("The secret").input_value()
@@ -62,6 +63,7 @@ def test_a_rule_is_set_and_both_ways_are_tried(ada: Person, receiver: Owner, box
     ada.press("Send a test by webhook")
     assert "It was delivered: it answered 200 within" in page.inner_text("main")
     page.get_by_role("link", name="Back to the alerts").click()
+    page.locator("#email summary").click()
     page.locator("#email [name=to]").fill("ops@example.com, night@example.com")
     ada.press("Send mails")
     ada.press("Send a test by e-mail")
@@ -80,6 +82,7 @@ def test_a_rule_is_set_and_both_ways_are_tried(ada: Person, receiver: Owner, box
     assert "It was not delivered: it answered 500." in page.inner_text("main")
     page.goto("/panel/alerts")
     assert "it answered 500" in page.inner_text("#messages table")
+    page.locator("#rule summary").click()
     ada.fill(partner="Nobody", period="1")
     ada.press("Set the rule")
     assert "There is no print partner called 'Nobody'." in page.inner_text("#rule .problem")

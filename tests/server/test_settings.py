@@ -232,4 +232,8 @@ def test_every_setting_has_a_flag_a_variable_and_a_sentence() -> None:
         assert each.description[0].islower()
         assert not each.description.endswith(".")
         assert each.default == getattr(Settings(), each.name)
-    assert [each.name for each in declared() if each.secret] == ["secret", "nats_url"]
+    assert [each.name for each in declared() if each.secret] == [
+        "secret",
+        "smtp_password",
+        "nats_url",
+    ]

@@ -19,6 +19,7 @@ from cloudsignal.server.panel.overview import (
 )
 from cloudsignal.server.store.deliveries import Progress
 from cloudsignal.server.store.orders import Registration
+from cloudsignal.server.store.posts import NOBODY, Count, Gathered
 from cloudsignal.server.store.store import Store, open_store
 from tests.server.arrivals import MINUTE, NOON, arrival, report
 from tests.server.store import told
@@ -60,6 +61,9 @@ def test_it_tells_where_items_are_and_what_today_brought(store: Store) -> None:
     )
     number = told.endpoint(store, "Books").id
     store.deliveries.note(Progress(noted=[told.noted(number)]), now=9)
+    came = {(1, "accepted"): 7, (1, "invalid_signal"): 2, (2, "invalid_json"): 4}
+    came[NOBODY, "unknown_key"] = 8
+    store.posts.add(Gathered({(NOON, *whose): Count(n, NOON) for whose, n in came.items()}))
     count(store)
 
     found = overview(store, None, now=NOON + HOUR, zone=UTC)
@@ -74,12 +78,13 @@ def test_it_tells_where_items_are_and_what_today_brought(store: Store) -> None:
     assert found.due.total == 5
     assert found.overdue == 3
     assert (found.behind, found.is_late) == (0, False)
-    assert found.refused == 0
+    assert found.refused == 2 + 4 + 8
     assert found.telling is not None
     assert (found.telling.waiting, found.telling.dead) == (1, 0)
 
     alone = overview(store, "Beta", now=NOON + HOUR, zone=UTC)
-    assert (alone.shipped, alone.open, alone.telling) == (1, 0, None)
+    assert (alone.shipped, alone.open, alone.refused, alone.telling) == (1, 0, 4, None)
+    assert overview(store, "Nobody", now=NOON + HOUR, zone=UTC).refused == 0
     tomorrow = overview(store, None, now=NOON + 24 * HOUR, zone=UTC)
     assert (tomorrow.shipped, tomorrow.due.total, tomorrow.overdue) == (0, 0, 3)
 

@@ -51,9 +51,16 @@ class Line(Struct, frozen=True):
 class Tally(Struct, frozen=True):
     """What is counted elsewhere, line by line."""
 
+    name: str
     title: str
     about: str
     lines: list[Line]
+
+    @property
+    def total(self) -> Total:
+        """How many there are in all."""
+        counts = [each.total for each in self.lines]
+        return Total(sum(each.number for each in counts), any(each.is_more for each in counts))
 
 
 def refused_posts(store: Store, scope: Scope) -> Tally:
@@ -63,6 +70,7 @@ def refused_posts(store: Store, scope: Scope) -> Tally:
     if not scope.is_narrow:
         found += refusals.reasons_of_strangers(store)
     return Tally(
+        "refused",
         "Refused posts",
         "What was sent in the last day and not taken: who sent it has to mend something, or it is lost.",
         [_refused(each) for each in found if each.day],
@@ -87,7 +95,9 @@ def dead_letters(store: Store, scope: Scope) -> Tally | None:
         )
         for each in store.attention.dead_letters()
     ]
-    return Tally("Dead letters", "Webhooks that no owner took, given up after a week.", lines)
+    return Tally(
+        "dead", "Dead letters", "Webhooks that no owner took, given up after a week.", lines
+    )
 
 
 TALLIES: Final[tuple[Callable[[Store, Scope], Tally | None], ...]] = (refused_posts, dead_letters)

@@ -126,9 +126,14 @@ def overview(store: Store, partner: str | None, *, now: int, zone: tzinfo) -> Ov
 
 
 def _refused(store: Store, partner: str | None, since: int) -> int:
-    """How many posts were refused, of a print partner's interfaces or of all."""
-    traffic = store.posts.of_partners(since)
-    return sum(each.refusals for name, each in traffic.items() if partner in (None, name))
+    """How many posts were refused: of a print partner's interfaces, or of all and of strangers."""
+    partners = store.posts.of_partners(since)
+    if partner is not None:
+        return partners[partner].refusals if partner in partners else 0
+    strangers = store.posts.of_strangers(since)
+    return sum(each.refusals for each in partners.values()) + sum(
+        each.posts for each in strangers.values()
+    )
 
 
 def _telling(store: Store) -> Telling:
