@@ -355,6 +355,20 @@ class OrdersContract:
         assert receipt(taken).accepted == 1
         assert [each.partner_name for each in whole_log(store)] == ["Beta"]
 
+    def test_a_key_that_is_sent_as_an_id_is_not_repeated(self, store: Store) -> None:
+        key = "0123456789abcdefABCDEF0123456789"
+        with_owners(store).orders.register([told(key, partner_name="Beta")], now=50)
+        given, same = report(order=key), report(order="8", item=key)
+
+        refused, _, another = store.append(
+            [arrival(given), arrival(same, partner=2), arrival(same)]
+        )
+        [unknown] = store.append([arrival(report(order=f"x{key}"))], refuse_unregistered=True)
+
+        assert problem(refused).info == "order … is given to another print partner"
+        assert problem(another).info == "item … of order 8 is reported by another print partner"
+        assert problem(unknown).info.startswith("order x… is not registered here")
+
     def test_an_order_registered_for_nobody_is_reported_by_whoever_is_first(
         self, store: Store
     ) -> None:

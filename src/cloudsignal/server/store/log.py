@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from cloudsignal.protocol.items import Item
 from cloudsignal.protocol.refusals import DETAILS_MAX, Problem
 from cloudsignal.protocol.signals import ItemShipped
-from cloudsignal.protocol.wire import Receipt, Report
+from cloudsignal.protocol.wire import Receipt, Report, hide_keys
 from cloudsignal.server.store.errors import StoreDamaged
 
 encode_item: Final = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -339,7 +339,8 @@ def _unknown_order(arrival: Arrival, index: int) -> Problem:
 
 
 def _told(arrival: Arrival, index: int, type: str, info: str) -> Problem:
-    """A problem with a signal, with its place if there are several in the post."""
+    """A problem with a signal, with its place if there are several in the post, less keys put in place of ids."""
+    info = hide_keys(info)
     place = f"items[{index}]" if len(arrival.reports) > 1 else ""
     return Problem(place, type, f"{place}: {info}" if place else info)
 
