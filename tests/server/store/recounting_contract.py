@@ -15,7 +15,7 @@ from cloudsignal.server.store.schema import (
     states,
 )
 from cloudsignal.server.store.store import Store
-from tests.server.arrivals import NOON, arrival, report
+from tests.server.arrivals import MINUTE, NOON, arrival, report
 from tests.server.store.rebuilding_contract import rows, tamper
 from tests.server.store.rollups_contract import (
     WEEK,
@@ -26,6 +26,7 @@ from tests.server.store.rollups_contract import (
     scanned,
 )
 
+DAY = 24 * 60 * MINUTE
 TABLES = (rollups, counted_items, counted_orders, recounts)
 
 
@@ -34,6 +35,13 @@ def fill(store: Store, seed: int = 0) -> None:
     store.orders.create_owner("Books", now=1)
     for _ in range(40):
         anything(store, random)
+
+
+def fill_minutes(store: Store, minutes: int) -> None:
+    """A signal in each of the minutes since noon, counted."""
+    for minute in range(minutes):
+        store.append([arrival(report(minute=minute), received=NOON + minute * MINUTE)])
+    count_all(store)
 
 
 def counted(store: Store) -> list[list[tuple[Any, ...]]]:
@@ -111,26 +119,37 @@ class RecountingContract:
         assert store.compare_counts().differed == 0
 
     def test_what_was_pruned_is_left_out_of_the_comparison(self, store: Store) -> None:
-        day = 86_400_000_000
         for number in range(6):
             made = report(item=str(number))
-            store.append([arrival(made, received=NOON + number * day)])
+            store.append([arrival(made, received=NOON + number * DAY)])
         count_all(store)
-        assert store.prune(NOON + 3 * day + 1).signals == 4
+        assert store.prune(NOON + 3 * DAY + 1).signals == 4
         assert store.compare_counts().differed == 0
         store.count_again()
         found = store.compare_counts()
         assert (found.differed, found.why_not) == (0, "")
 
     def test_minutes_that_are_forgotten_are_no_difference(self, store: Store) -> None:
-        for minute in (0, 1, 2):
-            store.append([arrival(report(minute=minute), received=NOON + minute * 60_000_000)])
-        count_all(store)
-        store.rollups.forget_minutes(NOON + 2 * 86_400_000_000 + 60_000_000)
+        fill_minutes(store, 3)
+        for left in (2, 1, 0):
+            store.rollups.forget_minutes(NOON + 2 * DAY + (3 - left) * MINUTE)
+            assert sum(store.rollups.sums("minute").values()) == left
+
+            found = store.compare_counts()
+
+            assert (found.differed, found.why_not) == (0, "")
+
+    def test_minutes_that_are_forgotten_meanwhile_are_no_difference(
+        self, store: Store, another: Store
+    ) -> None:
+        fill_minutes(store, 3)
+
+        def meanwhile(*_: int) -> None:
+            another.rollups.forget_minutes(NOON + 2 * DAY + MINUTE)
+
+        found = store.compare_counts(progress=meanwhile)
+
         assert store.rollups.sums("minute") == {"ItemRegistered": 2}
-
-        found = store.compare_counts()
-
         assert (found.differed, found.why_not) == (0, "")
 
     def test_what_is_counted_meanwhile_is_no_difference(self, store: Store, another: Store) -> None:

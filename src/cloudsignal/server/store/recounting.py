@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any, Final
 
 from msgspec import Struct
@@ -127,7 +128,6 @@ class _Scan:
     def differences(self) -> Compared:
         with self._database.reading() as connection:
             self._rules = Rules.read(connection)
-            self._kept = _Kept.read(connection)
             tables = (signals, items, orders)
             self._total = sum(
                 connection.scalar(select(func.count()).select_from(table)) or 0 for table in tables
@@ -185,23 +185,28 @@ class _Scan:
 
     def _compared(self) -> Compared:
         """Take all that is kept from what was counted: what is right is nothing then."""
-        kept = select(rollups).execution_options(yield_per=FETCHED)
-        with self._database.reading() as connection, connection.execute(kept) as rows:
-            for what, partner, at, key, count in rows:
-                self._counts[what, partner, at, key] -= count
-        comparable = {key: left for key, left in self._counts.items() if self._kept.is_whole(key)}
+        statement = select(rollups).execution_options(yield_per=FETCHED)
+        with self._database.reading() as connection:
+            # Minutes are forgotten at any time. Read at another moment than the counts, this would take what
+            # was forgotten in between for missing.
+            kept = _Kept.read(connection)
+            with connection.execute(statement) as rows:
+                for what, partner, at, key, count in rows:
+                    self._counts[what, partner, at, key] -= count
+        comparable = {key: left for key, left in self._counts.items() if kept.is_whole(key)}
         return Compared(len(comparable), sum(map(bool, comparable.values())))
 
 
 class _Kept(Struct, frozen=True):
     """Since when counts of signals are whole, by what is counted."""
 
-    since: dict[str, int]
+    since: dict[str, float]
 
     @classmethod
     def read(cls, connection: Connection) -> "_Kept":
         minutes = select(func.min(rollups.c.at)).where(rollups.c.what == "minute")
-        since = {"minute": connection.scalar(minutes) or 0}
+        # Where no minute is left, all of them are forgotten.
+        since: dict[str, float] = {"minute": connection.scalar(minutes) or inf}
         if facts.pruned(connection):
             oldest = connection.scalar(select(func.min(signals.c.received))) or 0
             for what, unit_s in counting.OF_SIGNALS.items():
