@@ -2,8 +2,7 @@
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, tzinfo
 from functools import cache, partial
 from typing import Any, Final, TypeVar, get_args
@@ -18,8 +17,15 @@ from cloudsignal.server.insight.calendars import Calendar
 from cloudsignal.server.insight.causes import Share
 from cloudsignal.server.insight.outlook import ALWAYS, Outlook, Route, outlook
 from cloudsignal.server.insight.promises import Honesty, Punctuality
-from cloudsignal.server.insight.reckoning import Counted, Lags, Sums, days_s, quarter_s
-from cloudsignal.server.insight.reporting import Score
+from cloudsignal.server.insight.reckoning import (
+    NO_POSTS,
+    Counted,
+    Lags,
+    Sums,
+    days_s,
+    quarter_s,
+)
+from cloudsignal.server.insight.reporting import Score, Tally
 from cloudsignal.server.insight.steps import ALL_STEPS, TO_SHIPPED, Step
 from cloudsignal.server.insight.survival import Curve
 from cloudsignal.server.store.access import Partner
@@ -36,8 +42,6 @@ WHOLE_WAY: Final = TO_SHIPPED[0]
 """The step that print partners are compared by: registered to shipped."""
 OPEN_STATES: Final = tuple(state for state in get_args(State) if state not in FINAL)
 
-Posts = Callable[[int], Mapping[str, Sums]]
-"""Tells how many posts of each print partner had which outcome since an instant (``reckoning.score``)."""
 Made = TypeVar("Made")
 
 
@@ -117,12 +121,10 @@ class Reckoner:
         store: Store,
         clock: Clock,
         *,
-        posts: Posts = lambda since: {},
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._clock = clock
-        self._posts = posts
         self._figures = Kept(KEPT_S, timer)
         self._ways = Kept(WAYS_KEPT_S, timer)
 
@@ -166,24 +168,24 @@ class Reckoner:
 
     def _overview(self, days: int) -> Overview:
         now, rollups = self._clock(), self._store.rollups
-        posts = self._posts(days_s(now, days)[0] * counting.SECOND_US)
+        posts = self._posts(days_s(now, days)[0])
         of_each = cache(rollups.by_partner)
 
         def row(partner: Partner) -> Row:
             name = partner.name
             counts = partial(rollups.counts, partner=name)
             look = Look(now, days, lambda what, **when: of_each(what, **when)[name], counts)
-            return _row(partner, look, posts.get(name, {}))
+            return _row(partner, look, posts.get(name, NO_POSTS))
 
         rows = [row(each) for each in self._store.access.partners()]
-        total = _row(None, self._look(now, days, None), _added(posts.values()))
+        total = _row(None, self._look(now, days, None), sum(posts.values(), NO_POSTS))
         return Overview(now, days, tuple(rows), total)
 
     def _figures_of(self, partner: str, days: int) -> Figures:
         now, calendar = self._clock(), self._store.calendars.calendars().get(partner)
         zone = ZoneInfo(calendar.timezone if calendar else "UTC")
         look = self._look(now, days, partner)
-        posts = self._posts(look.begin * counting.SECOND_US).get(partner, {})
+        posts = self._posts(look.begin).get(partner, NO_POSTS)
         states = self._store.rollups.sums("state", partner=partner)
         return Figures(
             at=now,
@@ -199,6 +201,11 @@ class Reckoner:
             lags=reckoning.lags(look.since("lag")),
             open={state: states[state] for state in OPEN_STATES if state in states},
         )
+
+    def _posts(self, since_s: int) -> dict[str, Tally]:
+        """How many posts of each print partner were refused through its own fault. Tests count nowhere."""
+        traffic = self._store.posts.of_partners(since_s * counting.SECOND_US, live=True)
+        return {name: each.tally for name, each in traffic.items()}
 
     def _look(self, now: int, days: int, partner: str | None, zone: tzinfo = UTC) -> "Look":
         sums = partial(self._store.rollups.sums, partner=partner)
@@ -256,8 +263,8 @@ class Look:
             **{what: self._until_tonight(what) for what in hours},
         )
 
-    def score(self, posts: Sums) -> Score:
-        """How well it is reported."""
+    def score(self, posts: Tally) -> Score:
+        """How well it is reported, with posts of these days."""
         return reckoning.score(self.since("day"), self.since("fault"), self.since("steps"), posts)
 
     def _past(self, what: str) -> Sums:
@@ -267,16 +274,9 @@ class Look:
         return self._sums(what, since=self.begin, until=self._end)
 
 
-def _row(partner: Partner | None, look: Look, posts: Sums) -> Row:
+def _row(partner: Partner | None, look: Look, posts: Tally) -> Row:
     whole_way = look.times(WHOLE_WAY, None).wall
     return Row(partner, look.punctuality(), whole_way, look.score(posts), look.honesty())
-
-
-def _added(posts: Iterable[Sums]) -> Sums:
-    total: Counter[str] = Counter()
-    for each in posts:
-        total.update(each)
-    return total
 
 
 class Kept:

@@ -8,7 +8,6 @@ from cloudsignal.server.insight.buckets import ERROR
 from cloudsignal.server.insight.calendars import Calendar
 from cloudsignal.server.insight.counting import lasted
 from cloudsignal.server.insight.reckoning import (
-    ACCEPTED,
     BANDS_S,
     curve,
     honesty,
@@ -70,13 +69,10 @@ def test_hours_of_delays_have_a_median() -> None:
 
 
 def test_refused_posts_count_if_there_are_any() -> None:
-    def refused(posts: dict[str, int]) -> tuple[Tally, float | None]:
-        part = score({}, {}, {}, posts).grades[-1]
-        return part.tally, part.points
-
-    assert refused({}) == (Tally(), None)
-    posts = {ACCEPTED: 95, "invalid_json": 3, "missing_parameter": 2, "unknown_key": 50}
-    assert refused(posts | {"overloaded": 7}) == (Tally(5, 100), pytest.approx(75))
+    assert score({}, {}, {}).points is None
+    found = score({}, {}, {}, Tally(5, 100))
+    assert (found.grades[-1].part.name, found.grades[-1].tally) == ("refused", Tally(5, 100))
+    assert found.points == pytest.approx(75)
 
 
 def test_lags_are_told_by_bands() -> None:

@@ -125,6 +125,12 @@ class PostsContract:
         assert found["Beta"] == Traffic()
         assert list(found) == ["Alpha", "Beta"]
 
+        alpha, _ = store.access.partners()
+        store.access.create_interface(alpha, "d", timezone="UTC", allow=(), test=True, now=1)
+        store.posts.add(came((4, 12, "not_your_item", 5), (4, 12, "accepted", 1)))
+        assert store.posts.of_partners(0)["Alpha"].tally == Tally(7, 12)
+        assert store.posts.of_partners(0, live=True)["Alpha"].tally == Tally(2, 6)
+
     def test_what_came_through_no_interface_is_apart(self, store: Store) -> None:
         store.posts.add(came((NOBODY, 12, "unknown_key", 3), (1, 12, "invalid_delay", 1)))
 
@@ -189,6 +195,20 @@ class PostsContract:
         assert bodies(store, interface=2, partner="Alpha") == bodies(store, partner="Nobody") == []
         two = store.posts.refused(limit=2)
         assert bodies(store, before=two[-1].id) == ["c", "b", "a"]
+
+    def test_refused_posts_are_found_that_count_in_the_score(self, store: Store) -> None:
+        alpha, _ = store.access.partners()
+        store.access.create_interface(alpha, "d", timezone="UTC", allow=(), test=True, now=1)
+        kept = [
+            refused(interface=number, type=type, body=f"{type} through {number}")
+            for type in ("unknown_type", "key_disabled", "overloaded")
+            for number in (1, 4)
+        ]
+        store.posts.add(Gathered(refused=kept))
+
+        assert len(bodies(store)) == 6
+        assert bodies(store, scored=True) == ["unknown_type through 1"]
+        assert bodies(store, scored=True, partner="Alpha", type="key_disabled") == []
 
     def test_many_of_one_kind_leave_the_others_alone(self, store: Store) -> None:
         store.posts.add(

@@ -22,9 +22,8 @@ Sums = Mapping[str, int]
 Counted = Mapping[tuple[int, str], int]
 """How many by time and key."""
 
-ACCEPTED: Final = "accepted"
-"""The outcome of a post that was not refused; that of any other is its error type."""
 NONE: Final[Sums] = {}
+NO_POSTS: Final = Tally()
 
 
 def days_s(now: int, days: int, zone: tzinfo = UTC) -> tuple[int, int]:
@@ -128,25 +127,20 @@ def _at(ordered: list[tuple[int, int]], place: int) -> int:
 # ---- how it is reported ----
 
 
-def score(types: Sums, faults: Sums, steps: Sums, posts: Sums = NONE) -> Score:
+def score(types: Sums, faults: Sums, steps: Sums, posts: Tally = NO_POSTS) -> Score:
     """The quality of reporting.
 
-    ``types`` are sums of ``day``, the others are called as what they are sums of. ``posts`` is how many posts had
-    which outcome, ``ACCEPTED`` or an error type; without any, that part is left out.
+    ``types`` are sums of ``day``, the others are called as what they are sums of. ``posts`` are in no roll-up:
+    they are noted whether or not there is a signal in them.
     """
     signals = sum(types.values())
-    refused = sum(
-        count
-        for outcome, count in posts.items()
-        if outcome != ACCEPTED and reporting.is_own_fault(outcome)
-    )
     return reporting.score(
         {
             "slow": Tally(faults.get("slow", 0), signals),
             "missing": Tally(steps.get("missing", 0), sum(steps.values())),
             "future": Tally(faults.get("future", 0), signals),
             "day_end": Tally(faults.get("day_end", 0), signals),
-            "refused": Tally(refused, refused + posts.get(ACCEPTED, 0)),
+            "refused": posts,
         }
     )
 

@@ -40,6 +40,7 @@ class Choice(Struct, frozen=True):
     partner: str = ""
     interface: str = ""
     reason: str = ""
+    scored: str = ""
 
     def query(self, **other: Any) -> str:
         """The same choice in a URL, with something else besides or instead."""
@@ -58,10 +59,11 @@ async def list_refused(
     partner: str = "",
     interface: str = "",
     reason: str = "",
+    scored: bool = False,
     before: Before = None,
 ) -> Response[Any]:
     """Why posts were refused, and which, the newest first."""
-    choice = Choice(partner, interface.strip(), reason)
+    choice = Choice(partner, interface.strip(), reason, "true" if scored else "")
     own = scope(request).partner
     shown = await asyncio.to_thread(_shown, request.app.state.store, choice, own, before)
     return page(request, "refusals.html", choice=choice, own=own, before=before, **shown)
@@ -87,27 +89,33 @@ def _shown(store: Store, choice: Choice, own: str | None, before: int | None) ->
         raise NotFound("there is no such print partner, interface or reason")
     chosen = own or choice.partner or None
     posts = store.posts.refused(
-        partner=chosen, interface=interface, type=choice.reason or None, before=before, limit=PAGE
+        partner=chosen,
+        interface=interface,
+        type=choice.reason or None,
+        scored=bool(choice.scored),
+        before=before,
+        limit=PAGE,
     )
     return {
         "names": names,
         "types": ERROR_TYPES,
         "kept": REFUSALS_MAX,
-        "reasons": reasons(store, [chosen] if chosen else names),
+        "reasons": reasons(store, [chosen] if chosen else names, scored=bool(choice.scored)),
         "strangers": None if own or choice.is_any or before else _strangers(store),
         "posts": posts,
         "next": posts[-1].id if len(posts) == PAGE else None,
     }
 
 
-def reasons(store: Store, names: list[str]) -> list[Reason]:
+def reasons(store: Store, names: list[str], *, scored: bool = False) -> list[Reason]:
     """Why posts of these print partners were refused in the last seven days: most often first."""
-    week, day = (store.posts.of_partners(now() - days * DAY_US) for days in (7, 1))
+    week, day = (store.posts.of_partners(now() - days * DAY_US, live=scored) for days in (7, 1))
     found = [
         each
         for name in names
         if name in week
         for each in _counted(name, week[name].refused, day[name].refused)
+        if not scored or is_own_fault(each.type)
     ]
     return _most(found)
 

@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Struct, field
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
-from cloudsignal.protocol.refusals import Problem
-from cloudsignal.server.insight.reporting import Tally, refused_posts
+from cloudsignal.protocol.refusals import STATUS, Problem
+from cloudsignal.server.insight.reporting import Tally, is_own_fault, refused_posts
 from cloudsignal.server.store.batches import insert_all, insert_or
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.schema import interfaces, partners, posts, refusals, strangers, uses
@@ -25,6 +25,8 @@ REFUSALS_MAX: Final = 20
 """How many refused posts of each type are kept of each interface: so many of one leave the others alone."""
 STRANGERS_MAX: Final = 10_000
 """How much is kept of where posts through no interface came from: what is longest ago goes first."""
+OWN_FAULT: Final = tuple(type for type in STATUS if is_own_fault(type))
+"""The types of posts that were refused through the print partner's own fault."""
 FORGOTTEN: Final = 1_000
 """How many refused posts are forgotten in one transaction."""
 
@@ -165,10 +167,15 @@ class Posts:
         with self._database.reading() as connection:
             return _of_interfaces(connection, since)
 
-    def of_partners(self, since: int) -> dict[str, Traffic]:
-        """What came through the interfaces of each print partner that has any, by its name."""
+    def of_partners(self, since: int, *, live: bool = False) -> dict[str, Traffic]:
+        """What came through the interfaces of each print partner that has any, by its name.
+
+        ``live`` leaves out those that are for tests now.
+        """
         its = select(interfaces.c.id, partners.c.name)
         its = its.join(partners, partners.c.id == interfaces.c.partner).order_by(partners.c.name)
+        if live:
+            its = its.where(~interfaces.c.test)
         found: dict[str, Traffic] = {}
         with self._database.reading() as connection:
             traffic = _of_interfaces(connection, since)
@@ -198,10 +205,14 @@ class Posts:
         partner: str | None = None,
         interface: int | None = None,
         type: str | None = None,
+        scored: bool = False,
         before: int | None = None,
         limit: int,
     ) -> list[RefusedPost]:
-        """Refused posts that are kept, the newest first; the next page is ``before`` the last one's id."""
+        """Refused posts that are kept, the newest first; the next page is ``before`` the last one's id.
+
+        ``scored`` leaves out those that count for nothing in the score of a print partner's reporting.
+        """
         chosen: list[ColumnElement[bool]] = []
         if partner is not None:
             chosen.append(partners.c.name == partner)
@@ -209,6 +220,8 @@ class Posts:
             chosen.append(refusals.c.interface == interface)
         if type is not None:
             chosen.append(refusals.c.type == type)
+        if scored:
+            chosen += (refusals.c.type.in_(OWN_FAULT), ~interfaces.c.test)
         if before is not None:
             chosen.append(refusals.c.id < before)
         listed = _REFUSED.where(*chosen).order_by(refusals.c.id.desc()).limit(limit)
