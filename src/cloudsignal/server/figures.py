@@ -141,14 +141,17 @@ class Reckoner:
         return self._figures.get((partner, days), lambda: self._figures_of(partner, days))
 
     def outlook(self, item: OpenItem) -> Outlook:
-        """When an open item will be shipped."""
-        state = item.folded.state
+        """When an open item will be shipped; of which no signal came, as if it had been taken when it was registered."""
+        state = "registered" if item.is_unheard else item.folded.state
         since = item.folded.times.get(state, item.since)
         routes = self.routes(item.partner_name, state)
         return outlook(routes, since=since, now=self._clock(), due=item.due)
 
-    def routes(self, partner: str, state: str) -> list[Route]:
-        """The ways from a state to shipped, the print partner's own first, and its own time before the clock's."""
+    def routes(self, partner: str | None, state: str) -> list[Route]:
+        """The ways from a state to shipped, the print partner's own first, and its own time before the clock's.
+
+        Without a print partner, those of all.
+        """
         step: Step = (state, "shipped")
         if step not in TO_SHIPPED:
             return []

@@ -25,7 +25,7 @@ def paged(
     found: list[OpenItem] = []
     while page := read(place, **whose, limit=2):
         found += page
-        place = Place(getattr(page[-1], at), page[-1].number)
+        place = page[-1].place(getattr(page[-1], at))
     return found
 
 
@@ -42,6 +42,10 @@ class OpenItemsContract:
         store.orders.create_owner("Books", now=1)
         for _ in range(12):
             anything(store, random)
+        for order in range(11, 17):
+            whose, due = random.choice((None, *NAMES)), NOON + random.randint(-2, 1) * 20 * MINUTE
+            told = Registration(str(order), "Books", whose, due=due, items={"1": None, "2": None})
+            store.orders.register([told], now=order)
         count_all(store)
         live = [
             each
@@ -50,6 +54,15 @@ class OpenItemsContract:
         ]
         assert len(live) > 3
         registered = {each.order: each for each in store.orders.orders("Books", limit=999)}
+        heard = {(each.order, each.item) for each in store.reading.items(ItemQuery(limit=999))}
+        unheard = {
+            (each.order, item): each.partner_name
+            for each in registered.values()
+            if each.due is not None
+            for item in store.orders.order(each.order).items  # type: ignore[union-attr]
+            if (each.order, item) not in heard
+        }
+        assert len(unheard) > 11
 
         for partner in (None, *NAMES):
             whose = {} if partner is None else {"partner": partner}
@@ -58,12 +71,21 @@ class OpenItemsContract:
                 (each.order, each.item): registered[each.order].due
                 for each in its_own
                 if each.order in registered and registered[each.order].due is not None
+            } | {
+                (order, item): registered[order].due
+                for (order, item), name in unheard.items()
+                if partner in (None, name)
             }
             later = paged(store.open_items.due_from, Place(NOON), "due", **whose)
             earlier = paged(store.open_items.due_before, Place(NOON), "due", **whose)
             assert {(each.order, each.item): each.due for each in (*earlier, *later)} == due
-            in_order = [(each.due, each.number) for each in (*earlier[::-1], *later)]
+            in_order = [each.place(each.due or 0) for each in (*earlier[::-1], *later)]
             assert in_order == sorted(set(in_order))
+            for each in (*earlier, *later):
+                assert each.is_unheard == ((each.order, each.item) in unheard)
+                if each.is_unheard:
+                    assert each.partner_name == registered[each.order].partner_name
+                    assert each.since == registered[each.order].registered
             assert all(each.due < NOON for each in earlier)
             assert all(each.due >= NOON for each in later)
             if partner is None:
@@ -91,13 +113,46 @@ class OpenItemsContract:
         count_all(store)
         assert store.open_items.waiting("packed", Place(0), partner="Alpha", limit=9) == []
 
+    def test_an_item_is_unheard_of_until_its_first_signal(self, store: Store) -> None:
+        def due() -> list[tuple[str, str, bool]]:
+            found = store.open_items.due_from(Place(0), limit=9)
+            return [(each.order, each.item, each.is_unheard) for each in found]
+
+        def register(due: int | None = None, item: str = "") -> None:
+            told = Registration("7", "Books", due=due, items={item: None} if item else {})
+            store.orders.register([told], now=1)
+
+        store.orders.create_owner("Books", now=1)
+        register(item="1")
+        count_all(store)
+        assert due() == []
+        register(due=NOON, item="2")
+        count_all(store)
+        assert due() == [("7", "1", True), ("7", "2", True)]
+        # The signal is known at once, and what it tells is once it is counted.
+        store.append([arrival(report(order="7", item="1"))])
+        assert due() == [("7", "2", True)]
+        count_all(store)
+        assert due() == [("7", "1", False), ("7", "2", True)]
+        store.append([arrival(report("ItemShipped", order="7", item="2", minute=1))])
+        count_all(store)
+        assert due() == [("7", "1", False)]
+        register(item="3")
+        count_all(store)
+        assert due() == [("7", "1", False), ("7", "3", True)]
+
     def test_an_index_leads_to_open_items_and_to_reports(
         self, store: Store, read_whole: Callable[[Store, str, Any], list[str]]
     ) -> None:
         store.orders.create_owner("Books", now=1)
         for start in range(0, 1_000, 250):
             orders = [str(number) for number in range(start, start + 250)]
-            told = [Registration(each, "Books", due=NOON + int(each) * MINUTE) for each in orders]
+            told = [
+                Registration(
+                    each, "Books", "Alpha", due=NOON + int(each) * MINUTE, items={"unheard": None}
+                )
+                for each in orders
+            ]
             store.orders.register(told, now=1)
             store.append([arrival(*(report(order=each) for each in orders))])
         while not store.rollups.step().is_idle:

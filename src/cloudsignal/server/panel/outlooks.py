@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from litestar import Response, get
+from litestar.params import QueryParameter
 from msgspec import Struct
 
 from cloudsignal.server.figures import OPEN_STATES, Reckoner
@@ -27,6 +28,7 @@ PAGE: Final = 50
 LOOKED_AT: Final = 500
 """How many open items a page looks at to find ``PAGE`` that are meant."""
 
+Id = Annotated[str, QueryParameter(max_length=128)]
 Read = Callable[..., list[OpenItem]]
 """Reads open items: at most ``limit``."""
 
@@ -36,6 +38,19 @@ class Expected(Struct, frozen=True):
 
     item: OpenItem
     outlook: Outlook
+
+    @property
+    def is_at_risk(self) -> bool:
+        """Whether it will probably miss its due date; or nothing at all is known of whether it will be kept."""
+        is_unknown = self.item.is_unheard and not self.outlook.precedents
+        return self.outlook.is_at_risk or is_unknown
+
+    @property
+    def state(self) -> str:
+        """How it stands, in words."""
+        if self.item.is_unheard:
+            return "no signal yet"
+        return self.item.folded.state + (", delayed" if self.item.folded.is_delayed else "")
 
 
 class Found(Struct, frozen=True):
@@ -51,6 +66,14 @@ class Found(Struct, frozen=True):
     is_more: bool
 
     @property
+    def next_due(self) -> dict[str, str]:
+        """What of a URL leads on from the last of them, in a list by when they are due."""
+        if self.last is None or self.last.due is None:
+            return {}
+        place = self.last.place(self.last.due)
+        return {name: str(value) for name, value in place._asdict().items()}
+
+    @property
     def horizon(self) -> int:
         """When nine of ten of the items are over, due or not: where pictures of them may end."""
         ends = sorted(_end(each.outlook) or self.now for each in self.expected)
@@ -64,16 +87,20 @@ def _end(outlook: Outlook) -> int | None:
 
 @get("/at-risk", guards=[READER_OR_PARTNER])
 async def list_at_risk(
-    request: Asked, overdue: bool = False, at: Place | None = None, number: Place = 0
+    request: Asked,
+    overdue: bool = False,
+    at: Place | None = None,
+    number: Place = 0,
+    order: Id = "",
+    item: Id = "",
 ) -> Response[Any]:
     """Items that will probably miss their due date, the next first; or those that have, the last first."""
     store: Store = request.app.state.store
-    place = open_items.Place(reckoner(request).now() if at is None else at, number)
+    since = reckoner(request).now() if at is None else at
+    place = open_items.Place(since, number, order, item)
     listed = store.open_items.due_before if overdue else store.open_items.due_from
     read = partial(listed, place, partner=scope(request).partner)
-    found = await asyncio.to_thread(
-        _find, reckoner(request), read, lambda outlook: outlook.is_at_risk
-    )
+    found = await asyncio.to_thread(_find, reckoner(request), read, lambda each: each.is_at_risk)
     return await _listed(request, "at_risk.html", found, overdue=overdue)
 
 
@@ -88,11 +115,11 @@ async def list_waiting(
     store: Store = request.app.state.store
     place = open_items.Place(at, item)
     read = partial(store.open_items.waiting, where, place, partner=partner.name)
-    found = await asyncio.to_thread(_find, reckoner(request), read, lambda outlook: True)
+    found = await asyncio.to_thread(_find, reckoner(request), read, lambda each: True)
     return await _listed(request, "waiting_items.html", found, partner=partner, where=where)
 
 
-def _find(reckoner: Reckoner, read: Read, is_meant: Callable[[Outlook], bool]) -> Found:
+def _find(reckoner: Reckoner, read: Read, is_meant: Callable[[Expected], bool]) -> Found:
     """The next of those that are meant, among so many that are read."""
     items = read(limit=LOOKED_AT)
     expected: list[Expected] = []
@@ -100,9 +127,9 @@ def _find(reckoner: Reckoner, read: Read, is_meant: Callable[[Outlook], bool]) -
     while looked_at < len(items) and len(expected) < PAGE:
         item = items[looked_at]
         looked_at += 1
-        outlook = reckoner.outlook(item)
-        if item.folded.final is None and is_meant(outlook):
-            expected.append(Expected(item, outlook))
+        each = Expected(item, reckoner.outlook(item))
+        if item.folded.final is None and is_meant(each):
+            expected.append(each)
     return Found(
         now=reckoner.now(),
         expected=expected,

@@ -1,43 +1,74 @@
 """Items that are neither shipped nor canceled, by when they are due and by how long they have waited.
 
 They are found by what they were counted as (``rollups.py``): what came since is not known here yet. Test items are
-not among them. Instants are microseconds since 1970.
+not among them. Registered items of which no signal has come are among those that are due. Instants are microseconds
+since 1970.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
-from sqlalchemy import Connection, Select, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, select, text, tuple_
 
 from cloudsignal.protocol.items import Item
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.log import decode_item
-from cloudsignal.server.store.schema import DUE, OPEN, counted_items, items, partners, states
+from cloudsignal.server.store.orders import ITEMS_MAX
+from cloudsignal.server.store.schema import (
+    DUE,
+    OPEN,
+    counted_items,
+    counted_orders,
+    items,
+    order_items,
+    orders,
+    partners,
+    states,
+)
 
-NOBODY: Final = 0
-"""No print partner has this number."""
+NOBODY: Final = -1
+"""No print partner has this number; 0 stands where an order names none."""
+UNHEARD: Final = 2**53 - 1
+"""Stands for the number of an item of which no signal has come: no item has it."""
 
 
 class Place(NamedTuple):
-    """A place in a list of items: an instant, and the number of the item among those of the same instant."""
+    """A place in a list of items: an instant, and the item among those of the same instant.
+
+    First come those that were heard of, by their numbers; then the others, by their ids.
+    """
 
     at: int
     number: int = 0
+    order: str = ""
+    item: str = ""
 
 
 class OpenItem(Struct, frozen=True):
     """An open item: when it is due, if it is, and since when nothing else was heard of it.
 
-    ``folded`` is how it stands now: it may be open no more.
+    ``folded`` is how it stands now: it may be open no more. Of an item of which no signal has come, the ``number`` is
+    ``UNHEARD`` and ``since`` is when its order was registered; its print partner may not be known.
     """
 
     number: int
     order: str
     item: str
-    partner_name: str
+    partner_name: str | None
     since: int
     due: int | None
     folded: Item
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether it is registered, and no signal has come of it."""
+        return self.number == UNHEARD
+
+    def place(self, at: int) -> Place:
+        """Its place in a list where it stands at an instant."""
+        ids = (self.order, self.item) if self.is_unheard else ("", "")
+        return Place(at, self.number, *ids)
 
 
 class OpenItems:
@@ -51,28 +82,55 @@ class OpenItems:
 
     def due_from(self, place: Place, *, partner: str | None = None, limit: int) -> list[OpenItem]:
         """Items that are due beyond a place, the next first."""
-        here = tuple_(counted_items.c.due, counted_items.c.item)
-        chosen = _DUE.where(here > place).order_by(counted_items.c.due, counted_items.c.item)
-        return self._found(chosen, partner, limit)
+        heard = _DUE.where(tuple_(*_HEARD_AT) > place[:2])
+        expecting = _EXPECTING.where(tuple_(*_EXPECTING_AT) >= (place.at, place.order))
+        found = self._due(heard, expecting, partner, limit, backwards=False)
+        return sorted((each for each in found if _due_place(each) > place), key=_due_place)[:limit]
 
     def due_before(self, place: Place, *, partner: str | None = None, limit: int) -> list[OpenItem]:
         """Items that were due before a place, the last first."""
-        here = tuple_(counted_items.c.due, counted_items.c.item)
-        backwards = counted_items.c.due.desc(), counted_items.c.item.desc()
-        return self._found(_DUE.where(here < place).order_by(*backwards), partner, limit)
+        heard = _DUE.where(tuple_(*_HEARD_AT) < place[:2])
+        expecting = _EXPECTING.where(tuple_(*_EXPECTING_AT) <= (place.at, place.order))
+        found = self._due(heard, expecting, partner, limit, backwards=True)
+        earlier = (each for each in found if _due_place(each) < place)
+        return sorted(earlier, key=_due_place, reverse=True)[:limit]
 
     def waiting(self, state: str, place: Place, *, partner: str, limit: int) -> list[OpenItem]:
         """Items in a state beyond a place, those first of which nothing was heard for the longest time."""
         here = tuple_(counted_items.c.since, counted_items.c.item)
-        chosen = _OPEN.where(counted_items.c.state == state, here > place)
-        in_order = chosen.order_by(counted_items.c.since, counted_items.c.item)
-        return self._found(in_order, partner, limit)
+        chosen = _OPEN.where(counted_items.c.state == state, here > place[:2])
+        in_order = chosen.order_by(counted_items.c.since, counted_items.c.item).limit(limit)
+        with self._database.reading() as connection:
+            its = counted_items.c.partner == _number(connection, partner)
+            return [_open_item(row) for row in connection.execute(in_order.where(its))]
 
-    def _found(self, chosen: Select[Any], partner: str | None, limit: int) -> list[OpenItem]:
+    def _due(
+        self,
+        heard: Select[Any],
+        expecting: Select[Any],
+        partner: str | None,
+        limit: int,
+        *,
+        backwards: bool,
+    ) -> list[OpenItem]:
+        """The first of both kinds: items that were heard of, and those of orders that were not."""
+
+        def ordered(chosen: Select[Any], by: Iterable[ColumnElement[Any]]) -> Select[Any]:
+            return chosen.order_by(*(each.desc() if backwards else each for each in by))
+
         with self._database.reading() as connection:
             if partner is not None:
-                chosen = chosen.where(counted_items.c.partner == _number(connection, partner))
-            return [_open_item(row) for row in connection.execute(chosen.limit(limit))]
+                number = _number(connection, partner)
+                heard = heard.where(counted_items.c.partner == number)
+                expecting = expecting.where(counted_orders.c.partner == number)
+            # Each order has such an item, but the one at the place itself, where those before it count as well.
+            unheard, its_place = _unheard(ordered(expecting, _EXPECTING_AT).limit(limit + 1))
+            heard = ordered(heard, _HEARD_AT).limit(limit)
+            unheard = ordered(unheard, its_place).limit(limit + ITEMS_MAX)
+            return [
+                *(_open_item(row) for row in connection.execute(heard)),
+                *(_unheard_item(row) for row in connection.execute(unheard)),
+            ]
 
 
 _COUNTED: Final = (
@@ -92,6 +150,31 @@ _COUNTED: Final = (
 # As the indexes have it, word for word.
 _OPEN: Final = _COUNTED.where(text(f"counted_items.{OPEN}"))
 _DUE: Final = _COUNTED.where(text(f"counted_items.{DUE}"), text(f"counted_items.{OPEN}"))
+_HEARD_AT: Final = counted_items.c.due, counted_items.c.item
+# Orders that have items which no signal has come of.
+_EXPECTING: Final = select(counted_orders).where(text(f"counted_orders.{DUE}"))
+_EXPECTING_AT: Final = counted_orders.c.due, counted_orders.c.order
+
+
+def _unheard(expecting: Select[Any]) -> tuple[Select[Any], tuple[ColumnElement[Any], ...]]:
+    """The items of orders that no signal has come of, not even since these were counted; and what orders them."""
+    order = expecting.subquery()
+    heard = (items.c.order == order_items.c.order) & (items.c.item == order_items.c.item)
+    its_place = order.c.due, order_items.c.order, order_items.c.item
+    chosen = (
+        select(*its_place, partners.c.name.label("partner_name"), orders.c.registered)
+        .select_from(order)
+        .join(order_items, order_items.c.order == order.c.order)
+        .join(orders, orders.c.order == order.c.order)
+        .outerjoin(partners, partners.c.id == order.c.partner)
+        .outerjoin(items, heard)
+        .where(items.c.id.is_(None))
+    )
+    return chosen, its_place
+
+
+def _due_place(item: OpenItem) -> Place:
+    return item.place(item.due or 0)
 
 
 def _number(connection: Connection, name: str) -> int:
@@ -108,3 +191,7 @@ def _open_item(row: Any) -> OpenItem:
         row.due,
         decode_item(row.summary),
     )
+
+
+def _unheard_item(row: Any) -> OpenItem:
+    return OpenItem(UNHEARD, row.order, row.item, row.partner_name, row.registered, row.due, Item())

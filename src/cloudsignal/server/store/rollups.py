@@ -268,7 +268,8 @@ class _Page:
         counts = Counter[Count]() if row.due is None else counting.of_unheard(row.unheard, row.due)
         self._replace(row, counts)
         if counts or row.counts is not None:
-            self._orders.append((row.order, row.partner or ALL, _encoded(counts)))
+            due = row.due if counts else None
+            self._orders.append((row.order, row.partner or ALL, due, _encoded(counts)))
 
     def _replace(self, row: Any, counts: Counts) -> None:
         """Take back what something was counted as, and add what it counts as now."""

@@ -348,12 +348,13 @@ rollups: Final = Table(
 OPEN: Final = "state NOT IN ('shipped', 'canceled')"
 """What holds for counted items that are open."""
 DUE: Final = "due IS NOT NULL"
-"""What holds for those that are due at some time."""
+"""What holds for those that are due at some time, and for counted orders with items that are."""
 ODD: Final = "odd"
 """What holds for those that were both shipped and canceled."""
 _OPEN: Final = _only(OPEN)
 _ANNOUNCED: Final = _only("announced IS NOT NULL")
 _DUE: Final = _only(f"{DUE} AND {OPEN}")
+_EXPECTED: Final = _only(DUE)
 _ODD: Final = _only(ODD)
 
 counted_items: Final = Table(
@@ -387,10 +388,16 @@ counted_orders: Final = Table(
     metadata,
     Column("order", _searched(128), primary_key=True),
     Column("partner", _Id, nullable=False),
+    Column("due", BigInteger),
     Column("counts", LargeBinary, nullable=False),
+    Index("counted_orders_due", "due", "order", **_EXPECTED),
+    Index("counted_orders_partner_due", "partner", "due", "order", **_EXPECTED),
     sqlite_with_rowid=False,
 )
-"""What registered orders were counted as for those of their items that no signal has come of."""
+"""What registered orders were counted as for those of their items that no signal has come of.
+
+``due`` is when those are due, null where there are none any more.
+"""
 
 recounts: Final = Table(
     "recounts",

@@ -210,10 +210,17 @@ def _rollups() -> None:
         "counted_orders",
         sa.Column("order", called, nullable=False),
         sa.Column("partner", _id, nullable=False),
+        sa.Column("due", sa.BigInteger(), nullable=True),
         sa.Column("counts", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("order", name=op.f("counted_orders_pkey")),
         sqlite_with_rowid=False,
     )
+    due = sa.text("due IS NOT NULL")
+    for name, columns in (
+        ("counted_orders_due", ["due", "order"]),
+        ("counted_orders_partner_due", ["partner", "due", "order"]),
+    ):
+        op.create_index(name, "counted_orders", columns, sqlite_where=due, postgresql_where=due)
     op.create_table(
         "recounts",
         sa.Column("order", called, nullable=False),
