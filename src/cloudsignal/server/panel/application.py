@@ -56,6 +56,7 @@ from cloudsignal.server.store.store import Store
 
 YEAR_S: Final = 365 * 24 * 3600
 _SENTENCES: Final = {
+    400: "Something in the address or in the form is nothing that this page takes.",
     404: "There is no such page here.",
     405: "This page is not for that.",
     413: "That was too much at once.",

@@ -9,7 +9,7 @@ from litestar import Response, get, post
 from cloudsignal.server.insight import calendars
 from cloudsignal.server.insight.calendars import WEEKDAYS, Calendar, UnfitCalendar
 from cloudsignal.server.panel.access import OPERATOR, READER_OR_PARTNER
-from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
+from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form, words
 from cloudsignal.server.panel.insight import partner_seen
 from cloudsignal.server.panel.pages import Asked, page, scope, store_for, to
 from cloudsignal.server.panel.roles import may
@@ -102,14 +102,10 @@ def _fields(calendar: Calendar | None) -> dict[str, str]:
 
 def _text(given: dict[str, str]) -> bytes:
     """What the fields say, as a calendar is written."""
-    hours = {day: shifts for day in WEEKDAYS if (shifts := _parts(given[day]))}
-    holidays = _parts(given["holidays"])
+    hours = {day: shifts for day in WEEKDAYS if (shifts := words(given[day]))}
+    holidays = words(given["holidays"])
     zone = given["timezone"].strip()
     return msgspec.json.encode({"timezone": zone, "hours": hours, "holidays": holidays})
-
-
-def _parts(text: str) -> list[str]:
-    return text.replace(",", " ").split()
 
 
 ROUTES: Final = [list_calendars, show_calendar, set_calendar, remove_calendar]

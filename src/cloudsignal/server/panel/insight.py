@@ -14,7 +14,7 @@ from cloudsignal.server.figures import Reckoner
 from cloudsignal.server.insight import counting, reckoning, reporting
 from cloudsignal.server.insight.reporting import PARTS, Part
 from cloudsignal.server.panel.access import READER_OR_PARTNER
-from cloudsignal.server.panel.pages import NUMBER_MAX, Asked, page, scope, to
+from cloudsignal.server.panel.pages import Asked, Before, page, scope, to
 from cloudsignal.server.store.access import Partner
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.reading import ReportedSignal
@@ -33,7 +33,6 @@ LISTED: Final[dict[str, Part]] = {part.name: part for part in PARTS if part.name
 """The parts of the score whose offending signals are in the log: refused posts are not."""
 
 Days = Annotated[int, QueryParameter(ge=1, le=max(DAYS))]
-Place = Annotated[int, QueryParameter(ge=0, le=NUMBER_MAX)]
 
 
 @get("/insight", guards=[READER_OR_PARTNER])
@@ -61,7 +60,7 @@ async def list_offending(
     number: int,
     part: str,
     days: Days = DAYS_TOLD,
-    before: Place | None = None,
+    before: Before = None,
 ) -> Response[Any]:
     """The signals that offend against a part of the score, the newest first."""
     partner = await partner_seen(request, number)

@@ -13,12 +13,11 @@ from cloudsignal.server.figures import OPEN_STATES, Reckoner
 from cloudsignal.server.insight.outlook import INTERVAL, SAFE_CHANCE, Outlook
 from cloudsignal.server.panel.access import READER_OR_PARTNER
 from cloudsignal.server.panel.insight import (
-    Place,
     counted_page,
     partner_seen,
     reckoner,
 )
-from cloudsignal.server.panel.pages import Asked, scope
+from cloudsignal.server.panel.pages import NUMBER_MAX, Asked, scope
 from cloudsignal.server.store import open_items
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.open_items import OpenItem
@@ -28,6 +27,9 @@ PAGE: Final = 50
 LOOKED_AT: Final = 500
 """How many open items a page looks at to find ``PAGE`` that are meant."""
 
+Place = Annotated[int, QueryParameter(ge=0, le=NUMBER_MAX)]
+# Its limits count for all of it: those of a part of a union would not.
+Moment = Annotated[int | None, QueryParameter(ge=0, le=NUMBER_MAX)]
 Id = Annotated[str, QueryParameter(max_length=128)]
 Read = Callable[..., list[OpenItem]]
 """Reads open items: at most ``limit``."""
@@ -89,7 +91,7 @@ def _end(outlook: Outlook) -> int | None:
 async def list_at_risk(
     request: Asked,
     overdue: bool = False,
-    at: Place | None = None,
+    at: Moment = None,
     number: Place = 0,
     order: Id = "",
     item: Id = "",
