@@ -56,9 +56,9 @@ class Row(Struct, frozen=True):
 
 
 def longest_s(curves: Iterable[Curve]) -> float:
-    """The longest median or 90th percentile of curves; 0 if nothing is told."""
-    told = [each for curve in curves for each in (curve.median_s, curve.ninth_decile_s)]
-    return max((each for each in told if each is not None), default=0.0)
+    """The longest 90th percentile of curves, or what it is longer than; 0 if nothing is told."""
+    told = [curve.ninth_decile_s or curve.times_s[-1] for curve in curves if curve.times_s]
+    return max(told, default=0.0)
 
 
 class Overview(Struct, frozen=True):
