@@ -1,7 +1,7 @@
 """Refused posts on the panel: seen without asking, by everybody whom they concern."""
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.acceptance.conftest import eventually, signal
 from tests.browser.conftest import MARKUP, OTHER, PHONE, Person, invite, serious, sign_in
@@ -73,7 +73,7 @@ def test_a_print_partner_sees_its_own(refused: Person, other: Person) -> None:
     other.fill(password=OTHER, again=OTHER)
     other.press("Choose it")
     other.page.get_by_role("link", name="Refused posts").first.click()
-    assert other.page.locator("article").count() == 2
+    expect(other.page.locator("article")).to_have_count(2)
     assert other.page.locator("[name=partner]").count() == 0
     assert "With no known key" not in other.page.inner_text("main")
     answer = other.page.goto("/panel/refusals?interface=2")
