@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -10,26 +11,8 @@ from tests import postgresql
 
 # Before any test imports them. The contract's assertions are in modules that pytest does not collect
 # by itself.
-CONTRACTS = (
-    "access",
-    "appending",
-    "attempts",
-    "copying",
-    "cursors",
-    "deliveries",
-    "delivery_log",
-    "digest",
-    "endpoints",
-    "nodes",
-    "orders",
-    "owned",
-    "pruning",
-    "reading",
-    "rebuilding",
-    "search",
-)
-for name in CONTRACTS:
-    pytest.register_assert_rewrite(f"tests.server.store.{name}_contract")
+for path in Path(__file__).with_name("server").glob("store/*_contract.py"):
+    pytest.register_assert_rewrite(f"tests.server.store.{path.stem}")
 
 
 @pytest.fixture(scope="session")
