@@ -236,13 +236,15 @@ class Orders:
 
         The next page is ``before`` the last one's id.
         """
-        chosen = _ORDERS.where(owners.c.name == owner_name)
         place = tuple_(orders.c.registered, orders.c.order)
-        if before is not None:
-            last = select(orders.c.registered, orders.c.order).where(orders.c.order == before)
-            chosen = chosen.where(place < last.scalar_subquery())
-        ordered = chosen.order_by(orders.c.registered.desc(), orders.c.order.desc())
         with self._database.reading() as connection:
+            # The number itself: of a name PostgreSQL does not know how many orders it has.
+            named = select(owners.c.id).where(owners.c.name == owner_name)
+            chosen = _ORDERS.where(orders.c.owner == connection.scalar(named))
+            if before is not None:
+                its_own = select(orders.c.registered).where(orders.c.order == before)
+                chosen = chosen.where(place < (connection.scalar(its_own), before))
+            ordered = chosen.order_by(orders.c.registered.desc(), orders.c.order.desc())
             return [_registered(row) for row in connection.execute(ordered.limit(limit))]
 
     def revision(self) -> int:
