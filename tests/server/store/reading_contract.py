@@ -1,14 +1,16 @@
 """What looking at any store promises."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cloudsignal.server.store import reading
 from cloudsignal.server.store.orders import Registration
-from cloudsignal.server.store.reading import ItemQuery
+from cloudsignal.server.store.reading import ItemQuery, StoredItem
 from cloudsignal.server.store.store import Store
 from tests.server.arrivals import MINUTE, NOON, SECOND, arrival, receipt, report
+from tests.server.store.search_contract import asked
 
 
 def listed(store: Store, **wanted: Any) -> list[str]:
@@ -25,6 +27,21 @@ def fill(store: Store) -> None:
     store.append([arrival(delayed, partner=2, received=NOON + 3 * MINUTE, test=True)])
     other = report("ItemShipped", order="8", item="a", tracking="T1", minute=4)
     store.append([arrival(other, received=NOON + 4 * MINUTE)])
+
+
+def is_meant(item: StoredItem, wanted: dict[str, Any]) -> bool:
+    """Whether an item is among those of a search, of orders that are all registered for Books."""
+    folded = item.folded
+    so = {
+        "order": item.order,
+        "partner": item.partner_name,
+        "owner": "Books",
+        "state": folded.state,
+        "delayed": folded.is_delayed,
+        "test": not folded.live,
+    }
+    is_early = item.updated < wanted.get("until", item.updated + 1)
+    return is_early and all(so[name] == wanted[name] for name in wanted.keys() & so.keys())
 
 
 class ReadingContract:
@@ -126,10 +143,18 @@ class ReadingContract:
 
     @pytest.mark.parametrize("looked_at", [1, 2, 3, 100])
     @pytest.mark.parametrize("given_on", [False, True])
+    @pytest.mark.parametrize("together", [1, 2, 1_000])
     def test_looking_among_a_few_at_a_time_finds_all_of_it_in_its_order(
-        self, store: Store, monkeypatch: pytest.MonkeyPatch, looked_at: int, given_on: bool
+        self,
+        store: Store,
+        monkeypatch: pytest.MonkeyPatch,
+        looked_at: int,
+        given_on: bool,
+        together: int,
     ) -> None:
         monkeypatch.setattr(reading, "LOOKED_AT_MAX", looked_at)
+        monkeypatch.setattr(reading, "TOGETHER_MAX", together)
+        monkeypatch.setattr(reading, "FEW_SIGNALS", 8)
         monkeypatch.setattr(reading, "FEW_ORDERS", 1)
         fill(store)
         store.orders.create_owner("Books", now=1)
@@ -164,6 +189,44 @@ class ReadingContract:
                 if before is None:
                     break
             assert found == store.reading.items(ItemQuery(**wanted)), wanted
+            every = store.reading.items(ItemQuery())
+            assert found == [each for each in every if is_meant(each, wanted)], wanted
+
+    def test_an_index_leads_to_the_items_of_every_list(
+        self,
+        store: Store,
+        monkeypatch: pytest.MonkeyPatch,
+        read_whole: Callable[[Store, str, Any], list[str]],
+    ) -> None:
+        monkeypatch.setattr(reading, "FEW_SIGNALS", 100)
+        monkeypatch.setattr(reading, "FEW_ORDERS", 10)
+        store.orders.create_owner("Books", now=1)
+        store.orders.create_owner("Ink", now=1)
+        for start in range(0, 1_000, 250):
+            orders = [str(number) for number in range(start, start + 250)]
+            told = [Registration(each, "Ink" if each == "7" else "Books") for each in orders]
+            store.orders.register(told, now=1)
+            several = [report("ItemPacked", order=each) for each in orders]
+            store.append([arrival(*several, test=start == 0)])
+        store.append([arrival(report(order="x"), partner=2)])
+
+        with asked(store) as questions:
+            for wanted in (
+                {},
+                *({"partner": name, "before": 900} for name in ("Alpha", "Beta")),
+                *({"partner": name, "state": "packed"} for name in ("Alpha", "Beta")),
+                *({"owner": name, "before": 900} for name in ("Books", "Ink")),
+                *({"owner": name, "state": "packed"} for name in ("Books", "Ink")),
+                {"delayed": True, "partner": "Alpha"},
+                {"test": True, "partner": "Alpha", "state": "packed"},
+                {"test": True, "before": 900},
+                {"order": "7", "state": "packed"},
+            ):
+                store.reading.look_for(ItemQuery(**wanted, limit=1))
+        # There are few print partners, owners and facts, and they may be read one by one.
+        few = ("partners", "owners", "facts")
+        whole = {step for each in questions for step in read_whole(store, *each)}
+        assert [step for step in whole if not any(each in step for each in few)] == []
 
     def test_a_changed_item_comes_first_and_once(self, store: Store) -> None:
         fill(store)

@@ -11,12 +11,14 @@ from alembic.migration import MigrationContext
 
 from cloudsignal.server.store.backends import backend_of
 from cloudsignal.server.store.database import Database
+from cloudsignal.server.store.reading import ItemQuery
 from cloudsignal.server.store.schema import metadata
 from cloudsignal.server.store.store import Store, open_store
 from tests import postgresql
 from tests.server.arrivals import arrival, report
 from tests.server.store import told
 from tests.server.store.contract import OF_SOME, StoreContract
+from tests.server.store.search_contract import asked
 
 LATER_TABLES = {
     "0002": ("owner_keys", "owners", "orders", "order_items"),
@@ -33,7 +35,10 @@ LATER_TABLES = {
 
 LATER_INDEXES = {
     "0003": ("orders_owner_registered_order", "orders_owner_reference"),
-    "0004": ("orders_reference", "order_items_item", "order_items_reference"),
+    "0004": (
+        *("orders_reference", "order_items_item", "order_items_reference"),
+        *("states_delayed_position", "states_test_position"),
+    ),
 }
 """Indexes of tables that were there before them."""
 SEARCHED = {
@@ -86,15 +91,9 @@ class TestPostgreSQL(StoreContract):
     @pytest.fixture
     def read_whole(self) -> Callable[[Store, str, Any], list[str]]:
         def tables(store: Store, statement: str, parameters: Any) -> list[str]:
-            with store._database.reading() as connection:
-                # The tables are small, and reading them whole would be right.
-                for way in ("seqscan", "hashjoin", "mergejoin"):
-                    connection.exec_driver_sql(f"SET LOCAL enable_{way} = off")
-                explain = f"EXPLAIN (FORMAT JSON) {statement}"
-                [found] = connection.exec_driver_sql(explain, parameters).scalar_one()
             return [
                 node["Relation Name"]
-                for node in nodes_of(found["Plan"])
+                for node in nodes_of(plan_of(store, statement, parameters))
                 if "Relation Name" in node and not leads_somewhere(node)
             ]
 
@@ -124,6 +123,28 @@ class TestPostgreSQL(StoreContract):
             store.append([arrival(*same)])
 
         assert len(postgresql.execute(url, known)) == 2
+
+    def test_the_signals_of_a_print_partner_are_never_looked_for_along_those_of_all(
+        self, store: Store, url: str
+    ) -> None:
+        """Of one with most of the signals, all of them long ago, that would be a way through nearly all."""
+        for partner, count in ((1, 750), (2, 250)):
+            of = [report(order=f"{partner}-{number}") for number in range(count)]
+            store.append([arrival(*of, partner=partner)])
+        postgresql.execute(url, "ANALYZE")
+
+        with asked(store) as questions:
+            assert store.reading.items(ItemQuery(partner="Alpha", limit=1))
+            assert store.reading.items(ItemQuery(partner="Alpha", state="registered", limit=1))
+        used = {
+            node.get("Index Name", "none")
+            for statement, parameters in questions
+            if "signals.partner" in statement
+            for node in nodes_of(plan_of(store, statement, parameters))
+            if node.get("Relation Name", "").startswith("signals_")
+        }
+        assert used
+        assert [each for each in used if not each.endswith("_partner_position_idx")] == []
 
     def test_the_tables_in_the_code_are_those_of_the_store(self, store: Store, url: str) -> None:
         with closing(Database(backend_of(url))) as database, database.reading() as connection:
@@ -168,6 +189,16 @@ class TestPostgreSQL(StoreContract):
             endpoint = told.endpoint(store)
             assert (endpoint.id, endpoint.owner, endpoint.position) == (1, number, 1)
             assert len(store.deliveries.look({1}, after=0, limit=9).signals) == 1
+
+
+def plan_of(store: Store, statement: str, parameters: Any) -> Any:
+    """How a question is answered, if tables are not read whole, which would be right for small ones."""
+    with store._database.reading() as connection:
+        for way in ("seqscan", "hashjoin", "mergejoin"):
+            connection.exec_driver_sql(f"SET LOCAL enable_{way} = off")
+        explain = f"EXPLAIN (FORMAT JSON) {statement}"
+        [found] = connection.exec_driver_sql(explain, parameters).scalar_one()
+    return found["Plan"]
 
 
 def nodes_of(plan: Any) -> Iterator[Any]:

@@ -1,25 +1,31 @@
 """Reading the log and the items: everything here only looks."""
 
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, get_args
 
 from msgspec import Struct, structs
 from sqlalchemy import (
-    CompoundSelect,
+    ColumnElement,
     Connection,
-    ScalarSelect,
     Select,
+    Subquery,
+    Table,
+    exists,
     func,
     select,
-    true,
+    text,
     union_all,
 )
 
-from cloudsignal.protocol.items import FINAL, Item, State
+from cloudsignal.protocol.items import Item, State
 from cloudsignal.protocol.wire import Report, reread
 from cloudsignal.server.store import facts
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.log import decode_item
 from cloudsignal.server.store.schema import (
+    DELAYED,
+    TEST,
     items,
     orders,
     owners,
@@ -39,10 +45,16 @@ FETCHED: Final = 25
 """How many signals are fetched from the database at once."""
 CLOCK_SLACK_US: Final = 60 * 1_000_000
 """By how much signals may stand in the log in another order than that of their arrival."""
-LOOKED_AT_MAX: Final = 50_000
-"""Among how many items of each state some are looked for that no index leads to."""
-FEW_ORDERS: Final = 10_000
+LOOKED_AT_MAX: Final = 10_000
+"""Among how many a page of items is looked for that no index leads to."""
+TOGETHER_MAX: Final = 2_000
+"""How many are looked at by one statement: of more, PostgreSQL may sooner read whole tables."""
+FEW_ORDERS: Final = 5_000
 """Of an owner with no more, the items of all its orders are looked through for the newest."""
+FEW_SIGNALS: Final = 5_000
+"""Of a print partner with no more, whatever is looked for is looked for along them."""
+NOBODY: Final = 0
+"""No print partner and no owner has this number."""
 
 
 class LoggedSignal(Struct, frozen=True):
@@ -105,7 +117,7 @@ class StoredOrder(Struct, frozen=True):
 class ItemQuery(Struct, frozen=True, kw_only=True):
     """Which items to list. None asks for nothing; instants are of arrival, in microseconds.
 
-    Those of an ``owner`` are the items of what is registered for it. ``before`` a position, and ``down_to`` one.
+    Those of an ``owner`` are the items of what is registered for it; ``before`` is a position.
     """
 
     order: str | None = None
@@ -119,7 +131,6 @@ class ItemQuery(Struct, frozen=True, kw_only=True):
     since: int | None = None
     until: int | None = None
     before: int | None = None
-    down_to: int | None = None
     limit: int = 100
 
 
@@ -170,12 +181,12 @@ class Reading:
         self, partner: str, *, before: int | None = None, limit: int
     ) -> list[ReportedSignal]:
         """The signals of a print partner, the newest first, or those before a position."""
-        chosen = _REPORTED.where(signals.c.partner == _partner(partner))
-        if before is not None:
-            chosen = chosen.where(signals.c.position < before)
-        newest = chosen.order_by(signals.c.position.desc()).limit(limit)
         with self._database.reading() as connection:
-            return [_reported(row) for row in connection.execute(newest)]
+            way = _Way((_signals_by(_number(connection, partners, partner)),), 0, before)
+            met = way.back(limit)
+            chosen = _REPORTED.join(met, met.c.position == signals.c.position)
+            newest_first = chosen.order_by(met.c.position.desc())
+            return [_reported(row) for row in connection.execute(newest_first)]
 
     def signals_of(self, order: str, item: str) -> list[LoggedSignal]:
         """The newest signals of an item, in the order of the log."""
@@ -210,9 +221,7 @@ class Reading:
         Where fewer than ``limit`` are found, the next page is ``before`` where these were looked for.
         """
         with self._database.reading() as connection:
-            down_to = _far_enough(connection, query)
-            found = _items(connection, structs.replace(query, down_to=down_to))
-        return FoundItems(found, down_to)
+            return _find(connection, query, LOOKED_AT_MAX)
 
 
 LOGGED: Final = (
@@ -270,7 +279,7 @@ def stored_order(
         .where(items.c.order == order)
     )
     if partner is not None:
-        counted = counted.where(items.c.partner == _partner(partner))
+        counted = counted.where(items.c.partner == _number(connection, partners, partner))
     counts = connection.execute(counted.group_by(states.c.state)).all()
     if not counts:
         return None
@@ -304,7 +313,6 @@ _ITEMS: Final = (
     .join(states, states.c.item == items.c.id)
     .join(partners, partners.c.id == items.c.partner)
 )
-_OPEN: Final = tuple(state for state in get_args(State) if state not in FINAL)
 
 
 def _logged(
@@ -329,110 +337,84 @@ def _stored(row: Any) -> StoredItem:
 
 
 def _items(connection: Connection, query: ItemQuery) -> list[StoredItem]:
-    by_partner = _is_met_by_partner(connection, query)
-    found = _found(connection, query, by_partner=by_partner)
-    if by_partner and len(found) < query.limit and facts.pruned(connection):
-        # The last signals of the print partner's other items are no longer in the log.
-        before = found[-1].position if found else query.before
-        older = structs.replace(query, before=before, limit=query.limit - len(found))
-        found += _found(connection, older, by_partner=False)
-    return found
+    return _find(connection, query, sys.maxsize).items
 
 
-def _is_met_by_partner(connection: Connection, query: ItemQuery) -> bool:
-    """Whether the signals of a print partner lead to the items of a search."""
-    if query.partner is None or query.owner is not None or not _is_unnamed(query):
-        return False
-    # Most items are shipped. In any other state there are so few that its index is the shorter way.
-    is_shorter = query.state == "shipped" or (query.state is None and not query.delayed)
-    # Where items were given to another print partner, their last signals may be another's.
-    return is_shorter and not facts.read(connection, facts.GIVEN_ON)
+def _find(connection: Connection, query: ItemQuery, looked_at_max: int) -> FoundItems:
+    """The items of a search, looked for among at most so many where no index leads to hardly any others."""
+    search = _Search.of(connection, query)
+    if search.is_named:
+        return FoundItems(_named(connection, search), None)
+    if (ids := _few_orders(connection, search)) is not None:
+        its_own = structs.replace(search, owner=None)
+        return FoundItems(_of_orders(connection, its_own, ids), None)
+    return _met(connection, search, looked_at_max)
 
 
-def _found(connection: Connection, query: ItemQuery, *, by_partner: bool) -> list[StoredItem]:
-    rows = connection.execute(_items_statement(connection, query, by_partner=by_partner))
-    return [_stored(row) for row in rows]
+# Those of how items stand are not the columns themselves: their indexes lead to the items of everybody.
+_CHOSEN_BY: Final = (
+    items.c.order,
+    items.c.item,
+    *(
+        func.coalesce(column, column).label(column.name)
+        for column in (states.c.state, states.c.delayed, states.c.test)
+    ),
+)
 
 
-def _items_statement(connection: Connection, query: ItemQuery, *, by_partner: bool) -> Select[Any]:
-    position: Any = signals.c.position if by_partner else states.c.position
-    conditions = _conditions(connection, query, position)
-    if by_partner:
-        # Every item is at the position of its last signal: the signals of the print partner, read
-        # backwards, meet its items in the order asked for.
-        same = (signals.c.item == items.c.id) & (signals.c.position == states.c.position)
-        mine = signals.c.partner == _partner(query.partner)
-        chosen = _ITEMS.join(signals, same).where(mine, *conditions)
-    elif query.tracking is not None:
-        named = (parcels.c.item == items.c.id) & (parcels.c.tracking == query.tracking)
-        chosen = _ITEMS.join(parcels, named).where(*conditions)
-    elif query.owner is not None and _is_unnamed(query) and _has_few_orders(connection, query):
-        chosen = _of_few_orders(connection, query)
-    elif _is_open(query):
-        chosen = _ITEMS.where(items.c.id.in_(_newest_of_each_state(query, conditions)))
-    else:
-        chosen = _ITEMS.where(*conditions)
-    return chosen.order_by(position.desc()).limit(query.limit)
+class _Search(Struct, frozen=True):
+    """A search, with the numbers of whom it names, and between which positions its items are."""
 
+    query: ItemQuery
+    partner: int | None
+    owner: int | None
+    begin: int
+    end: int | None
 
-def _is_unnamed(query: ItemQuery) -> bool:
-    """Whether a search names nothing that few items have."""
-    return query.order is query.item is query.tracking is None
-
-
-def _is_open(query: ItemQuery) -> bool:
-    """Whether a search names nothing that an index leads to."""
-    return _is_unnamed(query) and query.state is None
-
-
-def _newest_of_each_state(query: ItemQuery, conditions: list[Any]) -> CompoundSelect[Any]:
-    """The items of a search that names no state: the index is by state, so each is asked in turn."""
-    return union_all(
-        *(
-            select(
-                select(items.c.id)
-                .join(states, states.c.item == items.c.id)
-                .where(states.c.state == state, *conditions)
-                .order_by(states.c.position.desc())
-                .limit(query.limit)
-                .subquery()
-            )
-            for state in _states_of(query)
+    @classmethod
+    def of(cls, connection: Connection, query: ItemQuery) -> "_Search":
+        """The search that is asked for."""
+        return cls(
+            query,
+            _number(connection, partners, query.partner) if query.partner is not None else None,
+            _number(connection, owners, query.owner) if query.owner is not None else None,
+            _begin(connection, query),
+            _end(connection, query),
         )
-    )
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it names something that few items have."""
+        return not self.query.order is self.query.item is self.query.tracking is None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """What has to hold for its items, wherever they are."""
+        query = self.query
+        wanted = [(column, getattr(query, column.name)) for column in _CHOSEN_BY]
+        conditions = [column == value for column, value in wanted if value is not None]
+        if self.partner is not None:
+            conditions.append(items.c.partner == self.partner)
+        if self.owner is not None:
+            same = orders.c.order == items.c.order, orders.c.owner == self.owner
+            conditions.append(exists().where(*same))
+        if query.since is not None:
+            conditions.append(states.c.updated >= query.since)
+        if query.until is not None:
+            conditions.append(states.c.updated < query.until)
+        return conditions
+
+    def statement(self) -> Select[Any]:
+        """All of its items, the last changed first, by what they are called: as many as are asked for."""
+        conditions = [*self.conditions(), states.c.position >= self.begin]
+        if self.end is not None:
+            conditions.append(states.c.position < self.end)
+        newest_first = _ITEMS.where(*conditions).order_by(states.c.position.desc())
+        return newest_first.limit(self.query.limit)
 
 
-def _of_few_orders(connection: Connection, query: ItemQuery) -> Select[Any]:
-    """The items of a search for those of an owner, from its orders on."""
-    its_own = _orders_of(query).limit(FEW_ORDERS).subquery()
-    chosen = _ITEMS.join(its_own, its_own.c.order == items.c.order)
-    if query.state is not None:
-        # Not the column itself: its index leads to the items of everybody.
-        chosen = chosen.where(func.coalesce(states.c.state, "") == query.state)
-    rest = structs.replace(query, owner=None, state=None)
-    return chosen.where(*_conditions(connection, rest, states.c.position))
-
-
-def _conditions(connection: Connection, query: ItemQuery, position: Any) -> list[Any]:
-    conditions: list[Any] = [true()]
-    for column in (items.c.order, items.c.item, states.c.state, states.c.delayed, states.c.test):
-        wanted = getattr(query, column.name)
-        if wanted is not None:
-            conditions.append(column == wanted)
-    if query.partner is not None:
-        conditions.append(items.c.partner == _partner(query.partner))
-    if query.owner is not None:
-        conditions.append(_orders_of(query).where(orders.c.order == items.c.order).exists())
-    if query.since is not None:
-        first = position_at(connection, query.since - CLOCK_SLACK_US)
-        conditions += [position >= first, states.c.updated >= query.since]
-    if query.until is not None:
-        conditions.append(states.c.updated < query.until)
-    if (end := _end(connection, query)) is not None:
-        conditions.append(position < end)
-    if query.down_to is not None:
-        conditions.append(position >= query.down_to)
-    return conditions
+def _begin(connection: Connection, query: ItemQuery) -> int:
+    """The position from which on the items of a search are."""
+    return 0 if query.since is None else position_at(connection, query.since - CLOCK_SLACK_US)
 
 
 def _end(connection: Connection, query: ItemQuery) -> int | None:
@@ -445,53 +427,153 @@ def _end(connection: Connection, query: ItemQuery) -> int | None:
     return end if query.before is None else min(end, query.before)
 
 
-def _far_enough(connection: Connection, query: ItemQuery) -> int | None:
-    """Down to which position a search looks at ``LOOKED_AT_MAX`` items of a state, None if it is all of them."""
-    if _is_led_to(connection, query):
-        return None
-    end = _end(connection, query)
-    passed = []
-    for state in (query.state,) if query.state else _states_of(query):
-        chosen = select(states.c.position).where(states.c.state == state)
-        if end is not None:
-            chosen = chosen.where(states.c.position < end)
-        last = chosen.order_by(states.c.position.desc()).offset(LOOKED_AT_MAX - 1).limit(1)
-        passed.append(connection.scalar(last))
-    return max((each for each in passed if each is not None), default=None)
+# ---- what leads to items ----
 
 
-def _is_led_to(connection: Connection, query: ItemQuery) -> bool:
-    """Whether an index leads to the items of a search, and to hardly any others."""
-    if not _is_unnamed(query):
-        return True
-    if query.owner is not None:
-        return _has_few_orders(connection, query)
-    is_any = query.delayed is None and query.test is None
-    return is_any and (query.partner is None or _is_met_by_partner(connection, query))
+def _named(connection: Connection, search: _Search) -> list[StoredItem]:
+    """The items of a search that names an order, an item or a tracking number."""
+    chosen = search.statement()
+    if search.query.tracking is not None:
+        same = parcels.c.item == items.c.id
+        chosen = chosen.join(parcels, same).where(parcels.c.tracking == search.query.tracking)
+    return [_stored(row) for row in connection.execute(chosen)]
 
 
-def _states_of(query: ItemQuery) -> tuple[str, ...]:
-    """The states that items of a search may be in which names none."""
-    return _OPEN if query.delayed else get_args(State)  # Nothing final is delayed.
-
-
-def _partner(name: str | None) -> ScalarSelect[int]:
-    return select(partners.c.id).where(partners.c.name == name).scalar_subquery()
-
-
-def _orders_of(query: ItemQuery) -> Select[Any]:
-    """The orders that are registered for the owner of a search."""
-    named = select(owners.c.id).where(owners.c.name == query.owner).scalar_subquery()
-    return select(orders.c.order).where(orders.c.owner == named)
-
-
-def _has_few_orders(connection: Connection, query: ItemQuery) -> bool:
-    """Whether the owner of a search has so few orders that they lead to its items the soonest.
+def _few_orders(connection: Connection, search: _Search) -> Sequence[str] | None:
+    """The orders of the owner of a search, if they are so few that they lead to its items the soonest.
 
     One of many is met soon enough among the newest items of all.
     """
-    more = _orders_of(query).order_by(orders.c.order).offset(FEW_ORDERS).limit(1)
-    return connection.scalar(more) is None
+    if search.owner is None:
+        return None
+    its_own = select(orders.c.order).where(orders.c.owner == search.owner)
+    in_order = its_own.order_by(orders.c.order).limit(FEW_ORDERS + 1)
+    ids = connection.scalars(in_order).all()
+    return ids if len(ids) <= FEW_ORDERS else None
+
+
+def _of_orders(connection: Connection, search: _Search, ids: Sequence[str]) -> list[StoredItem]:
+    """The items of a search that are in some orders."""
+    found: list[StoredItem] = []
+    for start in range(0, len(ids), TOGETHER_MAX):
+        some = items.c.order.in_(ids[start : start + TOGETHER_MAX])
+        found += [_stored(row) for row in connection.execute(search.statement().where(some))]
+    found.sort(key=lambda each: each.position, reverse=True)
+    return found[: search.query.limit]
+
+
+Lane = Select[tuple[int, int]]
+"""Numbers of items, each at a position, the last first, as an index has them.
+
+Where that is not the position of the item's last signal, the item is not met.
+"""
+
+
+class _Way(Struct, frozen=True):
+    """Along what items are met, the last changed first, from the position ``begin`` on and before ``end``."""
+
+    lanes: tuple[Lane, ...]
+    begin: int
+    end: int | None
+
+    def back(self, count: int) -> Subquery:
+        """The last so many of them."""
+        newest = [self._within(lane).limit(count) for lane in self.lanes]
+        if len(newest) == 1:
+            return newest[0].subquery()
+        each = union_all(*(select(lane.subquery()) for lane in newest)).subquery()
+        return select(each).order_by(each.c.position.desc()).limit(count).subquery()
+
+    def _within(self, lane: Lane) -> Lane:
+        position = lane.selected_columns.position
+        within = lane.where(position >= self.begin)
+        return within if self.end is None else within.where(position < self.end)
+
+
+def _met(connection: Connection, search: _Search, looked_at_max: int) -> FoundItems:
+    """The items of a search that are met along its ways, looking at so many at most.
+
+    They are met a few at a time: of all at once a database may read and sort whole tables, or go on and on along an
+    index where few are meant.
+    """
+    found: list[StoredItem] = []
+    left, few = looked_at_max, 4 * search.query.limit
+    for way in _ways(connection, search):
+        is_more = True
+        while is_more:
+            few = min(few, TOGETHER_MAX, left)
+            met = way.back(few)
+            found += _meant(connection, search, met, search.query.limit - len(found))
+            if len(found) == search.query.limit:
+                return FoundItems(found, None)
+            last, count = connection.execute(select(func.min(met.c.position), func.count())).one()
+            left -= count
+            if not left:
+                return FoundItems(found, last)
+            way, is_more, few = structs.replace(way, end=last), count == few, 4 * few
+    return FoundItems(found, None)
+
+
+def _meant(
+    connection: Connection, search: _Search, met: Subquery, limit: int
+) -> Iterator[StoredItem]:
+    """Those of a search among items that were met."""
+    same = (states.c.item == met.c.item) & (states.c.position == met.c.position)
+    chosen = _ITEMS.join(met, same).where(*search.conditions())
+    newest_first = chosen.order_by(met.c.position.desc()).limit(limit)
+    return (_stored(row) for row in connection.execute(newest_first))
+
+
+def _ways(connection: Connection, search: _Search) -> Iterator[_Way]:
+    """The ways along which all items of a search are met, one after the other."""
+    end = search.end
+    if search.partner is not None and _is_met_by_signals(connection, search):
+        pruned = facts.pruned(connection)
+        yield _Way((_signals_by(search.partner),), max(search.begin, pruned + 1), end)
+        if not pruned:
+            return
+        # The last signals of the print partner's other items are no longer in the log.
+        end = pruned + 1 if end is None else min(end, pruned + 1)
+    yield _Way(tuple(_states_of(search.query)), search.begin, end)
+
+
+def _is_met_by_signals(connection: Connection, search: _Search) -> bool:
+    """Whether the signals of its print partner lead to the items of a search the soonest."""
+    # Where items were given to another print partner, their last signals may be another's.
+    if facts.read(connection, facts.GIVEN_ON):
+        return False
+    query = search.query
+    # Most items are shipped. Of those that are in any other state, delayed or test there are few.
+    if not query.delayed and not query.test and query.state in (None, "shipped"):
+        return True
+    its_own = _signals_by(search.partner).with_only_columns(signals.c.position)
+    return connection.scalar(its_own.offset(FEW_SIGNALS).limit(1)) is None
+
+
+def _signals_by(partner: int | None) -> Lane:
+    """The signals of a print partner."""
+    # For one number alone PostgreSQL may go back along the whole log, hoping to meet enough of that number soon. Asked
+    # for two it needs the index to have them in order.
+    its_own = signals.c.partner.in_((NOBODY, partner))
+    in_order = signals.c.partner.desc(), signals.c.position.desc()
+    return select(signals.c.item, signals.c.position).where(its_own).order_by(*in_order)
+
+
+def _states_of(query: ItemQuery) -> Iterator[Lane]:
+    """How items stand that may be those of a search: by the index of the fewest."""
+    chosen = select(states.c.item, states.c.position).order_by(states.c.position.desc())
+    if query.delayed:
+        yield chosen.where(text(f"states.{DELAYED}"))
+    elif query.test:
+        yield chosen.where(text(f"states.{TEST}"))
+    else:
+        for state in (query.state,) if query.state else get_args(State):
+            yield chosen.where(states.c.state == state)
+
+
+def _number(connection: Connection, table: Table, name: str | None) -> int:
+    """The number of the print partner or owner of that name."""
+    return connection.scalar(select(table.c.id).where(table.c.name == name)) or NOBODY
 
 
 def position_at(connection: Connection, received: int) -> int:

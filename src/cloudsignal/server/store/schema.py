@@ -200,6 +200,11 @@ items: Final = Table(
 Only registering an order for a print partner does: all of its items are that one's.
 """
 
+DELAYED: Final = "delayed"
+"""What holds for items that are delayed."""
+TEST: Final = "test"
+"""What holds for items of which nothing but tests came."""
+
 states: Final = Table(
     "states",
     metadata,
@@ -213,6 +218,9 @@ states: Final = Table(
     # Every index on what signals change costs a group about a tenth of its time, so there is one.
     # For one print partner, its part of the log lists the items when it is read backwards.
     Index("states_state_position", "state", "position"),
+    # Of those in which few items are, they cost next to nothing.
+    Index("states_delayed_position", "position", **_only(DELAYED)),
+    Index("states_test_position", "position", **_only(TEST)),
 )
 """How items stand, folded from the log; ``position`` is that of the item's last signal.
 

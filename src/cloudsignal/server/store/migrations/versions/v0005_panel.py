@@ -24,6 +24,7 @@ def upgrade() -> None:
     _changes()
     _posts()
     _search()
+    _states()
     _rollups()
     _alerts()
 
@@ -157,6 +158,18 @@ def _search() -> None:
         ("order_items_reference", "order_items", ["reference", "order", "item"], called),
     ):
         op.create_index(name, table, columns, sqlite_where=condition, postgresql_where=condition)
+
+
+def _states() -> None:
+    for name in ("delayed", "test"):
+        only = sa.text(name)
+        op.create_index(
+            f"states_{name}_position",
+            "states",
+            ["position"],
+            sqlite_where=only,
+            postgresql_where=only,
+        )
 
 
 def _rollups() -> None:
