@@ -151,9 +151,10 @@ def signals_chart(
     """How many signals of which type came, over a span of time until now. Raises StoreUnavailable."""
     begins = begins_of(span, now // SECOND_US, zone)
     counts = store.rollups.counts(span.what, partner=partner, since=begins[0])
+    bars = {at: floor(at, span.bar_s, zone) for at in {at for at, _ in counts}}
     grouped: dict[tuple[int, str], int] = {}
     for (at, key), count in counts.items():
-        begin = floor(at, span.bar_s, zone)
+        begin = bars[at]
         grouped[begin, key] = grouped.get((begin, key), 0) + count
     return stacked(
         begins,

@@ -180,17 +180,18 @@ class Rollups:
         self, what: str, *, since: int = 0, until: int | None = None
     ) -> dict[str, dict[str, int]]:
         """What was counted by print partner and key; arguments as ``counts``."""
-        total = func.sum(rollups.c.count).label("total")
-        within = rollups.c.what == what, rollups.c.at >= since
-        sums = select(partners.c.name, rollups.c.key, total).where(*within)
+        its = rollups.c.partner, rollups.c.key
+        within = [rollups.c.what == what, rollups.c.at >= since]
         if until is not None:
-            sums = sums.where(rollups.c.at < until)
-        sums = sums.join(rollups, rollups.c.partner == partners.c.id)
+            within.append(rollups.c.at < until)
+        sums = select(*its, func.sum(rollups.c.count).label("total")).where(*within).group_by(*its)
         with self._database.reading() as connection:
-            names = connection.scalars(select(partners.c.name).order_by(partners.c.name))
-            found: dict[str, dict[str, int]] = {name: {} for name in names}
-            for row in connection.execute(sums.group_by(partners.c.name, rollups.c.key)):
-                found[row.name][row.key] = int(row.total)
+            every = connection.execute(select(partners).order_by(partners.c.name))
+            names = {row.id: row.name for row in every}
+            found: dict[str, dict[str, int]] = {name: {} for name in names.values()}
+            # Each by its number, or what was counted at any other time would be read as well.
+            for row in connection.execute(sums.where(rollups.c.partner.in_(names))):
+                found[names[row.partner]][row.key] = int(row.total)
         return found
 
 
