@@ -5,7 +5,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 
+from benchmarks import workload
 from benchmarks.asking import FLAGS, Ask, measured, measurement
+from benchmarks.narrowing import furnish, registered_orders
 from benchmarks.places import Place
 from benchmarks.rows import Measurement, Row, measure_load
 from benchmarks.servers import SECRET, Server
@@ -24,10 +26,29 @@ PAGES = {
     "overview, 30 days": "/panel/?span=30d",
     "items": "/panel/items",
     "items that are packed": "/panel/items?state=packed",
-    "items of a print partner": "/panel/items?partner=Benchmark&state=producing",
-    "orders": "/panel/orders",
+    "items of a print partner": "/panel/items?partner=Benchmark",
+    "items of it that are producing": "/panel/items?partner=Benchmark&state=producing",
+    "items of it that are shipped": "/panel/items?partner=Benchmark&state=shipped",
+    "items of a small one": "/panel/items?partner=Small",
+    "items of it that are registered": "/panel/items?partner=Small&state=registered",
+    "delayed items of it": "/panel/items?partner=Small&delayed=yes",
+    "delayed items": "/panel/items?delayed=yes",
+    "test items": "/panel/items?test=yes",
+    "test items that are packed": "/panel/items?test=yes&state=packed",
+    "orders of an owner": "/panel/orders?owner=Owner",
+    "an order": "/panel/order?order={order}",
+    "an item": "/panel/item?order={order}&item={order}-1",
     "refused posts": "/panel/refusals",
     "interfaces": "/panel/interfaces",
+    "print partners": "/panel/partners",
+    "deliveries": "/panel/deliveries",
+    "deliveries that failed": "/panel/deliveries?failed=true",
+    "dead letters": "/panel/dead-letters",
+    "insight": "/panel/insight",
+    "insight of a print partner": "/panel/insight/{partner}",
+    "late signals of it": "/panel/insight/{partner}/offending/slow",
+    "open items of it": "/panel/insight/{partner}/open/producing",
+    "at risk": "/panel/at-risk",
     "changes": "/panel/changes",
 }
 
@@ -35,11 +56,24 @@ PAGES = {
 def page_rows(store: Store, seconds: int) -> list[Row]:
     """One who loads a page again and again."""
     sign_in(store.place)
+    furnish(store)
     count(store.place)
+    values = {"order": workload.order_id(registered_orders(store)[0]), "partner": number_of(store)}
     return [
-        Row("r", f"{title}, {store.signals:,} signals", None, looking(store, path, seconds))
+        Row(
+            "r",
+            f"{title}, {store.signals:,} signals",
+            None,
+            looking(store, path.format_map(values), seconds),
+        )
         for title, path in PAGES.items()
     ]
+
+
+def number_of(store: Store) -> int:
+    """The number of the print partner who has nearly all items."""
+    with closing(open_store(store.place.url)) as opened:
+        return opened.access.partner("Benchmark").id
 
 
 def looking(store: Store, path: str, seconds: int) -> Callable[[], Measurement]:
