@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Subquery, select, text, tuple_
 
 from cloudsignal.protocol.items import Item
 from cloudsignal.server.store.database import Database
@@ -99,10 +99,9 @@ class OpenItems:
         """Items in a state beyond a place, those first of which nothing was heard for the longest time."""
         here = tuple_(counted_items.c.since, counted_items.c.item)
         chosen = _OPEN.where(counted_items.c.state == state, here > place[:2])
-        in_order = chosen.order_by(counted_items.c.since, counted_items.c.item).limit(limit)
         with self._database.reading() as connection:
-            its = counted_items.c.partner == _number(connection, partner)
-            return [_open_item(row) for row in connection.execute(in_order.where(its))]
+            its = chosen.where(counted_items.c.partner == _number(connection, partner))
+            return _heard(connection, its, "since", limit)
 
     def _due(
         self,
@@ -114,38 +113,55 @@ class OpenItems:
         backwards: bool,
     ) -> list[OpenItem]:
         """The first of both kinds: items that were heard of, and those of orders that were not."""
-
-        def ordered(chosen: Select[Any], by: Iterable[ColumnElement[Any]]) -> Select[Any]:
-            return chosen.order_by(*(each.desc() if backwards else each for each in by))
-
         with self._database.reading() as connection:
             if partner is not None:
                 number = _number(connection, partner)
                 heard = heard.where(counted_items.c.partner == number)
                 expecting = expecting.where(counted_orders.c.partner == number)
             # Each order has such an item, but the one at the place itself, where those before it count as well.
-            unheard, its_place = _unheard(ordered(expecting, _EXPECTING_AT).limit(limit + 1))
-            heard = ordered(heard, _HEARD_AT).limit(limit)
-            unheard = ordered(unheard, its_place).limit(limit + ITEMS_MAX)
+            few = _in_order(expecting, _EXPECTING_AT, backwards).limit(limit + 1)
+            unheard, its_place = _unheard(few)
+            unheard = _in_order(unheard, its_place, backwards).limit(limit + ITEMS_MAX)
             return [
-                *(_open_item(row) for row in connection.execute(heard)),
+                *_heard(connection, heard, "due", limit, backwards=backwards),
                 *(_unheard_item(row) for row in connection.execute(unheard)),
             ]
 
 
-_COUNTED: Final = (
-    select(
-        counted_items.c.item.label("number"),
-        items.c.order,
-        items.c.item,
-        partners.c.name.label("partner_name"),
-        counted_items.c.since,
-        counted_items.c.due,
-        states.c.summary,
+def _heard(
+    connection: Connection, chosen: Select[Any], at: str, limit: int, *, backwards: bool = False
+) -> list[OpenItem]:
+    """So many of the counted items that are chosen, in the order of their places."""
+
+    def in_order(chosen: Select[Any], columns: Any) -> Select[Any]:
+        return _in_order(chosen, (columns[at], columns.item), backwards)
+
+    # First so many by the index, or all that are chosen may be joined and then put in order.
+    first = in_order(chosen, counted_items.c).limit(limit).subquery()
+    told = in_order(_told(first), first.c)
+    return [_open_item(row) for row in connection.execute(told)]
+
+
+def _in_order(
+    chosen: Select[Any], place: Iterable[ColumnElement[Any]], backwards: bool
+) -> Select[Any]:
+    return chosen.order_by(*(each.desc() if backwards else each for each in place))
+
+
+def _told(first: Subquery) -> Select[Any]:
+    """What there is to tell of counted items."""
+    its = first.c.item.label("number"), first.c.since, first.c.due
+    whose = partners.c.name.label("partner_name")
+    return (
+        select(*its, items.c.order, items.c.item, whose, states.c.summary)
+        .join(items, items.c.id == first.c.item)
+        .join(states, states.c.item == first.c.item)
+        .join(partners, partners.c.id == first.c.partner)
     )
-    .join(items, items.c.id == counted_items.c.item)
-    .join(states, states.c.item == counted_items.c.item)
-    .join(partners, partners.c.id == counted_items.c.partner)
+
+
+_COUNTED: Final = select(
+    counted_items.c.item, counted_items.c.partner, counted_items.c.since, counted_items.c.due
 )
 # As the indexes have it, word for word.
 _OPEN: Final = _COUNTED.where(text(f"counted_items.{OPEN}"))

@@ -376,8 +376,8 @@ counted_items: Final = Table(
     Column("announced", BigInteger),
     Column("odd", Boolean, nullable=False),
     Column("counts", LargeBinary, nullable=False),
-    Index("counted_items_open", "partner", "state", "since", **_OPEN),
-    # What needs a hand, in all and of one print partner, in an order that pages can go on from.
+    # Each with the item, because many may be due or waiting since the same instant, and pages go on from there.
+    Index("counted_items_open", "partner", "state", "since", "item", **_OPEN),
     Index("counted_items_due", "due", "item", **_DUE),
     Index("counted_items_partner_due", "partner", "due", "item", **_DUE),
     Index("counted_items_announced", "announced", "item", **_ANNOUNCED),

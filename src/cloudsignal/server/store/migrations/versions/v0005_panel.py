@@ -205,7 +205,7 @@ def _rollups() -> None:
     )
     going = "state NOT IN ('shipped', 'canceled')"
     for name, columns, condition in (
-        ("counted_items_open", ["partner", "state", "since"], going),
+        ("counted_items_open", ["partner", "state", "since", "item"], going),
         ("counted_items_due", ["due", "item"], f"due IS NOT NULL AND {going}"),
         ("counted_items_partner_due", ["partner", "due", "item"], f"due IS NOT NULL AND {going}"),
         ("counted_items_announced", ["announced", "item"], "announced IS NOT NULL"),
