@@ -49,7 +49,7 @@ LOOKED_AT_MAX: Final = 10_000
 """Among how many a page of items is looked for that no index leads to."""
 TOGETHER_MAX: Final = 2_000
 """How many are looked at by one statement: of more, PostgreSQL may sooner read whole tables."""
-FEW_ORDERS: Final = 5_000
+FEW_ORDERS: Final = 2_000
 """Of an owner with no more, the items of all its orders are looked through for the newest."""
 FEW_SIGNALS: Final = 5_000
 """Of a print partner with no more, whatever is looked for is looked for along them."""
