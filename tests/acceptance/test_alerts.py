@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -165,6 +166,11 @@ def told(make_server: MakeServer) -> Server:
     pack(server, theirs, "theirs", order="theirs")
     both = [signal(each, order="odd", item="odd") for each in ("ItemShipped", "ItemCanceled")]
     assert server.post({"apikey": theirs, "items": both}).status == 200
+    due = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d %H:%MZ}"
+    (server.folder / "forgotten.csv").write_text(
+        f"order;owner;item;partner;due\nforgotten;Books;nobody said;Mine;{due}\n"
+    )
+    server.cli("order", "register", "forgotten.csv")
     look_until(server, lambda: len(alerts(server)) == 9)
     return server
 
@@ -187,7 +193,7 @@ def test_each_role_sees_what_it_may(told: Server) -> None:
         link = invite(told, f"the {role}", "--role", role, *whose)
         assert people[role].accept(link).status == 303
 
-    lists = ("", "/stalled", "/overdue", "/delayed", "/odd", "/cleared")
+    lists = ("", "/stalled", "/delayed", "/odd", "/cleared")
     for role in ("admin", "operator", "reader"):
         pages = {path: page_of(people[role], f"/attention{path}") for path in lists}
         assert "Stalled: 9" in pages[""]
@@ -200,6 +206,13 @@ def test_each_role_sees_what_it_may(told: Server) -> None:
     assert "/panel/item?order=mine%20%3Cscript%3E" in page_of(
         people["reader"], "/attention/stalled"
     )
+
+    # Also what nobody reported is overdue.
+    for role in ("reader", "partner"):
+        page = page_of(people[role], "/attention")
+        assert "Overdue: 1" in page
+        assert ">nobody said</a>" in page
+        assert "no signal yet" in page
 
     for path in lists:
         mine = page_of(people["partner"], f"/attention{path}")

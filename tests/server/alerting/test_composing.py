@@ -5,6 +5,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,10 @@ from tests.mailbox import text_of
 from tests.server.arrivals import MINUTE, NOON
 
 NASTY = "7\r\nBcc: eve@example.com\r\n\r\n<script>alert(1)</script>\u202e"
+HEADERS = {
+    *("auto-submitted", "content-transfer-encoding", "content-type", "date", "from"),
+    *("message-id", "mime-version", "subject", "to"),
+}
 RECIPIENTS = ["ops@example.com", "night@example.com"]
 
 
@@ -136,10 +141,7 @@ def test_a_mail_lists_some_and_counts_all() -> None:
 
 def test_what_others_wrote_adds_no_header_and_no_line() -> None:
     found = sent(raised(alert(order=NASTY)))
-    assert sorted(each.lower() for each in found) == [
-        *("auto-submitted", "content-transfer-encoding", "content-type", "date", "from"),
-        *("message-id", "mime-version", "subject", "to"),
-    ]
+    assert {each.lower() for each in found} == HEADERS
     text = text_of(found)
     assert "order 7??Bcc: eve@example.com????<script>alert(1)</script>?, Press" in text
     assert len(text.splitlines()) == 6
@@ -154,6 +156,21 @@ def test_any_text_is_mailed_and_read_again(order: str, partner: str) -> None:
     assert found["to"] == "ops@example.com, night@example.com"
     assert set(found.keys()) & {"Bcc", "Cc"} == set()
     assert json.loads(webhook(news, NOON).content)["data"]["order"] == order
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "=?utf-8?q?a=0d=0aReply-To:_eve@example.com=0d=0a=0d=0aClick?=",
+        "=?utf-8?b?DQpCY2M6IGV2ZUBleGFtcGxlLmNvbQ==?=",
+        "=?unicode_escape?q?=5cud800?=",
+    ],
+)
+def test_what_looks_like_an_encoded_word_stays_words(item: str) -> None:
+    found = sent(raised(alert(order=item)))
+    assert {each.lower() for each in found} == HEADERS
+    assert item.replace("=?", "= ?") in found["subject"]
+    assert f"order {item}, Press" in text_of(found)
 
 
 def test_a_test_says_that_it_is_one() -> None:

@@ -146,6 +146,21 @@ def test_nobody_there_is_said() -> None:
         hand_in(server_of(box))
 
 
+@pytest.mark.parametrize("host", ["mail..example", "x" * 64 + ".example"])
+def test_a_host_that_is_no_name_is_said(host: str) -> None:
+    server = MailServer(host=host, port=25, tls="none", sender="cloudsignal@example.com")
+    with pytest.raises(NotSent, match="look at them"):
+        hand_in(server)
+
+
+def test_a_password_that_cannot_be_told_is_said_and_not_shown(tmp_path: Path) -> None:
+    with Mailbox(user="me", password="pass") as box:
+        server = server_of(box, tls="none", user="me", password="p\N{SNOWMAN}ss")
+        with pytest.raises(NotSent, match="smtp_password") as caught:
+            hand_in(server)
+    assert "2603" not in str(caught.value)
+
+
 def test_the_mail_server_is_as_it_is_set() -> None:
     assert MailServer.of(Settings()) is None
     settings = Settings(

@@ -278,6 +278,58 @@ async def test_a_test_is_tried_once_even_while_all_else_fails(
     assert (tried.state, tried.why) == ("dead", "it answered 500")
 
 
+async def test_a_test_that_arrives_ends_the_wait(
+    store: Store, clock: Clock, teller: Teller, sent: Sent, desk: AlertDesk
+) -> None:
+    hook(store)
+    sent.outcome = Outcome(False, "it answered 500")
+    alert(store, clock, "1")
+    await teller.step("webhook")
+    sent.outcome = Outcome(True, "it answered 204")
+    desk.test("webhook", now=clock())
+    assert await teller.step("webhook")
+    assert await teller.step("webhook")
+    assert [each.is_test for each in sent.tried] == [False, True, False]
+
+
+async def test_what_failed_by_a_way_that_was_changed_meanwhile_puts_nothing_off(
+    store: Store, clock: Clock, desk: AlertDesk
+) -> None:
+    hook(store)
+    alert(store, clock, "1")
+
+    async def mend(way: Way, message: Message) -> Outcome:
+        desk.set_webhook(url="http://127.0.0.1:99/")
+        return Outcome(False, "it answered 500", retry_after_s=3600.0)
+
+    teller = Teller(store, {"webhook": mend}, clock=clock, chance=lambda: 0.0)
+    assert not await teller.step("webhook")
+    way = store.alert_messages.way("webhook")
+    assert way is not None
+    assert (way.failures, way.due) == (0, 0)
+    [message] = store.alert_messages.messages(limit=9)
+    assert (message.state, message.attempts) == ("waiting", 1)
+
+
+async def test_a_defect_is_told_of_its_message_and_ends_nothing(
+    store: Store, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook(store)
+    alert(store, clock, "1")
+
+    async def fail(way: Way, message: Message) -> Outcome:
+        raise AssertionError("this is wrong")
+
+    teller = Teller(store, {"webhook": fail}, clock=clock, chance=lambda: 0.0)
+    assert not await teller.step("webhook")
+    [message] = store.alert_messages.messages(limit=9)
+    assert (message.state, message.why) == (
+        "waiting",
+        "this is a defect of cloudsignal: its log says more",
+    )
+    assert "defect: an alert could not be told" in caplog.text
+
+
 # ---- giving up ----
 
 

@@ -13,7 +13,7 @@ from cloudsignal.server.alerting.watching import BEHIND_US, EVERY_S, KEPT_US, Wa
 from cloudsignal.server.insight.calendars import Calendar
 from cloudsignal.server.insight.stalling import Rule
 from cloudsignal.server.store.alert_messages import News, Way, Written
-from cloudsignal.server.store.alerts import Alert
+from cloudsignal.server.store.alerts import Alert, Uncleared
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.orders import Registration
 from cloudsignal.server.store.reading import ItemQuery
@@ -123,6 +123,31 @@ def test_each_way_on_clears_an_alert_with_its_reason(
     }
     [case] = store.attention.cases("stalled", now=clock(), limit=9)
     assert case.since == NOON + 5 * MINUTE
+
+
+def test_nothing_is_raised_or_cleared_while_everything_is_counted_anew(
+    store: Store, watching: Watching, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.alerts.set_rule(None, "packed", Rule(HOUR_S))
+    pack(store, "1", "2")
+    clock.now = NOON + 2 * HOUR
+    watching.look()
+    read = store.alerts.uncleared
+
+    def uncleared(**which: Any) -> list[Uncleared]:
+        store.rollups.begin_anew()
+        return read(**which)
+
+    monkeypatch.setattr(store.alerts, "uncleared", uncleared)
+    watching.look()
+    assert (watching.open, watching.over) == (
+        [],
+        [],
+    )  # Of items that are not counted nothing is listed.
+    monkeypatch.undo()
+    count(store)
+    watching.look()
+    assert (watching.open, watching.over) == (["1", "2"], [])
 
 
 def test_another_rule_is_followed_at_once(store: Store, watching: Watching, clock: Clock) -> None:

@@ -84,6 +84,11 @@ class MailServer(Struct, frozen=True, kw_only=True):
             ) from None
         except OSError as error:
             raise NotSent(f"{self.host} cannot be reached: {error.strerror or error}") from None
+        except ValueError:
+            # What it says may hold a part of the password.
+            raise NotSent(
+                "smtp_host, smtp_user or smtp_password hold something that no mail server can be told: look at them"
+            ) from None
         if refused:
             return f"it was taken, but not for {_refusals(refused)}"
         return "it was taken"
@@ -124,11 +129,11 @@ def mail_of(
     mail: Mail, sender: str, recipients: Sequence[str], *, message: str, made: int
 ) -> EmailMessage:
     """A mail as it is sent, known by ``message``: the same each time."""
-    # The policy raises for a header of more than one line; none of ours ever has two.
     written = EmailMessage(policy=SMTP)
     written["From"] = sender
     written["To"] = ", ".join(recipients)
-    written["Subject"] = plain(mail.subject)
+    # What looks like an encoded word would be decoded here: to another header, or to the mail's text.
+    written["Subject"] = plain(mail.subject).replace("=?", "= ?")
     written["Date"] = datetime.fromtimestamp(made // 1_000_000, UTC)
     written["Message-ID"] = f"<{message}@{sender.partition('@')[2]}>"
     # So that nobody's holiday answers it.

@@ -1,6 +1,7 @@
 """Tells the operator of alerts: by each way one message after the other, until it is taken or given up."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -36,6 +37,9 @@ GIVE_UP_AFTER_US: Final = int(GIVE_UP_AFTER_S) * SECOND_US
 TOO_OLD: Final = "it could not be told within 7 days"
 URL: Final = "url"
 SECRET: Final = "secret"
+
+
+_log: Final = logging.getLogger("cloudsignal")
 
 
 class Outcome(Struct, frozen=True):
@@ -93,9 +97,16 @@ class Teller:
         message = await asyncio.to_thread(self._next, way)
         if message is None:
             return False
-        outcome = await self._send[name](way, message)
+        outcome = await self._try(way, message)
         await asyncio.to_thread(self._note, way, message, outcome)
         return outcome.is_taken
+
+    async def _try(self, way: Way, message: Message) -> Outcome:
+        try:
+            return await self._send[way.way](way, message)
+        except Exception:  # Of one message: it must not end whatever else this process does.
+            _log.exception("defect: an alert could not be told")
+            return Outcome(False, "this is a defect of cloudsignal: its log says more")
 
     def _next(self, way: Way) -> Message | None:
         """What is to be tried now; made of the news, if it is time for that."""

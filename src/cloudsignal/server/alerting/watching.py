@@ -46,11 +46,8 @@ class Watch:
     def _begin(self) -> bool:
         """Begin to look once more, if it is time."""
         revision, now = self._store.alerts.revision(), self._clock()
-        if revision == self._revision and self._timer() - self._looked < EVERY_S:
-            return False
-        waiting = self._store.rollups.waiting_since()
-        if waiting is not None and waiting < now - BEHIND_US:
-            # What is counted is not how items stand now: they may have gone on long ago.
+        is_time = revision != self._revision or self._timer() - self._looked >= EVERY_S
+        if not is_time or self._is_behind():
             return False
         self._revision, self._looked = revision, self._timer()
         self._looking = self._look(self._store.alerts.watched(), now)
@@ -70,9 +67,19 @@ class Watch:
     def _clear(self, limits: "Limits", now: int) -> Iterator[None]:
         after = 0
         while found := self._store.alerts.uncleared(after=after, limit=SOME):
+            if self._is_behind():
+                return
             self._see_to(found, limits, now)
             after = found[-1].item
             yield
+
+    def _is_behind(self) -> bool:
+        """Whether what was read last is not how items stand: they may have gone on long ago.
+
+        Asked after reading, for everything may begin to be counted anew at any time.
+        """
+        waiting = self._store.rollups.waiting_since()
+        return waiting is not None and waiting < self._clock() - BEHIND_US
 
     def _see_to(self, found: list[Uncleared], limits: "Limits", now: int) -> None:
         """Clear those that are over, and note of others that they were heard of."""
@@ -91,6 +98,8 @@ class Watch:
 
     def _raise(self, place: Place, limit: Limit, now: int) -> Iterator[None]:
         while found := self._store.alerts.stalled(place, since=limit.since, limit=SOME):
+            if self._is_behind():
+                return
             raised = [Stalled(item, standing, limit.limit_s) for item, standing in found]
             self._store.alerts.note(raised=raised, now=now)
             yield

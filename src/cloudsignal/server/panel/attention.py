@@ -1,4 +1,4 @@
-"""What needs a hand: items that are stalled, overdue or odd, and what is counted elsewhere."""
+"""What needs a hand: items that are stalled, overdue or odd, refused posts, dead letters."""
 
 import asyncio
 import re
@@ -9,12 +9,14 @@ from litestar import Response, get
 from msgspec import Struct
 
 from cloudsignal.server.clock import now
-from cloudsignal.server.panel import pages, refusals
+from cloudsignal.server.panel import overview, pages, refusals
 from cloudsignal.server.panel.access import READER_OR_PARTNER
 from cloudsignal.server.panel.pages import Asked, page
 from cloudsignal.server.panel.roles import Scope
+from cloudsignal.server.store import open_items
 from cloudsignal.server.store.attention import KINDS, Kind, Place, Total
 from cloudsignal.server.store.errors import NotFound
+from cloudsignal.server.store.open_items import OpenItem
 from cloudsignal.server.store.store import Store
 
 FIRST: Final = 5
@@ -34,10 +36,16 @@ class About(Struct, frozen=True):
 
 LISTS: Final[dict[Kind, About]] = {
     "stalled": About("Stalled", "Not heard of for longer than the rules of alerts allow."),
-    "overdue": About("Overdue", "Open, and their due date has passed."),
     "delayed": About("Past their announcement", "Open, and the delay that was announced is over."),
     "odd": About("Shipped and canceled", "Both was reported: somebody has to say which is true."),
 }
+
+
+class Overdue(Struct, frozen=True):
+    """How many open items should have been shipped, and those that were due last; also such as nobody reported."""
+
+    total: Total
+    items: list[OpenItem]
 
 
 class Line(Struct, frozen=True):
@@ -110,10 +118,17 @@ async def show_attention(request: Asked) -> Response[Any]:
     store, scope = request.app.state.store, pages.scope(request)
     parts = store.attention.parts
     found = await asyncio.to_thread(parts, partner=scope.partner, now=now(), first=FIRST)
+    overdue = await asyncio.to_thread(_overdue, store, scope, now())
     told = await asyncio.to_thread(_tallies, store, scope)
     behind = await asyncio.to_thread(_counts_are_old, store)
     return page(
-        request, "attention.html", lists=LISTS, parts=found, tallies=told, counts_are_old=behind
+        request,
+        "attention.html",
+        lists=LISTS,
+        parts=found,
+        overdue=overdue,
+        tallies=told,
+        counts_are_old=behind,
     )
 
 
@@ -141,6 +156,13 @@ async def list_cases(request: Asked, kind: str, after: str | None = None) -> Res
     next = "{}.{}".format(*found[-1].place) if len(found) == PAGE else None
     about = LISTS[chosen]
     return page(request, "cases.html", kind=chosen, about=about, cases=found, next=next)
+
+
+def _overdue(store: Store, scope: Scope, now: int) -> Overdue:
+    read = store.open_items.due_before
+    items = read(open_items.Place(now), partner=scope.partner, limit=FIRST)
+    total = overview.overdue(store, scope.partner, now=now)
+    return Overdue(Total(total), [each for each in items if each.folded.final is None])
 
 
 def _kind(name: str) -> Kind:

@@ -110,7 +110,6 @@ def overview(store: Store, partner: str | None, *, now: int, zone: tzinfo) -> Ov
     since, until = reckoning.days_s(now, 1, zone)
     quarter = reckoning.quarter_s(now)
     past = sums("due", since=since, until=quarter)
-    long_past = sums("due", since=now // SECOND_US - OVERDUE_DAYS * DAY_S, until=quarter)
     return Overview(
         behind=store.rollups.behind(),
         states=tuple(each for each in states if each.count or each.state != "unknown"),
@@ -119,10 +118,17 @@ def overview(store: Store, partner: str | None, *, now: int, zone: tzinfo) -> Ov
         shipped=sums("shipped", since=since, until=until).get("", 0),
         canceled=sums("canceled", since=since, until=until).get("", 0),
         due=reckoning.punctuality(past, sums("due", since=quarter, until=until)),
-        overdue=reckoning.punctuality(long_past, {}).overdue,
+        overdue=overdue(store, partner, now=now),
         refused=_refused(store, partner, now - DAY_S * SECOND_US),
         telling=_telling(store) if partner is None else None,
     )
+
+
+def overdue(store: Store, partner: str | None, *, now: int) -> int:
+    """How many open items of a print partner, or of all, should have been shipped. Raises StoreUnavailable."""
+    since, until = now // SECOND_US - OVERDUE_DAYS * DAY_S, reckoning.quarter_s(now)
+    past = store.rollups.sums("due", partner=partner, since=since, until=until)
+    return reckoning.punctuality(past, {}).overdue
 
 
 def _refused(store: Store, partner: str | None, since: int) -> int:

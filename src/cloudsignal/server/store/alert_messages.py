@@ -12,7 +12,18 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
-from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    delete,
+    false,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
 
 from cloudsignal.server.store import facts
 from cloudsignal.server.store.alerts import ALERTS, Alert, What, alert
@@ -205,28 +216,44 @@ class AlertMessages:
 
     def told(self, message: Message, said: str, *, now: int) -> None:
         """Note that something was told; ``said`` is how it was answered."""
-        self._note(message, "told", said, now, failures=0, failing_since=None, due=0)
+        its_way = alert_ways.c.way == message.way
+        self._note(message, "told", said, now, [its_way], failures=0, failing_since=None, due=0)
 
     def failed(
         self, message: Message, way: Way, why: str, *, is_over: bool, due: int, now: int
     ) -> None:
-        """Note that an attempt failed: the next one is due then, of this message unless that is given up."""
+        """Note that an attempt failed: the next one is due then, of this message unless that is given up.
+
+        A test puts nothing off; nor does what failed by a ``way`` that was changed since.
+        """
         since = way.failing_since or now
         state: MessageState = "dead" if is_over else "waiting"
-        failures = way.failures + 1
-        self._note(message, state, why, now, failures=failures, failing_since=since, due=due)
+        as_tried = [
+            false() if message.is_test else true(),
+            *(
+                alert_ways.c[name] == value
+                for name, value in _row(way).items()
+                if value is not None
+            ),
+        ]
+        failed = {"failures": way.failures + 1, "failing_since": since, "due": due}
+        self._note(message, state, why, now, as_tried, **failed)
 
     def _note(
-        self, message: Message, state: MessageState, why: str, now: int, **of_way: Any
+        self,
+        message: Message,
+        state: MessageState,
+        why: str,
+        now: int,
+        which: list[ColumnElement[bool]],
+        **of_way: Any,
     ) -> None:
         its_own = alert_messages.c.id == message.id, WAITING
         became = {"state": state, "why": why[:WHY_CHARS_MAX], "changed": now}
         with self._database.writing(beside=True) as connection:
             tried = {"attempts": alert_messages.c.attempts + 1}
             connection.execute(update(alert_messages).where(*its_own).values(**became, **tried))
-            if not message.is_test:
-                its_way = alert_ways.c.way == message.way
-                connection.execute(update(alert_ways).where(its_way).values(**of_way))
+            connection.execute(update(alert_ways).where(*which).values(**of_way))
 
     def give_up(self, name: WayName, before: int, why: str, *, message: str, now: int) -> int:
         """Give up what waits since before an instant for a message: how many news; a dead message says so."""

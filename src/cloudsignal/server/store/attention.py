@@ -14,7 +14,6 @@ from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.endpoints import REMOVED
 from cloudsignal.server.store.schema import (
     ODD,
-    OPEN,
     alerts,
     counted_items,
     deliveries,
@@ -29,8 +28,8 @@ COUNT_MAX: Final = 1_000
 NOBODY: Final = 0
 """No print partner has this number."""
 
-Kind = Literal["stalled", "overdue", "delayed", "odd"]
-"""Items with an alert; open ones that were due; open ones whose announced delay is over; those that were both
+Kind = Literal["stalled", "delayed", "odd"]
+"""Items with an alert; open ones whose announced delay is over; those that were both
 shipped and canceled."""
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 Place = tuple[int, int]
@@ -173,7 +172,6 @@ class _List(Struct, frozen=True):
 
 _LISTS: Final[Mapping[Kind, _List]] = {
     "stalled": _List((alerts.c.since, alerts.c.id), alerts.c.partner),
-    "overdue": _List((counted_items.c.due, counted_items.c.item), counted_items.c.partner),
     "delayed": _List((counted_items.c.announced, counted_items.c.item), counted_items.c.partner),
     # Nothing ever mends these: the last ones come first.
     "odd": _List((counted_items.c.item,), counted_items.c.partner, is_backwards=True),
@@ -190,8 +188,6 @@ def _chosen(kind: Kind, partner: int | None, now: int) -> Select[Any]:
             alerts.c.state, alerts.c.since, alerts.c.limit_s, alerts.c.raised
         )
         chosen = chosen.where(alerts.c.cleared.is_(None))
-    elif kind == "overdue":
-        chosen = chosen.where(counted_items.c.due < now, text(OPEN))
     elif kind == "delayed":
         chosen = chosen.where(counted_items.c.announced < now)
     else:
