@@ -83,7 +83,8 @@ class Disturber:
         tellings = [self._telling(life, number, order) for number in range(len(life.steps))]
         for one, next_one in pairwise(tellings):
             if self._happens(self._rates.reordered):
-                one.at, next_one.at = next_one.at, one.at
+                # Nothing is told before it happens: the earlier one waits for the later one.
+                one.at = next_one.at + SECOND_US
         return tellings
 
     def _telling(self, life: Life, number: int, order: Order) -> _Telling:
