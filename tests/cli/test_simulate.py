@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 from cloudsignal.cli.simulate import _stopping
+from cloudsignal.cli.simulate_orders import OWNER
+from cloudsignal.protocol import datetimes
+from cloudsignal.server import clock
 from cloudsignal.server.store.store import Store
 from cloudsignal.simulator.partners import print_partners
+from cloudsignal.simulator.working_hours import DAY_US
 from cloudsignal.testing import FakeServer
 from tests.cli.conftest import Run
 
@@ -107,6 +111,9 @@ def test_a_rate_is_a_flag_and_counts_more_than_faults(run: Run) -> None:
         (["--start", "2100-12-31"], "begin between 2000-01-08 and 2100-06-30, so that all fits in"),
         (["--start", "2000-01-01"], "begin between 2000-01-08 and 2100-06-30, so that all fits in"),
         (["--items", "99999", "--items-per-day", "1"], "let more of them come in a day"),
+        (["--until", "soon"], "--until soon: write it like"),
+        (["--until", "2026-01-05"], "--until 2026-01-05: the plan begins later; --start it before"),
+        (["--start", "2100-01-01", "--until", "now"], "--until now: the plan begins later"),
         (["--database", "nosql://x"], "nosql"),
         (["--apikeys-file", "keys", "--live"], "--live says which interfaces --database makes"),
     ],
@@ -138,7 +145,53 @@ def test_what_a_database_was_given_is_revoked_even_if_nothing_was_sent(
     )
 
 
-@pytest.mark.parametrize(("word", "back"), [("today", 0), ("yesterday", 1)])
+def test_a_store_that_all_counts_in_gets_to_know_orders_and_working_hours(
+    run: Run, store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudsignal.simulator.reader.TRIES", 1)
+    same = ("--database", url, "--base-url", "http://127.0.0.1:9", "--partners", "2", "--seed", "1")
+    plan = ("--start", "2-days-ago", "--items", "2000", "--items-per-day", "100")
+    for _ in range(2):  # The same again changes nothing.
+        assert run("simulate", *same, *plan, "--live").code == 1
+    assert [each.name for each in store.orders.owners()] == [OWNER]
+    orders = store.orders.orders(OWNER, limit=1000)
+    days = (clock.now() - orders[0].due) / DAY_US if orders[0].due else 0
+    assert -3 < days < 2
+    assert {each.partner_name for each in orders} == {each.name for each in _partners(2)}
+    assert 60 < len(orders) < 250
+    one = store.orders.order(orders[0].order)
+    assert one is not None
+    assert one.items[f"{one.order}-1"] == f"{one.reference}/1"
+    for each in _partners(2):
+        calendar = store.calendars.calendars()[each.name]
+        assert calendar.timezone == each.timezone
+        hours = sum(shift[1] - shift[0] for shift in each.hours.shifts if shift)
+        assert calendar.weekly_s == hours * 3600
+    changes = [each for each in store.changes.changes(limit=50) if "calendar" in each.what]
+    assert len(changes) == 2
+
+
+def test_a_plan_is_printed_until_an_instant(run: Run) -> None:
+    same = ("simulate", "--dry-run", "--seed", "1", "--items-per-day", "200")
+    whole = run(*same, "--items", "200").out.splitlines()
+    begin = run(*same, "--items", "200", "--until", "2026-01-05 12:00 GMT").out.splitlines()
+    assert 0 < len(begin) < len(whole)
+    assert begin == whole[: len(begin)]
+    endless = run(*same, "--until", "2026-01-06").out.splitlines()
+    assert len(endless) > len(begin)
+    past = run(*same, "--until", "now", "--start", "1-day-ago", "--no-faults").out
+    told = [
+        datetimes.parse(each["datetime"], UTC)
+        for line in past.splitlines()
+        for each in json.loads(line)["items"]
+    ]
+    assert told
+    assert max(told) <= clock.now()
+
+
+@pytest.mark.parametrize(
+    ("word", "back"), [("today", 0), ("yesterday", 1), ("30-days-ago", 30), ("1 day ago", 1)]
+)
 def test_a_plan_can_begin_on_a_day_that_has_a_word(run: Run, word: str, back: int) -> None:
     before = datetime.now(UTC).date()
     same = ("simulate", "--dry-run", "--items", "9", "--seed", "1", "--partners", "1", "--start")

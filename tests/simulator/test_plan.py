@@ -1,8 +1,9 @@
 """The plan follows from its seed, and the lives in it are such as items have."""
 
 from collections import Counter
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from cloudsignal.simulator.ledger import Ledger
 from cloudsignal.simulator.lives import Life
 from cloudsignal.simulator.plan import Plan, instant
 from cloudsignal.simulator.rates import FAULTS, NO_FAULTS, Rates, declared
+from cloudsignal.simulator.registrations import DAYS_WEIGHTS, registrations
 from cloudsignal.simulator.spellings import SPELLINGS, spelled
 from cloudsignal.simulator.standings import folded_standing
 from cloudsignal.simulator.working_hours import DAY_US, HOUR_US, WorkingHours
@@ -84,6 +86,59 @@ def test_there_are_as_many_items_as_asked_for(seed: int, items: int) -> None:
     found = lives(plan(seed, items=items))
     assert len(found) == items
     assert len({(life.order, life.item) for life in found}) == items
+
+
+@given(seeds, st.integers(0, 3 * DAY_US))
+@settings(max_examples=20, deadline=None)
+def test_until_an_instant_is_the_begin_of_all(seed: int, after: int) -> None:
+    planned, until = plan(seed), instant(START) + after
+    posts, orders = list(planned.posts(until=until)), list(planned.orders(until=until))
+    assert posts == [post for post in planned.posts() if post.at <= until]
+    assert orders == [order for order in planned.orders() if order.arrives <= until]
+    assert {told.life.order for post in posts for told in post.told} <= {
+        order.lives[0].order for order in orders
+    }
+
+
+def test_until_an_instant_there_is_an_end_of_what_has_none() -> None:
+    until = instant(START) + HOUR_US
+    assert list(plan(items=None).orders(until=until))[-1].arrives > until - HOUR_US / 10
+
+
+# ---- what is registered of the orders ----
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_each_order_is_registered_with_its_items_and_due_at_the_end_of_a_working_day(
+    seed: int,
+) -> None:
+    planned = plan(seed)
+    told = list(registrations(planned))
+    assert told == list(registrations(planned))
+    partners = {each.name: each for each in planned.print_partners()}
+    for order, each in zip(planned.orders(), told, strict=True):
+        assert list(each.items) == [life.item for life in order.lives]
+        assert len({each.reference, *each.items.values()}) == 1 + len(order.lives)
+        hours = partners[each.partner_name].hours
+        assert hours.is_open(each.due)
+        assert not hours.is_open(each.due + 1)
+        assert hours.day_of(each.due) - hours.day_of(order.arrives) >= min(DAYS_WEIGHTS)
+
+
+def test_some_items_are_late_and_most_are_not() -> None:
+    planned = plan(items=6000, partners=8)
+    due = {item: each.due for each in registrations(planned) for item in each.items}
+    shipped = [life for life in lives(planned) if life.ending.state == "shipped"]
+    late = sum(life.ending.times["shipped"] > due[life.item] for life in shipped)
+    assert 0.02 < late / len(shipped) < 0.15
+
+
+def test_the_zone_of_a_print_partner_is_as_far_ahead_as_its_hours() -> None:
+    moment = datetime(2026, 7, 1, tzinfo=UTC)
+    for each in plan(partners=100).print_partners():
+        ahead = moment.astimezone(ZoneInfo(each.timezone)).utcoffset()
+        assert ahead == timedelta(hours=each.hours.offset_hours)
 
 
 # ---- the lives ----
@@ -292,6 +347,14 @@ def test_work_goes_on_the_next_day_and_after_the_weekend() -> None:
     assert hours.after(MONDAY, 2 * HOUR_US) == MONDAY + 10 * HOUR_US
     assert hours.after(MONDAY + 16 * HOUR_US, 2 * HOUR_US) == MONDAY + DAY_US + 9 * HOUR_US
     assert hours.after(friday + 16 * HOUR_US, 2 * HOUR_US) == MONDAY + 7 * DAY_US + 9 * HOUR_US
+
+
+def test_days_off_are_no_days_of_a_term() -> None:
+    hours = WorkingHours(WEEK, 0.0)
+    friday = MONDAY + 4 * DAY_US
+    assert hours.closing(MONDAY, 2) == MONDAY + 2 * DAY_US + 17 * HOUR_US
+    assert hours.closing(friday + 20 * HOUR_US, 1) == MONDAY + 7 * DAY_US + 17 * HOUR_US
+    assert hours.closing(friday + 30 * HOUR_US, 1) == MONDAY + 7 * DAY_US + 17 * HOUR_US
 
 
 def test_hours_are_local_ones() -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from cloudsignal import AsyncClient
 from cloudsignal.simulator.comparison import item_differences, receipt_differences
-from cloudsignal.simulator.defaults import CONNECTIONS, START
+from cloudsignal.simulator.defaults import CONNECTIONS, ITEMS_PER_DAY, START
 from cloudsignal.simulator.ledger import Ledger
 from cloudsignal.simulator.pace import (
     AsPlanned,
     AtOnce,
+    Braking,
     Driving,
     Pace,
     Sleep,
@@ -26,6 +27,7 @@ from cloudsignal.simulator.plan import Plan, instant
 from cloudsignal.simulator.rates import FAULTS, NO_FAULTS, Rates
 from cloudsignal.simulator.reader import ReadFailed, ShownItem
 from cloudsignal.simulator.simulation import Result, run
+from cloudsignal.simulator.working_hours import DAY_US
 from cloudsignal.testing import FakeServer, answering, hanging_up, unavailable
 from tests.simulator.api import STARTED, FakeApi, Shown, view
 
@@ -60,16 +62,26 @@ class World:
         rates: Rates = FAULTS,
         pace: Pace | None = None,
         duration_s: float | None = None,
+        until: int | None = None,
         compare: bool = True,
         during: Callable[[], None] = lambda: None,
         connections: int = CONNECTIONS,
         seed: int = 1,
+        items_per_day: int = ITEMS_PER_DAY,
     ) -> Result:
-        planned = Plan(seed=seed, partners=3, items=items, start=instant(START), rates=rates)
+        planned = Plan(
+            seed=seed,
+            partners=3,
+            items=items,
+            items_per_day=items_per_day,
+            start=instant(START),
+            rates=rates,
+        )
         driving = Driving(
             pace=pace or AtOnce(),
             connections=connections,
             duration_s=duration_s,
+            until=until,
             now=lambda: self.clock.now,
             sleep=self.clock.sleep,
         )
@@ -414,6 +426,50 @@ def test_a_speed_keeps_the_times_of_the_plan(world: World) -> None:
     posts = list(planned.posts())
     result = world.run(pace=AsPlanned(3600.0), compare=False)
     assert result.seconds == pytest.approx((posts[-1].at - posts[0].at) / 3.6e9, rel=0.02)
+
+
+@pytest.mark.parametrize("duration_s", [300, 30 * 3600])
+def test_a_plan_that_is_braked_ends_in_time_and_is_never_ahead_of_life(
+    world: World, duration_s: int
+) -> None:
+    until = instant(START) + 2 * DAY_US
+    began, sent = world.clock.now, []
+
+    def during() -> None:
+        sent.append(world.clock.now - began)
+
+    pace = Braking(instant(START), until, duration_s)
+    result = world.run(
+        items=None, pace=pace, duration_s=duration_s, until=until, during=during,
+        compare=False, items_per_day=100, connections=1,
+    )  # fmt: skip
+
+    planned = Plan(
+        seed=1, partners=3, items=None, items_per_day=100, start=instant(START), rates=FAULTS
+    )
+    posts = list(planned.posts(until=until))
+    assert len(sent) == len(posts)
+    assert result.seconds <= duration_s
+    begin = until - duration_s * 1_000_000
+    assert all(
+        post.at <= begin + at * 1_000_000 + 2_000 for post, at in zip(posts, sent, strict=True)
+    )
+    if duration_s == 300:
+        half = sum(at < 150 for at in sent)
+        assert half == sum(post.at < until - DAY_US / 4 for post in posts)
+
+
+def test_what_comes_after_an_instant_is_not_sent_and_what_was_is_compared(world: World) -> None:
+    until = instant(START) + DAY_US
+    result = world.run(items=None, until=until, items_per_day=200)
+
+    assert differences(result) == []
+    assert result.comparison is not None
+    assert result.comparison.against_plan < result.comparison.items
+    assert {state for state, count in world.ledger.states.items() if count} >= {
+        "registered", "producing", "produced", "packed", "shipped"
+    }  # fmt: skip
+    assert all(when <= until for each in world.ledger.items for when in each.folded.times.values())
 
 
 def test_a_rate_is_kept_whatever_the_times_of_the_plan(world: World) -> None:

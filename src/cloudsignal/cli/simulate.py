@@ -1,6 +1,7 @@
 """``cloudsignal simulate``: a fleet of print partners, and a comparison at the end."""
 
 import inspect
+import re
 import secrets
 import signal
 import sys
@@ -9,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import msgspec
 import typer
@@ -37,10 +38,13 @@ if TYPE_CHECKING:
     from cloudsignal.partner.client import AsyncClient
     from cloudsignal.partner.keys import ApiKey
     from cloudsignal.simulator.ledger import Ledger
-    from cloudsignal.simulator.pace import Driving, Sleep
+    from cloudsignal.simulator.pace import Driving, Pace, Sleep
     from cloudsignal.simulator.plan import Plan
     from cloudsignal.simulator.reader import Reader
     from cloudsignal.simulator.simulation import Result
+
+
+_DAYS_AGO: Final = re.compile(r"([0-9]{1,5})[- ]days?[- ]ago")
 
 
 class Wanted(NamedTuple):
@@ -104,7 +108,8 @@ def simulate(
         bool,
         typer.Option(
             "--live",
-            help="With --database: no test interfaces, so that all of it counts. For stores to try things out in.",
+            help="With --database: no test interfaces, so that all of it counts; orders are registered, with due"
+            " dates, and nothing is sent that comes after now. For stores to try things out in.",
         ),
     ] = False,
     keep: Annotated[
@@ -121,18 +126,27 @@ def simulate(
             help=f"How many print partners; else one for each key, or {PARTNERS}.",
         ),
     ] = None,
-    items: Annotated[int, typer.Option(min=1, max=ITEMS_MAX, help="How many items.")] = ITEMS,
+    items: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=ITEMS_MAX,
+            help=f"How many items; else {ITEMS}, or as many as come with --duration or --until.",
+        ),
+    ] = None,
     items_per_day: Annotated[
         int, typer.Option(min=1, max=ITEMS_MAX, help="How many come in a day of the plan.")
     ] = ITEMS_PER_DAY,
     duration: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Make items until then, however many: 60s, 5m, 2h."),
+        typer.Option(metavar="TIME", help="Make items for so long: 60s, 5m, 2h."),
     ] = None,
     speed: Annotated[
-        str,
-        typer.Option(metavar="TIMES", help="How many times as fast as in life, 3600x, or max."),
-    ] = "max",
+        str | None,
+        typer.Option(
+            metavar="TIMES", help="How many times as fast as in life, 3600x; else max: at once."
+        ),
+    ] = None,
     rate: Annotated[
         float | None,
         typer.Option(
@@ -147,9 +161,17 @@ def simulate(
         str,
         typer.Option(
             metavar="DATETIME",
-            help="When the first day of the plan begins: also today or yesterday, in UTC.",
+            help="When the first day of the plan begins: also today, yesterday or 7-days-ago, in UTC.",
         ),
     ] = START,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATETIME",
+            help="Send nothing that comes after that: a datetime, or now; else now with --live."
+            " With --duration all until then comes in that time, ever more slowly, unless --speed or --rate says how.",
+        ),
+    ] = None,
     faults: Annotated[
         bool | None,
         typer.Option(
@@ -179,20 +201,25 @@ def simulate(
     plan = _plan(
         seed=secrets.randbelow(SEED_MAX) if seed is None else seed,
         partners=partners or len(keys) or PARTNERS,
-        items=None if duration else items,
+        items=items or (None if duration or until else ITEMS),
         items_per_day=items_per_day,
         start=start,
         rates=_rates(rates, faults),
     )
+    ends = until or ("now" if live else None)
+    driving = _driving(plan, ends, speed, rate, connections, duration)
     if dry_run:
-        if duration:
+        if plan.items is None and driving.until is None:
             raise Failed(
-                "--dry-run prints a whole plan, which has no end with --duration: say --items"
+                "--dry-run prints a whole plan, which has no end with --duration: say --items or --until"
             )
-        _print_posts(plan)
+        _print_posts(plan, driving.until)
         return
-    driving = _driving(speed, rate, connections, duration)
-    with furnished(plan, database, keys, keep=keep, test=not live) as (found_keys, made_token):
+    live_until = driving.until if live else None
+    with furnished(plan, database, keys, keep=keep, live_until=live_until) as (
+        found_keys,
+        made_token,
+    ):
         token = None if no_compare else made_token or token_in(token_file)
         wanted = Wanted(plan, driving, base_url, found_keys, token)
         ledger, result = _run(wanted)
@@ -215,9 +242,8 @@ def _plan(*, start: str, **values: Any) -> "Plan":
 
 def _day(start: str) -> str:
     """A date instead of a word for one."""
-    today = datetime.now(UTC).date()
-    words = {"today": today, "yesterday": today - timedelta(days=1)}
-    return str(words.get(start, start))
+    ago = _DAYS_AGO.fullmatch({"today": "0-days-ago", "yesterday": "1-day-ago"}.get(start, start))
+    return str(datetime.now(UTC).date() - timedelta(days=int(ago[1]))) if ago else start
 
 
 def _rates(given: dict[str, float | None], faults: bool | None) -> Rates:
@@ -229,22 +255,64 @@ def _rates(given: dict[str, float | None], faults: bool | None) -> Rates:
     )
 
 
-def _driving(speed: str, rate: float | None, connections: int, duration: str | None) -> "Driving":
-    from cloudsignal.simulator.pace import Driving, pace_of, span_s
+def _driving(
+    plan: "Plan",
+    until: str | None,
+    speed: str | None,
+    rate: float | None,
+    connections: int,
+    duration: str | None,
+) -> "Driving":
+    from cloudsignal.simulator.pace import Braking, Driving
+
+    duration_s = _duration_s(duration)
+    driving = Driving(
+        pace=_pace(speed or "max", rate),
+        connections=connections,
+        duration_s=duration_s,
+        until=_end(plan, until) if until else None,
+        now=time.monotonic,
+    )
+    if not until or not duration_s or speed or rate:
+        return driving
+    end = _end(plan, until, duration_s)
+    return msgspec.structs.replace(driving, pace=Braking(plan.start, end, duration_s), until=end)
+
+
+def _duration_s(duration: str | None) -> float | None:
+    from cloudsignal.simulator.pace import span_s
 
     try:
-        pace = pace_of(speed, rate)
-    except ValueError as error:
-        raise Failed(f"--speed {plain(speed)}: {error}") from None
-    try:
-        duration_s = span_s(duration) if duration else None
+        return span_s(duration) if duration else None
     except ValueError as error:
         raise Failed(f"--duration {plain(str(duration))}: {error}") from None
-    return Driving(pace=pace, connections=connections, duration_s=duration_s, now=time.monotonic)
 
 
-def _print_posts(plan: "Plan") -> None:
-    for post in plan.posts():
+def _end(plan: "Plan", until: str, now_in_s: float = 0.0) -> int:
+    """The instant until which the plan is sent."""
+    from cloudsignal.simulator.plan import instant
+
+    now = datetime.now(UTC) + timedelta(seconds=now_in_s)
+    try:
+        end = instant(now.isoformat() if until == "now" else until)
+    except ValueError as error:
+        raise Failed(f"--until {plain(until)}: {error}") from None
+    if end <= plan.start:
+        raise Failed(f"--until {plain(until)}: the plan begins later; --start it before that")
+    return end
+
+
+def _pace(speed: str, rate: float | None) -> "Pace":
+    from cloudsignal.simulator.pace import pace_of
+
+    try:
+        return pace_of(speed, rate)
+    except ValueError as error:
+        raise Failed(f"--speed {plain(speed)}: {error}") from None
+
+
+def _print_posts(plan: "Plan", until: int | None) -> None:
+    for post in plan.posts(until=until):
         print(msgspec.json.encode({"partner": post.partner, "items": post.signals}).decode())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cloudsignal.cli.output import Failed, opened
+from cloudsignal.cli.simulate_orders import register_orders, set_calendars
 
 if TYPE_CHECKING:
     from cloudsignal.partner.keys import ApiKey
@@ -56,9 +57,18 @@ def _text_of(path: Path) -> str:
 
 @contextmanager
 def furnished(
-    plan: "Plan", database: str | None, keys: "list[ApiKey]", *, keep: bool, test: bool
+    plan: "Plan",
+    database: str | None,
+    keys: "list[ApiKey]",
+    *,
+    keep: bool,
+    live_until: int | None,
 ) -> "Iterator[tuple[list[ApiKey], str | None]]":
-    """A key for each print partner, and a token if one was made; they are in memory only."""
+    """A key for each print partner, and a token if one was made; they are in memory only.
+
+    What is made is for tests, unless it is ``live_until`` an instant: then all counts, and the store also gets to know
+    when the print partners work, and the orders until then.
+    """
     if database is None:
         if len(keys) < plan.partners:
             raise Failed(
@@ -69,13 +79,13 @@ def furnished(
         return
     if keys:
         raise Failed("--database makes keys of its own: leave out --apikeys-file, or --database")
-    with _made_access(plan, database, keep=keep, test=test) as made:
+    with _made_access(plan, database, keep=keep, live_until=live_until) as made:
         yield made
 
 
 @contextmanager
 def _made_access(
-    plan: "Plan", database: str, *, keep: bool, test: bool
+    plan: "Plan", database: str, *, keep: bool, live_until: int | None
 ) -> "Iterator[tuple[list[ApiKey], str]]":
     with opened(database, None) as (store, settings):
         from cloudsignal.partner.keys import ApiKey
@@ -94,10 +104,13 @@ def _made_access(
                     keyring.digest(key),
                     timezone="UTC",
                     allow=(),
-                    test=test,
+                    test=live_until is None,
                     now=clock.now(),
                 )
                 numbers.append(made.id)
+            if live_until is not None:
+                set_calendars(store, plan)
+                register_orders(store, plan, live_until)
             yield [ApiKey(key) for key in keys], token
         finally:
             if not keep:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from math import cbrt
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -45,6 +46,23 @@ class AsPlanned(Struct):
         return (post.at - self._first) / SECOND_US / self.speed
 
 
+class Braking(Struct):
+    """All of a plan from its start until an instant, in so many seconds: at first days pass in seconds, then ever less.
+
+    After half of the time an eighth of the plan is left. Where its end is so many seconds ahead of now, nothing is sent
+    before it happens.
+    """
+
+    start: int
+    until: int
+    duration_s: float
+
+    def due_s(self, post: PlannedPost) -> float:
+        left = (self.until - post.at) / (self.until - self.start)
+        as_in_life_s = self.duration_s - (self.until - post.at) / SECOND_US
+        return max(self.duration_s * (1 - cbrt(left)), as_in_life_s)
+
+
 class Steady(Struct):
     """So many signals per second, whatever the plan's times."""
 
@@ -58,11 +76,12 @@ class Steady(Struct):
 
 
 class Driving(Struct, frozen=True, kw_only=True):
-    """How a plan is sent: how fast, how many at once, for how long, and by which clock."""
+    """How a plan is sent: how fast, how many at once, for how long, up to which instant of it, and by which clock."""
 
     pace: Pace
     connections: int = CONNECTIONS
     duration_s: float | None = None
+    until: int | None = None
     now: Callable[[], float]
     sleep: Sleep = asyncio.sleep
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC
 from hashlib import blake2b
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, takewhile
 from random import Random
 from typing import Final
 
@@ -65,13 +65,18 @@ class Plan(Struct, frozen=True, kw_only=True):
         """The print partners, in the order of their numbers."""
         return print_partners(self.partners, Random(self.seed))
 
-    def orders(self) -> Iterator[Order]:
-        """Every order, in the order in which they come."""
+    def orders(self, *, until: int | None = None) -> Iterator[Order]:
+        """Every order, in the order in which they come; with ``until`` those that have come at that instant."""
         chance = Random(self.seed)
-        return _orders(self, print_partners(self.partners, chance), chance)
+        every = _orders(self, print_partners(self.partners, chance), chance)
+        return every if until is None else takewhile(lambda order: order.arrives <= until, every)
 
-    def posts(self) -> Iterator[PlannedPost]:
-        """Every post, in the order in which they are sent."""
+    def posts(self, *, until: int | None = None) -> Iterator[PlannedPost]:
+        """Every post, in the order in which they are sent; with ``until`` those due at that instant."""
+        every = self._posts()
+        return every if until is None else takewhile(lambda post: post.at <= until, every)
+
+    def _posts(self) -> Iterator[PlannedPost]:
         # A chance of its own: what happens to the items is the same, however it is told.
         disturbing = Random(f"{self.seed}, told")
         disturber = Disturber(self.print_partners(), self.rates, disturbing)

@@ -49,7 +49,7 @@ async def run(
     is_new = reader is not None and not await _is_known(plan, reader)
     began = driving.now()
     fleet = Fleet(plan.partners, make_client, ledger, driving, stop)
-    await fleet.send(plan.posts())
+    await fleet.send(plan.posts(until=driving.until))
     seconds = driving.now() - began
     was_stopped = stop.is_set()
     if reader is None:

@@ -44,6 +44,15 @@ class WorkingHours(Struct, frozen=True):
             work_us -= max(0, closes - begins)
             day += 1
 
+    def closing(self, instant: int, days: int) -> int:
+        """The end of work so many days with work later; the day of the instant does not count."""
+        day = self.day_of(instant)
+        while days:
+            day += 1
+            opens, closes = self._open(day)
+            days -= opens < closes
+        return self._open(day)[1]
+
     @property
     def _offset_us(self) -> int:
         return round(self.offset_hours * HOUR_US)
