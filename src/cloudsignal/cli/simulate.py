@@ -25,6 +25,8 @@ from cloudsignal.simulator.defaults import (
     ITEMS,
     ITEMS_MAX,
     ITEMS_PER_DAY,
+    LIVE_ITEMS_PER_DAY,
+    LIVE_START,
     PARTNERS,
     PARTNERS_MAX,
     SEED_MAX,
@@ -131,12 +133,17 @@ def simulate(
         typer.Option(
             min=1,
             max=ITEMS_MAX,
-            help=f"How many items; else {ITEMS}, or as many as come with --duration or --until.",
+            help=f"How many items; else {ITEMS}, or as many as come with --duration, --until or --live.",
         ),
     ] = None,
     items_per_day: Annotated[
-        int, typer.Option(min=1, max=ITEMS_MAX, help="How many come in a day of the plan.")
-    ] = ITEMS_PER_DAY,
+        int | None,
+        typer.Option(
+            min=1,
+            max=ITEMS_MAX,
+            help=f"How many come in a day of the plan; else {ITEMS_PER_DAY}, or {LIVE_ITEMS_PER_DAY} with --live.",
+        ),
+    ] = None,
     duration: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Make items for so long: 60s, 5m, 2h."),
@@ -158,12 +165,13 @@ def simulate(
         typer.Option(min=0, max=SEED_MAX, help="The same one makes the same signals; else any."),
     ] = None,
     start: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="DATETIME",
-            help="When the first day of the plan begins: also today, yesterday or 7-days-ago, in UTC.",
+            help="When the first day of the plan begins: also today, yesterday or 7-days-ago, in UTC;"
+            f" else {START}, or {LIVE_START} with --live.",
         ),
-    ] = START,
+    ] = None,
     until: Annotated[
         str | None,
         typer.Option(
@@ -197,16 +205,16 @@ def simulate(
     """
     if live and not database:
         raise Failed("--live says which interfaces --database makes: say that as well")
+    ends = until or ("now" if live else None)
     keys = keys_in(apikeys_file) if apikeys_file else []
     plan = _plan(
         seed=secrets.randbelow(SEED_MAX) if seed is None else seed,
         partners=partners or len(keys) or PARTNERS,
-        items=items or (None if duration or until else ITEMS),
-        items_per_day=items_per_day,
-        start=start,
+        items=items or (None if duration or ends else ITEMS),
+        items_per_day=items_per_day or (LIVE_ITEMS_PER_DAY if live else ITEMS_PER_DAY),
+        start=start or (LIVE_START if live else START),
         rates=_rates(rates, faults),
     )
-    ends = until or ("now" if live else None)
     driving = _driving(plan, ends, speed, rate, connections, duration)
     if dry_run:
         if plan.items is None and driving.until is None:

@@ -12,3 +12,6 @@ CONNECTIONS: Final = 32
 CONNECTIONS_MAX: Final = 1000
 START: Final = "2026-01-05"
 """When the first day begins: a Monday, always the same, so that a plan is too."""
+LIVE_START: Final = "10-days-ago"
+LIVE_ITEMS_PER_DAY: Final = 600
+"""The same of a plan that ends with now: so much that there is something to see, and little enough for some minutes."""
