@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from cloudsignal.cli.simulate import _stopping
+from cloudsignal.cli.simulate import _driving, _stopping
 from cloudsignal.cli.simulate_orders import OWNER
 from cloudsignal.protocol import datetimes
 from cloudsignal.server import clock
 from cloudsignal.server.store.store import Store
+from cloudsignal.simulator.pace import AsPlanned, AtOnce, Braking, Pace, Steady
 from cloudsignal.simulator.partners import print_partners
-from cloudsignal.simulator.working_hours import DAY_US
+from cloudsignal.simulator.plan import Plan
+from cloudsignal.simulator.working_hours import DAY_US, SECOND_US
 from cloudsignal.testing import FakeServer
 from tests.cli.conftest import Run
 
@@ -169,6 +171,23 @@ def test_a_store_that_all_counts_in_gets_to_know_orders_and_working_hours(
         assert calendar.weekly_s == hours * 3600
     changes = [each for each in store.changes.changes(limit=50) if "calendar" in each.what]
     assert len(changes) == 2
+
+
+def test_a_plan_that_ends_with_now_is_braked_unless_it_is_said_how_fast() -> None:
+    planned = Plan(seed=1, partners=1, items=None, start=0)
+
+    def driven(
+        until: str | None, speed: str | None = None, rate: float | None = None
+    ) -> tuple[type[Pace], float]:
+        driving = _driving(planned, until, speed, rate, 1, "5m")
+        assert driving.duration_s == 300
+        return type(driving.pace), ((driving.until or 0) - clock.now()) / SECOND_US
+
+    assert driven("now") == (Braking, pytest.approx(300, abs=20))
+    assert driven("now", speed="60x") == (AsPlanned, pytest.approx(0, abs=20))
+    assert driven("now", speed="max") == (AtOnce, pytest.approx(0, abs=20))
+    assert driven("now", rate=5.0) == (Steady, pytest.approx(0, abs=20))
+    assert driven(None)[0] is AtOnce
 
 
 def test_a_plan_is_printed_until_an_instant(run: Run) -> None:

@@ -283,6 +283,7 @@ def _driving(
     )
     if not until or not duration_s or speed or rate:
         return driving
+    # It ends with what is now then.
     end = _end(plan, until, duration_s)
     return msgspec.structs.replace(driving, pace=Braking(plan.start, end, duration_s), until=end)
 
@@ -297,7 +298,7 @@ def _duration_s(duration: str | None) -> float | None:
 
 
 def _end(plan: "Plan", until: str, now_in_s: float = 0.0) -> int:
-    """The instant until which the plan is sent."""
+    """The instant until which the plan is sent; ``now`` is so many seconds after this."""
     from cloudsignal.simulator.plan import instant
 
     now = datetime.now(UTC) + timedelta(seconds=now_in_s)
