@@ -63,7 +63,7 @@ check: $(DEV_DONE) ## the fast loop: style, types, import contracts, unit tests
 docs: $(SETUP_DONE) ## write docs/reference/ again, from the declarations in the code
 	@$(VENV)/bin/python docs/generate.py
 
-pictures: $(DEV_DONE) ## take the pictures of the panel in docs/images again (needs chromium)
+pictures: $(DEV_DONE) ## take the pictures of the panel in docs/images again (needs chromium, and six minutes)
 	@$(VENV)/bin/python docs/pictures.py
 
 bench: $(DEV_DONE) ## compare with an empty handler and with the usual pick (needs wrk)

@@ -46,8 +46,9 @@ _USUAL: Final[tuple[Spelling, ...]] = ("gmt", "gmt", "zulu", "offset")
 class PrintPartner(Struct, frozen=True):
     """One print partner.
 
-    ``timezone`` is the name of a zone that is as far ahead of UTC as its ``hours`` are. ``speed`` is how fast it works, 1.0 as most do. ``is_precise`` is whether its software knows fractions
-    of seconds, ``spelling`` how it writes a datetime, ``delay_type`` how it calls a delay.
+    ``speed`` is how fast it works, 1.0 as most do. ``timezone`` is the name of a zone that is as far ahead of UTC as its
+    ``hours`` are. ``is_precise`` is whether its software knows fractions of seconds, ``spelling`` how it writes a
+    datetime, ``delay_type`` how it calls a delay.
     """
 
     name: str
