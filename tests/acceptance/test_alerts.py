@@ -207,6 +207,10 @@ def test_each_role_sees_what_it_may(told: Server) -> None:
         people["reader"], "/attention/stalled"
     )
 
+    csv = people["partner"].get("/panel/attention/stalled?as=csv").body.decode("utf-8-sig")
+    assert csv.startswith('Item,Order,Print partner,State,"Last heard of, UTC"')
+    assert len(csv.splitlines()) == 1 + 8
+    assert "theirs" not in csv
     # Also what nobody reported is overdue.
     for role in ("reader", "partner"):
         page = page_of(people[role], "/attention")
@@ -253,7 +257,7 @@ def test_each_role_sees_what_it_may(told: Server) -> None:
         assert ada.get(f"/panel{path}").status == 404, path
     for before in (0, 1 << 63):
         assert ada.get(f"/panel/alerts/messages?before={before}").status == 400
-    assert "None." in page_of(ada, f"/attention/stalled?after={'9' * 18}.1")
+    assert "There is nothing here." in page_of(ada, f"/attention/stalled?after={'9' * 18}.1")
     for path, fields, said in (
         ("rules", {"state": "packed", "period": "x"}, "Must be a number of hours."),
         ("rules", {"state": "packed", "period": "-1"}, "Must be a number of hours from"),

@@ -311,6 +311,13 @@ def test_attempts_are_found_by_what_they_were_about(ada: Visitor) -> None:
     assert found(f"endpoint={number}&failed=true") == {bad}
     assert found(f"endpoint={number}&since=2016-01-20T12:30") == {bad}
     assert found("order=no-such-order") == set()
+    csv = ada.get(f"/panel/deliveries?endpoint={number}&failed=true&as=csv").body.decode(
+        "utf-8-sig"
+    )
+    head, *rows = csv.splitlines()
+    assert head.startswith('"Begun, UTC",What became of it,Status,Type')
+    assert len(rows) == 1
+    assert rows[0].startswith("2016-01-20T13:00:00Z,")
     answer = ada.get("/panel/deliveries?since=yesterday")
     assert "Cannot be read: write it like 2016-01-20" in words(answer, 400)
     assert 'id="since-wrong"' in answer.body.decode()
@@ -521,6 +528,9 @@ def test_dead_letters_are_listed_page_by_page(ada: Visitor, paused: tuple[int, i
     assert (len(listed), len(rest)) == (PAGE, 1)
     assert set(rest).isdisjoint(listed)
     assert f"Redeliver all {PAGE + 1}" in words(first)
+    csv = ada.get(f"/panel/dead-letters?endpoint={number}&as=csv").body.decode("utf-8-sig")
+    assert len(csv.splitlines()) == 1 + PAGE + 1
+    assert ada.get("/panel/dead-letters?endpoint=99999&as=csv").status == 404
 
 
 # ---- who ----
@@ -536,6 +546,8 @@ def test_an_owner_mends_what_is_theirs(ada: Visitor, receiver: Owner) -> None:
     for listed in ("endpoints", "deliveries", "dead-letters"):
         assert theirs.get(f"/panel/{listed}").status == 200
     assert "Redeliver all 1" in words(theirs.get("/panel/dead-letters"))
+    csv = theirs.get("/panel/dead-letters?as=csv").body.decode("utf-8-sig")
+    assert len(csv.splitlines()) == 2  # Others have some too.
     assert theirs.post(f"{path}/pause").status == 303
     assert endpoint_of(server, number)["state"] == "paused"
     assert theirs.post("/panel/dead-letters/redeliver", {"all": "yes"}).status == 303

@@ -245,6 +245,13 @@ def test_a_print_partner_sees_its_own_and_nothing_else(remembered: Remembered) -
     hidden = (f"interface={remembered.number}", "partner=Press", "partner=Nobody")
     for query in hidden:
         assert beta.get(f"/panel/refusals?{query}").status == 404
+        assert beta.get(f"/panel/refusals?{query}&as=csv").status == 404
+    csv = beta.get("/panel/refusals?as=csv").body.decode("utf-8-sig")
+    assert csv.startswith(
+        '"When, UTC",Print partner,Interface,From,Status,Reason,What was answered'
+    )
+    assert ",Beta," in csv
+    assert ",Press," not in csv
     assert beta.get("/panel/refusals/reasons").status == 200
     owner = Visitor(server)
     assert owner.accept(invite(server, "Olga", "--role", "owner", "--of", "Books")).status == 303

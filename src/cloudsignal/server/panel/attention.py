@@ -9,36 +9,85 @@ from litestar import Response, get
 from msgspec import Struct
 
 from cloudsignal.server.clock import now
+from cloudsignal.server.insight.stalling import HOUR_S
 from cloudsignal.server.panel import overview, pages, refusals
 from cloudsignal.server.panel.access import READER_OR_PARTNER
+from cloudsignal.server.panel.lists import Column, Listing, listed, table
 from cloudsignal.server.panel.pages import Asked, page
+from cloudsignal.server.panel.places import item_path, order_path
 from cloudsignal.server.panel.roles import Scope
 from cloudsignal.server.store import open_items
-from cloudsignal.server.store.attention import KINDS, Kind, Place, Total
+from cloudsignal.server.store.alerts import Alert
+from cloudsignal.server.store.attention import KINDS, Case, Kind, Place, Total
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.open_items import OpenItem
 from cloudsignal.server.store.store import Store
 
 FIRST: Final = 5
 """How many of each list are on the page that has them all."""
-PAGE: Final = 50
 BEHIND_US: Final = 60 * 1_000_000
 """How long signals may wait to be counted before that is said."""
 _PLACE: Final = re.compile(r"(-?[0-9]{1,18})\.([0-9]{1,18})")
 
 
-class About(Struct, frozen=True):
-    """A list of items: what it is called, and what is in it."""
+def _columns(*more: Column[Case]) -> tuple[Column[Case], ...]:
+    return (
+        Column("Item", lambda each: each.item, to=lambda each: item_path(each.order, each.item)),
+        Column("Order", lambda each: each.order, to=lambda each: order_path(each.order)),
+        Column("Print partner", lambda each: each.partner_name),
+        Column("State", lambda each: each.state, "state"),
+        Column("Last heard of, UTC", lambda each: each.since, "instant"),
+        *more,
+    )
 
-    title: str
-    about: str
+
+def _cases(kind: Kind, title: str, *more: Column[Case]) -> Listing[Case]:
+    return Listing[Case](
+        path=f"/attention/{kind}",
+        title=title,
+        columns=_columns(*more),
+        turn="after",
+        place=lambda each: "{}.{}".format(*each.place),
+    )
 
 
-LISTS: Final[dict[Kind, About]] = {
-    "stalled": About("Stalled", "Not heard of for longer than the rules of alerts allow."),
-    "delayed": About("Past their announcement", "Open, and the delay that was announced is over."),
-    "odd": About("Shipped and canceled", "Both was reported: somebody has to say which is true."),
+DUE: Final = Column[Case]("Due, UTC", lambda each: each.due, "instant")
+LISTS: Final[dict[Kind, Listing[Case]]] = {
+    "stalled": _cases(
+        "stalled",
+        "Stalled",
+        Column("May take, hours", lambda each: f"{(each.limit_s or 0) / HOUR_S:g}"),
+        Column("Alert since, UTC", lambda each: each.raised, "instant"),
+    ),
+    "delayed": _cases(
+        "delayed",
+        "Past their announcement",
+        DUE,
+        Column("Announced until, UTC", lambda each: each.announced, "instant"),
+    ),
+    "odd": _cases("odd", "Shipped and canceled", DUE),
 }
+ABOUT: Final[dict[Kind, str]] = {
+    "stalled": "Not heard of for longer than the rules of alerts allow.",
+    "delayed": "Open, and the delay that was announced is over.",
+    "odd": "Both was reported: somebody has to say which is true.",
+}
+CLEARED: Final = Listing[Alert](
+    path="/attention/cleared",
+    title="Stalled no more",
+    columns=(
+        Column("Item", lambda each: each.item, to=lambda each: item_path(each.order, each.item)),
+        Column("Order", lambda each: each.order, to=lambda each: order_path(each.order)),
+        Column("Print partner", lambda each: each.partner_name),
+        Column("State", lambda each: each.state, "state"),
+        Column("Since, UTC", lambda each: each.since, "instant"),
+        Column("Raised, UTC", lambda each: each.raised, "instant"),
+        Column("Cleared, UTC", lambda each: each.cleared, "instant"),
+        Column("Why", lambda each: each.why),
+    ),
+    turn="before",
+    place=lambda each: f"{each.cleared}.{each.id}",
+)
 
 
 class Overdue(Struct, frozen=True):
@@ -124,8 +173,9 @@ async def show_attention(request: Asked) -> Response[Any]:
     return page(
         request,
         "attention.html",
-        lists=LISTS,
-        parts=found,
+        lists={kind: table(listing, found[kind].cases, scope) for kind, listing in LISTS.items()},
+        totals={kind: part.total for kind, part in found.items()},
+        about=ABOUT,
         overdue=overdue,
         tallies=told,
         counts_are_old=behind,
@@ -135,27 +185,29 @@ async def show_attention(request: Asked) -> Response[Any]:
 @get("/attention/cleared", guards=[READER_OR_PARTNER])
 async def list_cleared(request: Asked, before: str | None = None) -> Response[Any]:
     """Items that are stalled no more, the last one first, and why."""
-    store, scope = request.app.state.store, pages.scope(request)
-    cleared = store.attention.cleared
-    found = await asyncio.to_thread(
-        cleared, partner=scope.partner, before=_place(before), limit=PAGE
-    )
-    next = f"{found[-1].cleared}.{found[-1].id}" if len(found) == PAGE else None
-    return page(request, "cleared.html", alerts=found, next=next)
+    store: Store = request.app.state.store
+    partner = pages.scope(request).partner
+
+    def cleared(*, before: str | None = None, limit: int) -> list[Alert]:
+        return store.attention.cleared(partner=partner, before=_place(before), limit=limit)
+
+    return await listed(request, CLEARED, cleared, "cleared.html", at=before)
 
 
 @get("/attention/{kind:str}", guards=[READER_OR_PARTNER])
 async def list_cases(request: Asked, kind: str, after: str | None = None) -> Response[Any]:
     """One of the lists, page by page."""
-    store, scope = request.app.state.store, pages.scope(request)
-    chosen = _kind(kind)
-    cases = store.attention.cases
-    found = await asyncio.to_thread(
-        cases, chosen, partner=scope.partner, now=now(), after=_place(after), limit=PAGE
-    )
-    next = "{}.{}".format(*found[-1].place) if len(found) == PAGE else None
-    about = LISTS[chosen]
-    return page(request, "cases.html", kind=chosen, about=about, cases=found, next=next)
+    store: Store = request.app.state.store
+    partner = pages.scope(request).partner
+    chosen, instant = _kind(kind), now()
+
+    def cases(*, after: str | None = None, limit: int) -> list[Case]:
+        return store.attention.cases(
+            chosen, partner=partner, now=instant, after=_place(after), limit=limit
+        )
+
+    told = {"about": ABOUT[chosen]}
+    return await listed(request, LISTS[chosen], cases, "cases.html", at=after, **told)
 
 
 def _overdue(store: Store, scope: Scope, now: int) -> Overdue:

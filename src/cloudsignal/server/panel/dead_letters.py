@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from litestar import Response, get, post
@@ -13,6 +14,7 @@ from cloudsignal.server.clock import now
 from cloudsignal.server.delivery.wishes import Discarding, Redelivery
 from cloudsignal.server.panel.access import OPERATOR
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form, ticked
+from cloudsignal.server.panel.lists import Column, Listing, exported, wants_csv
 from cloudsignal.server.panel.pages import Asked, page, to
 from cloudsignal.server.panel.telling import (
     CHOICE_MAX,
@@ -25,11 +27,32 @@ from cloudsignal.server.panel.telling import (
     endpoints_of,
     next_of,
     noted_of,
+    place_of,
     rights,
 )
+from cloudsignal.server.store.deliveries import Noted
 
 Wish = dict[str, Any]
 """What is meant of an endpoint: certain messages, or all."""
+
+
+DEAD: Final = Listing[Noted](
+    path="/dead-letters",
+    title="Dead letters",
+    columns=(
+        Column("Given up, UTC", lambda each: each.changed, "instant"),
+        Column("Type", lambda each: each.type),
+        Column("Order", lambda each: each.order),
+        Column("Item", lambda each: each.item),
+        Column("Endpoint", lambda each: each.endpoint),
+        Column("Delivery", lambda each: each.message),
+        Column("Tries", lambda each: each.attempts),
+        Column("Why", lambda each: each.why),
+    ),
+    turn="before",
+    place=place_of,
+)
+"""As a file: on the page rows can be ticked."""
 
 
 @get("/dead-letters", guards=[SEES])
@@ -41,6 +64,8 @@ async def list_dead(
     discarded: int | None = None,
 ) -> Response[Any]:
     """What was given up, of all endpoints or of one; and how much has just been redelivered or discarded."""
+    if wants_csv(request):
+        return await exported(request, DEAD, partial(_read_dead, request, endpoint))
     return await _dead(request, endpoint, before, redelivered=redelivered, discarded=discarded)
 
 
@@ -108,11 +133,21 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def _read_dead(request: Asked, endpoint: str, *, before: str = "", limit: int) -> list[Noted]:
+    number = _endpoint_or_all(request, endpoint)
+    return noted_of(request, number, "dead", before=before, limit=limit)
+
+
+def _endpoint_or_all(request: Asked, endpoint: str) -> int | None:
+    """The number of the endpoint that is chosen, None for all. Raises NotFound."""
+    return endpoint_of(request, _number(endpoint)).id if endpoint else None
+
+
 async def _dead(
     request: Asked, endpoint: str, before: str = "", error: str = "", **done: int | None
 ) -> Response[Any]:
     def read() -> dict[str, Any]:
-        number = endpoint_of(request, _number(endpoint)).id if endpoint else None
+        number = _endpoint_or_all(request, endpoint)
         endpoints = endpoints_of(request)
         counts = request.app.state.store.delivery_log.counts()
         those = endpoints if number is None else [number]

@@ -14,6 +14,7 @@ from cloudsignal.server.delivery.composing import keyed
 from cloudsignal.server.delivery.desk import instant
 from cloudsignal.server.delivery.views import attempt_view, sent_headers
 from cloudsignal.server.panel.forms import places
+from cloudsignal.server.panel.lists import Column, Listing, exported, wants_csv
 from cloudsignal.server.panel.pages import Asked, Before, Number, page, store_for, to
 from cloudsignal.server.panel.telling import (
     CHOICE_MAX,
@@ -39,6 +40,27 @@ POLL_S: Final = 0.2
 Text = Annotated[str, QueryParameter(max_length=128)]
 
 
+ATTEMPTS: Final = Listing[Attempted](
+    path="/deliveries",
+    title="Attempts",
+    columns=(
+        Column("Begun, UTC", lambda each: each.at, "instant"),
+        Column("What became of it", lambda each: each.error or "delivered"),
+        Column("Status", lambda each: each.status),
+        Column("Type", lambda each: each.type),
+        Column("Order", lambda each: each.order),
+        Column("Item", lambda each: each.item),
+        Column("Endpoint", lambda each: each.endpoint),
+        Column("Delivery", lambda each: each.message),
+        Column("Try", lambda each: each.attempt),
+        Column("Took, ms", lambda each: each.took // 1000),
+    ),
+    turn="before",
+    place=lambda each: each.id,
+)
+"""As a file: on the page each row has links of its own."""
+
+
 @get("/deliveries", guards=[SEES])
 async def list_attempts(
     request: Asked,
@@ -56,28 +78,34 @@ async def list_attempts(
             "order": order.strip() or None,
             "since": instant(since) if since else None,
             "failed": failed or None,
-            "before": before,
         }
     except Unfit as error:
-        return await _attempts(request, given, None, places(error, given))
-    return await _attempts(request, given, chosen)
+        return await _attempts(request, given, None, before, places(error, given))
+    return await _attempts(request, given, chosen, before)
 
 
 async def _attempts(
     request: Asked,
     given: dict[str, str],
     chosen: dict[str, Any] | None,
+    before: int | None,
     wrong: dict[str, str] | None = None,
 ) -> Response[Any]:
     """Attempts that are ``chosen``, none if what was given makes no sense."""
 
-    def read() -> dict[str, Any]:
+    def attempts(*, before: int | None = before, limit: int = PAGE) -> list[Attempted]:
         number = int(given["endpoint"]) if given["endpoint"] else None
         if number is not None:
             endpoint_then(request, number)
-        found = [] if chosen is None else attempts_of(request, number, **chosen)
-        return {"attempts": found, "endpoints": endpoints_of(request)}
+        if chosen is None:
+            return []
+        return attempts_of(request, number, before=before, limit=limit, **chosen)
 
+    def read() -> dict[str, Any]:
+        return {"attempts": attempts(), "endpoints": endpoints_of(request)}
+
+    if wants_csv(request) and not wrong:
+        return await exported(request, ATTEMPTS, attempts)
     found = await asyncio.to_thread(read)
     next = found["attempts"][-1].id if len(found["attempts"]) == PAGE else None
     told = {"given": given, "wrong": wrong or {}, "next": next, "most": CHOICE_MAX}

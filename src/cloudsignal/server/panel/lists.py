@@ -33,11 +33,15 @@ Kind = Literal["text", "instant", "state", "values"]
 """How a value is shown: in words, as a moment in time, as the state of an item, as names and their values."""
 
 
+Place = int | str | tuple[Any, ...]
+"""Where a page of a list begins."""
+
+
 class Part(Struct, Generic[Row], frozen=True):
     """Rows that are fewer than were asked for because enough was looked through: there may be more from a place on."""
 
     rows: Sequence[Row]
-    place: int | str
+    place: Place
 
 
 Read = Callable[..., Sequence[Row] | Part[Row]]
@@ -69,7 +73,7 @@ class Listing(Struct, Generic[Row], frozen=True, kw_only=True):
     columns: tuple[Column[Row], ...]
     fields: tuple[str, ...] = ()
     turn: str = ""
-    place: Callable[[Row], int | str] = lambda _: ""
+    place: Callable[[Row], Place] = lambda _: ""
     saves: bool = False
 
     @property
@@ -86,8 +90,8 @@ class Listing(Struct, Generic[Row], frozen=True, kw_only=True):
         return {name: request.query_params.get(name, "") for name in self.fields}
 
     def read(
-        self, read: Read[Row], place: int | str | None, most: int
-    ) -> tuple[Sequence[Row], int | str | None]:
+        self, read: Read[Row], place: Place | None, most: int
+    ) -> tuple[Sequence[Row], Place | None]:
         """At most so many rows from a place on, and the place from which there may be more, None at the end."""
         at = {self.turn: place} if place else {}
         # One more shows whether there are more.
@@ -107,7 +111,15 @@ class Cell(Struct, frozen=True):
     to: str
 
 
-class Shown(Struct, frozen=True, kw_only=True):
+class Table(Struct, frozen=True, kw_only=True):
+    """Rows of a list, for templates."""
+
+    title: str
+    heads: list[str]
+    rows: list[list[Cell]]
+
+
+class Shown(Table, frozen=True, kw_only=True):
     """A page of a list, for templates.
 
     ``given`` is what its rows are chosen by, and ``query`` the same as a URL has it; ``older`` and ``csv`` are the
@@ -116,9 +128,6 @@ class Shown(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    title: str
-    heads: list[str]
-    rows: list[list[Cell]]
     given: dict[str, str]
     query: str
     turn: str
@@ -135,7 +144,7 @@ async def listed(
     read: Read[Row],
     template: str,
     *,
-    at: int | str | None = None,
+    at: Place | None = None,
     **told: Any,
 ) -> Response[Any]:
     """A page of a list in a template, where it is called ``list``; or all of it as CSV if that is asked for.
@@ -145,11 +154,11 @@ async def listed(
     """
     error = ""
     rows: Sequence[Row] = []
-    older: int | str | None = None
+    older: Place | None = None
     try:
         _check_names(request, listing)
-        if request.query_params.get(AS) == CSV:
-            return await _exported(request, listing, read)
+        if wants_csv(request):
+            return await exported(request, listing, read)
         rows, older = await asyncio.to_thread(listing.read, read, at, PAGE)
     except Unfit as unfit:
         error = str(unfit)
@@ -169,19 +178,19 @@ def _shown(
     request: Asked,
     listing: Listing[Row],
     rows: Sequence[Row],
-    older: int | str | None,
+    older: Place | None,
     error: str,
 ) -> Shown:
-    columns = listing.columns_for(scope(request))
+    rows_shown = table(listing, rows, scope(request))
     given = listing.given(request)
     saved: list[Filter] = []
     if listing.saves:
         saved = request.app.state.store.filters.of(request.user.user.id, listing.name)
     return Shown(
         name=listing.name,
-        title=listing.title,
-        heads=[each.title for each in columns],
-        rows=[[_cell(column, row) for column in columns] for row in rows],
+        title=rows_shown.title,
+        heads=rows_shown.heads,
+        rows=rows_shown.rows,
         given=given,
         query=query(given),
         turn=listing.turn,
@@ -191,6 +200,13 @@ def _shown(
         saved=saved,
         error=error,
     )
+
+
+def table(listing: Listing[Row], rows: Sequence[Row], scope: Scope) -> Table:
+    """Rows of a list for a page that has more than the list."""
+    columns = listing.columns_for(scope)
+    cells = [[_cell(column, row) for column in columns] for row in rows]
+    return Table(title=listing.title, heads=[each.title for each in columns], rows=cells)
 
 
 def _cell(column: Column[Row], row: Row) -> Cell:
@@ -211,8 +227,13 @@ def words(value: Any) -> str:
 # ---- as CSV ----
 
 
-async def _exported(request: Asked, listing: Listing[Row], read: Read[Row]) -> Response[Any]:
-    """All rows of a list as a file, read while it is sent."""
+def wants_csv(request: Asked) -> bool:
+    """Whether all of a list is asked for, as a file."""
+    return request.query_params.get(AS) == CSV
+
+
+async def exported(request: Asked, listing: Listing[Row], read: Read[Row]) -> Response[Any]:
+    """All rows of a list as a file, read while it is sent. Raises what ``read`` does."""
     columns = listing.columns_for(scope(request))
     pages = _pages(request.app.state.exports, listing, columns, read)
     # What cannot be read at all is answered as such; what cannot later ends the file before its time.
@@ -236,7 +257,7 @@ async def _pages(
 ) -> AsyncIterator[bytes]:
     """A list in CSV, a few rows at a time, and in the last line that it was cut off if it was."""
     head = sheets.MARK.encode() + sheets.written([[each.title for each in columns]])
-    place: int | str | None = None
+    place: Place | None = None
     left = CSV_ROWS_MAX
     while True:
         most = min(CSV_READ, left)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -12,10 +13,11 @@ from cloudsignal.protocol.refusals import ERROR_TYPES
 from cloudsignal.server.clock import now
 from cloudsignal.server.insight.reporting import is_own_fault
 from cloudsignal.server.panel.access import READER_OR_PARTNER
+from cloudsignal.server.panel.lists import Column, Listing, exported, wants_csv
 from cloudsignal.server.panel.pages import Asked, Before, page, scope
 from cloudsignal.server.posts import DAY_US
 from cloudsignal.server.store.errors import NotFound
-from cloudsignal.server.store.posts import REFUSALS_MAX, Count
+from cloudsignal.server.store.posts import REFUSALS_MAX, Count, RefusedPost
 from cloudsignal.server.store.store import Store
 
 PAGE: Final = 20
@@ -53,6 +55,25 @@ class Choice(Struct, frozen=True):
         return self != Choice()
 
 
+REFUSED: Final = Listing[RefusedPost](
+    path="/refusals",
+    title="Refused posts",
+    columns=(
+        Column("When, UTC", lambda each: each.at, "instant"),
+        Column("Print partner", lambda each: each.partner_name),
+        Column("Interface", lambda each: each.interface),
+        Column("From", lambda each: each.address),
+        Column("Status", lambda each: each.status),
+        Column("Reason", lambda each: each.type),
+        Column("What was answered", lambda each: "; ".join(one.info for one in each.problems)),
+        Column("What was sent", lambda each: each.body),
+    ),
+    turn="before",
+    place=lambda each: each.id,
+)
+"""As a file: the page shows each as a card."""
+
+
 @get("/refusals", guards=[READER_OR_PARTNER])
 async def list_refused(
     request: Asked,
@@ -65,6 +86,10 @@ async def list_refused(
     """Why posts were refused, and which, the newest first."""
     choice = Choice(partner, interface.strip(), reason, "true" if scored else "")
     own = scope(request).partner
+    if wants_csv(request):
+        return await exported(
+            request, REFUSED, partial(_refused, request.app.state.store, choice, own)
+        )
     shown = await asyncio.to_thread(_shown, request.app.state.store, choice, own, before)
     return page(request, "refusals.html", choice=choice, own=own, before=before, **shown)
 
@@ -76,9 +101,16 @@ async def list_reasons(request: Asked) -> Response[Any]:
     return page(request, "reasons.html", reasons=all)
 
 
-def _shown(store: Store, choice: Choice, own: str | None, before: int | None) -> dict[str, Any]:
-    """What is on the page, of one's ``own`` print partner if that is all that is seen. Raises NotFound."""
-    names = [own] if own else [each.name for each in store.access.partners()]
+def _refused(
+    store: Store,
+    choice: Choice,
+    own: str | None,
+    *,
+    before: int | None = None,
+    limit: int,
+) -> list[RefusedPost]:
+    """The refused posts that are chosen, of one's ``own`` print partner if that is all that is seen. Raises NotFound."""
+    names = _names(store, own)
     numbers = {each.id for each in store.access.interfaces() if each.partner_name in names}
     interface = int(choice.interface) if _NUMBER.fullmatch(choice.interface) else None
     if (
@@ -87,15 +119,25 @@ def _shown(store: Store, choice: Choice, own: str | None, before: int | None) ->
         or (choice.reason and choice.reason not in ERROR_TYPES)
     ):
         raise NotFound("there is no such print partner, interface or reason")
-    chosen = own or choice.partner or None
-    posts = store.posts.refused(
-        partner=chosen,
+    return store.posts.refused(
+        partner=own or choice.partner or None,
         interface=interface,
         type=choice.reason or None,
         scored=bool(choice.scored),
         before=before,
-        limit=PAGE,
+        limit=limit,
     )
+
+
+def _names(store: Store, own: str | None) -> list[str]:
+    """The print partners that are seen."""
+    return [own] if own else [each.name for each in store.access.partners()]
+
+
+def _shown(store: Store, choice: Choice, own: str | None, before: int | None) -> dict[str, Any]:
+    """What is on the page. Raises NotFound."""
+    posts = _refused(store, choice, own, before=before, limit=PAGE)
+    names, chosen = _names(store, own), own or choice.partner or None
     return {
         "names": names,
         "types": ERROR_TYPES,

@@ -99,8 +99,12 @@ def next_of(listed: list[Noted]) -> str:
     """Before what the next page is, empty if there is none."""
     if len(listed) < PAGE:
         return ""
-    last = listed[-1]
-    return f"{last.endpoint},{last.position},{last.message}"
+    return place_of(listed[-1])
+
+
+def place_of(noted: Noted) -> str:
+    """The place of what is noted, as a page lists what comes before it."""
+    return f"{noted.endpoint},{noted.position},{noted.message}"
 
 
 def path_of(endpoint: int, message: str, *, after: int) -> str:
