@@ -161,8 +161,9 @@ async def test_it_rests_longer_than_it_works(monkeypatch: pytest.MonkeyPatch) ->
 async def test_where_there_is_nothing_to_do_it_looks_every_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    at_once = books(Shelf(Step(10, 0, 90), StoreUnavailable("away")), lambda: 1000.0)
-    assert await rests(at_once, 3, monkeypatch) == [0.0, its.EVERY_S, its.EVERY_S]
+    done = Step(10, 0, 90), Step(0, 0, 0, again=True), StoreUnavailable("away")
+    at_once = books(Shelf(*done), lambda: 1000.0)
+    assert await rests(at_once, 4, monkeypatch) == [0.0, 0.0, its.EVERY_S, its.EVERY_S]
 
 
 def test_another_counts_while_it_does_not_hold_the_lease() -> None:

@@ -82,8 +82,8 @@ class Books:
 
     def work(self) -> bool:
         """Count and watch some, if this is the one that does: whether there is more. Raises StoreUnavailable."""
-        left = self.step().left
-        return (self.is_the_one() and self._watch.step()) or left > 0
+        done = self.step()
+        return (self.is_the_one() and self._watch.step()) or done.again or done.left > 0
 
     def is_the_one(self) -> bool:
         """Whether this node is surely the one that counts, watches and tells."""

@@ -1,6 +1,7 @@
 """What roll-ups promise on any store: whatever happened in between, they equal a full scan. See ``contract.py``."""
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC
 from random import Random
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ from cloudsignal.server.insight import counting
 from cloudsignal.server.insight.calendars import Calendar
 from cloudsignal.server.store.orders import Registration
 from cloudsignal.server.store.reading import ItemQuery
+from cloudsignal.server.store.rollups import SIGNALS_MAX, Step
 from cloudsignal.server.store.store import Store
 from tests.server.arrivals import MINUTE, NOON, arrival, report, whole_log
 
@@ -124,6 +126,19 @@ def kept(store: Store) -> dict[str | None, Counter[counting.Count]]:
     }
 
 
+def meanwhile(store: Store, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Have something happen once, between the moments in which a step reads and writes."""
+    acts = [act]
+    settle = store.rollups._database.settle
+
+    def settling(position: int) -> None:
+        settle(position)
+        while acts:
+            acts.pop()()
+
+    monkeypatch.setattr(store.rollups._database, "settle", settling)
+
+
 class RollupsContract:
     @pytest.mark.parametrize("seed", range(8))
     def test_they_equal_a_full_scan_whatever_happens_in_between(
@@ -156,6 +171,36 @@ class RollupsContract:
 
         while not (store.rollups.step(limit=3).is_idle and page.step(limit=3).is_idle):
             pass
+
+        assert kept(store) == scanned(store)
+
+    @pytest.mark.parametrize("limit", [0, SIGNALS_MAX])
+    def test_no_order_is_counted_twice_by_two_who_count_at_once(
+        self, store: Store, another: Store, monkeypatch: pytest.MonkeyPatch, limit: int
+    ) -> None:
+        store.orders.create_owner("Books", now=1)
+        told = [Registration(str(n), "Books", due=NOON, items={"1": None}) for n in range(3)]
+        store.orders.register(told, now=1)
+        store.rollups.step(limit=0)
+        store.rollups.begin_anew()
+        store.append([arrival(report(order="1"))] if not limit else [])
+
+        meanwhile(store, monkeypatch, lambda: another.rollups.step(limit=limit))
+        assert store.rollups.step() == Step(0, 0, 0 if limit else 1, again=True)
+
+        count_all(store)
+        assert kept(store) == scanned(store)
+
+    def test_an_order_that_changes_while_it_is_counted_is_counted_as_it_is_then(
+        self, store: Store, another: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.orders.create_owner("Books", now=1)
+        told = [Registration(str(n), "Books", due=NOON, items={"1": None}) for n in range(3)]
+        store.orders.register(told, now=1)
+        later = Registration("1", "Books", due=NOON + 900_000_000)
+        meanwhile(store, monkeypatch, lambda: another.orders.register([later], now=2))
+
+        count_all(store)
 
         assert kept(store) == scanned(store)
 

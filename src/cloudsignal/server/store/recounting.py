@@ -18,7 +18,6 @@ from cloudsignal.server.store.rollups import (
     ALL,
     COUNTED_ITEMS,
     LIVE,
-    RECOUNTS_MAX,
     Key,
     Rollups,
     Rules,
@@ -26,6 +25,7 @@ from cloudsignal.server.store.rollups import (
     newest,
     passed,
     unheard_of,
+    waits_anew,
 )
 from cloudsignal.server.store.schema import items, orders, recounts, rollups, signals
 
@@ -59,13 +59,13 @@ def count_again(database: Database, *, progress: Progress = silent) -> int | Non
         until = newest(connection)
     rolls.begin_anew()
     # What comes meanwhile is not waited for: on a busy store there would be no end.
-    while True:
-        step = rolls.step()
+    is_done = False
+    while not is_done:
+        rolls.step()
         with database.reading() as connection:
             done = passed(connection) or 0
+            is_done = done >= until and not waits_anew(connection)
         progress(min(done, until), until)
-        if done >= until and step.orders < RECOUNTS_MAX:
-            break
     with database.reading() as connection:
         return connection.scalar(select(func.count()).select_from(rollups)) or 0
 

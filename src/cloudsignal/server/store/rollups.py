@@ -3,7 +3,8 @@
 What is counted, and as what, is told by ``insight/counting.py``. An item is counted when the last of its
 signals is passed; what it was counted as before stands beside it, and is taken back. The counts, what stands
 beside the items and how far the log was passed change in one transaction, so each signal counts once, whoever
-passes it, and whenever that is broken off.
+passes it, and whenever that is broken off. So does each order that waits to be counted again: it is taken from
+those that wait in the same transaction.
 """
 
 from collections import Counter
@@ -58,6 +59,8 @@ ALL: Final = 0
 """The print partner that stands for all of them together."""
 SIGNALS_MAX: Final = 2_000
 """How many signals are passed in one step: few enough not to keep the server waiting."""
+ANEW: Final = 0
+"""The revision of orders that are counted again because everything is: none that was changed has it."""
 RECOUNTS_MAX: Final = 100
 """How many orders are counted again in one step."""
 SOME: Final = 1_000
@@ -73,16 +76,20 @@ Key = tuple[str, int, int, str]
 
 
 class Step(Struct, frozen=True):
-    """What one step did: how many signals and orders it passed, and how many signals are left."""
+    """What one step did: how many signals and orders it passed, and how many signals are left.
+
+    ``again`` says that it came to nothing, and something is left all the same.
+    """
 
     signals: int
     orders: int
     left: int
+    again: bool = False
 
     @property
     def is_idle(self) -> bool:
         """Whether there was nothing to do."""
-        return not self.signals and not self.orders
+        return not (self.signals or self.orders or self.again)
 
 
 class Rollups:
@@ -99,7 +106,7 @@ class Rollups:
     def step(self, *, limit: int = SIGNALS_MAX) -> Step:
         """Count what came next in the log, and what was registered since.
 
-        Should another be faster, nothing is done.
+        Should another be faster, nothing is done, and it is tried again with the next step.
         """
         with self._database.reading() as connection:
             begin, last = passed(connection) or 0, newest(connection)
@@ -107,10 +114,11 @@ class Rollups:
         self._database.settle(page.end)
         if page.is_empty:
             return self.NOTHING
-        with self._database.writing() as connection:
-            if not _advance(connection, page.begin, page.end):
-                return Step(0, 0, last - page.begin)
-            page.write(connection)
+        try:
+            with self._database.writing() as connection:
+                page.write(connection)
+        except _Overtaken:
+            return Step(0, 0, last - page.begin, again=True)
         return Step(page.end - page.begin, len(page.recounts), last - page.end)
 
     def behind(self) -> int:
@@ -137,7 +145,7 @@ class Rollups:
             for table in (counted_items, counted_orders, recounts):
                 connection.execute(delete(table))
             connection.execute(delete(rollups).where(~or_(false(), *_pruned(connection))))
-            due = select(orders.c.order, literal(0)).where(orders.c.due.is_not(None))
+            due = select(orders.c.order, literal(ANEW)).where(orders.c.due.is_not(None))
             connection.execute(insert(recounts).from_select(["order", "revision"], due))
 
     def forget_minutes(self, now: int) -> None:
@@ -202,6 +210,10 @@ def count_again(connection: Connection, ids: Collection[str]) -> None:
 
 
 # ---- one step ----
+
+
+class _Overtaken(Exception):
+    """Somebody else counted some of it meanwhile, or it is other than it was."""
 
 
 class _Page:
@@ -287,7 +299,10 @@ class _Page:
             self._changes[what, partner, at, key] += number
 
     def write(self, connection: Connection) -> None:
-        """Write what changes."""
+        """Write what changes. Raises _Overtaken, and then nothing may be kept of this transaction."""
+        _advance(connection, self.begin, self.end)
+        # Where there were no signals, only this tells that somebody else was faster.
+        _take(connection, self.recounts)
         put_all(connection, counted_items, self._items)
         put_all(connection, counted_orders, self._orders)
         if self._forgotten:
@@ -296,9 +311,6 @@ class _Page:
         changes = sorted((*key, number) for key, number in self._changes.items() if number)
         add_all(connection, rollups, changes)
         _remove_nothing(connection, changes)
-        for order, revision in self.recounts:
-            same = recounts.c.order == order, recounts.c.revision == revision
-            connection.execute(delete(recounts).where(*same))
 
 
 class Rules(Struct, frozen=True):
@@ -370,6 +382,13 @@ def _recounts(connection: Connection) -> list[tuple[str, int]]:
     return [(row.order, row.revision) for row in connection.execute(chosen.limit(RECOUNTS_MAX))]
 
 
+def _take(connection: Connection, taken: list[tuple[str, int]]) -> None:
+    """Have orders wait no more. Raises _Overtaken if one of them does not, or waits for another reason by now."""
+    same = tuple_(recounts.c.order, recounts.c.revision).in_(taken)
+    if taken and connection.execute(delete(recounts).where(same)).rowcount < len(taken):
+        raise _Overtaken
+
+
 def _item_row(row: Any, counted: Counted) -> tuple[Any, ...]:
     return (
         row.id,
@@ -410,6 +429,12 @@ def passed(connection: Connection) -> int | None:
     return connection.scalar(select(cursors.c.position).where(cursors.c.name == READER))
 
 
+def waits_anew(connection: Connection) -> bool:
+    """Whether orders wait to be counted again since counting began anew, and not because they were changed."""
+    waiting = select(recounts.c.order).where(recounts.c.revision == ANEW)
+    return connection.scalar(waiting.limit(1)) is not None
+
+
 def newest(connection: Connection) -> int:
     """The position of the newest signal."""
     return connection.scalar(select(func.max(signals.c.position))) or 0
@@ -423,13 +448,14 @@ def _pruned(connection: Connection) -> Iterator[Any]:
         yield (rollups.c.what == what) & (rollups.c.at < begin)
 
 
-def _advance(connection: Connection, begin: int, end: int) -> bool:
-    """Move the cursor on, unless somebody else did."""
+def _advance(connection: Connection, begin: int, end: int) -> None:
+    """Move the cursor on. Raises _Overtaken if somebody else did."""
     if not begin and passed(connection) is None:
         connection.execute(insert(cursors).values(name=READER, position=end))
-        return True
+        return
     same = cursors.c.name == READER, cursors.c.position == begin
-    return connection.execute(update(cursors).where(*same).values(position=end)).rowcount == 1
+    if not connection.execute(update(cursors).where(*same).values(position=end)).rowcount:
+        raise _Overtaken
 
 
 def _within(
