@@ -58,9 +58,17 @@ class Dashboard:
         if kept is None or kept[0] != tick:
             if len(self._kept) >= KEPT_MAX:
                 self._kept.clear()
-            kept = self._kept[key] = tick, asyncio.ensure_future(asyncio.to_thread(draw))
+            drawing = asyncio.ensure_future(asyncio.to_thread(draw))
+            drawing.add_done_callback(partial(self._forget_failed, key))
+            kept = self._kept[key] = tick, drawing
         # Who hangs up does not take the picture away from the others.
         return await asyncio.shield(kept[1])
+
+    def _forget_failed(self, key: object, drawn: asyncio.Task[Markup]) -> None:
+        """Have whoever asks next try again, and not wait until it would be drawn anew."""
+        has_failed = drawn.cancelled() or drawn.exception() is not None
+        if has_failed and key in self._kept and self._kept[key][1] is drawn:
+            del self._kept[key]
 
     def _standing(self, partner: str | None) -> Markup:
         found = overview(self._store, partner, now=self._clock(), zone=self.zone)
