@@ -80,6 +80,22 @@ def invite(server: Server, name: str, *words: str) -> str:
 # ---- what every page says ----
 
 
+def test_where_no_more_may_look_one_is_told_to_wait(make_server: MakeServer) -> None:
+    server = make_server("--events-max", "1").start()
+    ada = Visitor(server)
+    ada.accept(link_of(server), "Ada")
+    cookies = "; ".join(f"{name}={value}" for name, value in ada.cookies.items())
+    with closing(server.http(20)) as looking:
+        looking.request("GET", "/panel/live", headers={"Cookie": cookies})
+        assert looking.getresponse().readline().startswith(b"data:")
+
+        refused = ada.get("/panel/live")
+
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert "As many look at what is live as may" in refused.body.decode()
+    assert "a page of the panel failed" not in server.stderr
+
+
 def test_pages_let_nothing_in_and_nothing_out(ada: Visitor) -> None:
     for path in ("/panel/", "/panel/login", "/panel/users", "/panel/nowhere", "/"):
         headers = ada.get(path).headers

@@ -1,7 +1,7 @@
 """The live picture of production, in a browser."""
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from cloudsignal import Client, ItemPacked, ItemRegistered, ItemShipped
 from tests.browser.conftest import OTHER, PHONE, Person, invite, serious, sign_in
@@ -60,10 +60,32 @@ def test_signals_are_seen_as_they_come_without_loading_the_page_again(
     # Who is kept out sees nothing more, either.
     ada.page.goto("/panel/users/2")
     ada.press("Keep out")
-    expect(other.page.locator("#live")).to_have_text(
-        "Not live any more: load the page again.", timeout=30_000
-    )
+    expect(other.page.locator("#live")).to_contain_text("load the page again", timeout=30_000)
     other.wrong.clear()  # The browser was told to sign in, where it expected events.
+
+
+def test_what_is_live_comes_back_once_it_is_answered_again(ada: Person) -> None:
+    page, refused = ada.page, []
+
+    def refuse_once(route: Route) -> None:
+        if refused:
+            route.continue_()
+        else:
+            refused.append(route.request.url)
+            route.fulfill(status=502, body="the server restarts")
+
+    page.route("**/panel/live?*", refuse_once)
+    page.clock.install()
+    page.reload()
+    expect(page.locator("#live")).to_contain_text("Not live: trying again in half a minute")
+    assert len(refused) == 1
+
+    page.clock.fast_forward(30_000)
+
+    expect(page.locator("#live")).to_have_text("Live")
+    post(ada, "Alpha", registered("7"))
+    expect(page.locator(".tiles li").first).to_contain_text("1 in production")
+    ada.wrong.clear()  # The browser says what it was answered.
 
 
 def test_an_owner_is_told_where_to_go(ada: Person, other: Person) -> None:

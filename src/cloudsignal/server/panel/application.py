@@ -16,7 +16,7 @@ from cloudsignal.server.clock import Clock
 from cloudsignal.server.delivery.composing import templates
 from cloudsignal.server.delivery.desk import Desk
 from cloudsignal.server.delivery.sealing import Sealer
-from cloudsignal.server.events import Followers
+from cloudsignal.server.events import Followers, Full
 from cloudsignal.server.figures import Reckoner
 from cloudsignal.server.keys import Keyring
 from cloudsignal.server.panel import (
@@ -112,9 +112,12 @@ def of_missing(request: Request[Any, Any, Any], _: NotFound) -> Response[Any]:
 
 def of_store(request: Request[Any, Any, Any], error: StoreUnavailable) -> Response[Any]:
     """The store cannot be used just now."""
-    response = told(request, 503, f"{error}. Try again in a moment.")
-    response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return response
+    return told_to_wait(request, f"{error}. Try again in a moment.")
+
+
+def of_full(request: Request[Any, Any, Any], _: Full) -> Response[Any]:
+    """As many follow what happens as may."""
+    return told_to_wait(request, "As many look at what is live as may. Try again in a while.")
 
 
 def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
@@ -134,6 +137,13 @@ def told(request: Request[Any, Any, Any], status: int, sentence: str) -> Respons
     title = HTTPStatus(status).phrase
     response = page(request, "error.html", status=status, title=title, sentence=sentence)
     response.headers.update(HEADERS)
+    return response
+
+
+def told_to_wait(request: Request[Any, Any, Any], sentence: str) -> Response[Any]:
+    """A page that says what cannot be just now, and when to try again."""
+    response = told(request, 503, sentence)
+    response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
 
 
@@ -298,6 +308,7 @@ def create(
             Forbidden: of_forbidden,
             NotFound: of_missing,
             StoreUnavailable: of_store,
+            Full: of_full,
             HTTPException: of_http,
             Exception: of_defect,
         },

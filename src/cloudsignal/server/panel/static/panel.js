@@ -33,15 +33,15 @@ const showNewest = (root) => {
 };
 showNewest(document);
 
+const AGAIN_MS = 30_000;
+
 for (const picture of document.querySelectorAll("[data-live]")) {
   const says = document.getElementById(picture.dataset.says);
   const say = (text) => {
     says.hidden = false;
     says.textContent = text;
   };
-  const events = new EventSource(picture.dataset.live);
-  events.addEventListener("open", () => say("Live"));
-  events.addEventListener("message", (event) => {
+  const show = (event) => {
     // What others wrote is escaped where this is made, on the server.
     const next = document.createElement("template");
     next.innerHTML = event.data;
@@ -58,11 +58,22 @@ for (const picture of document.querySelectorAll("[data-live]")) {
         showNewest(after[place]);
       }
     });
-  });
-  events.addEventListener("error", () => {
-    const isOver = events.readyState === EventSource.CLOSED;
-    say(isOver ? "Not live any more: load the page again." : "Not live: trying again …");
-  });
+  };
+  const follow = () => {
+    const events = new EventSource(picture.dataset.live);
+    events.addEventListener("open", () => say("Live"));
+    events.addEventListener("message", show);
+    events.addEventListener("error", () => {
+      if (events.readyState !== EventSource.CLOSED) {
+        say("Not live: trying again …");
+        return;
+      }
+      // It was answered with an error, or something else that is no events: browsers do not come back by themselves.
+      say("Not live: trying again in half a minute. If that does not help, load the page again.");
+      setTimeout(follow, AGAIN_MS);
+    });
+  };
+  follow();
 }
 
 const shortcut = document.querySelector("[data-shortcut]");
