@@ -20,11 +20,6 @@ document.addEventListener("submit", (event) => {
   }
 });
 
-for (const form of document.querySelectorAll("[data-choose]")) {
-  form.querySelector("button").hidden = true;
-  form.addEventListener("change", () => form.requestSubmit());
-}
-
 // The newest is at the right, where a narrow screen does not begin.
 const showNewest = (root) => {
   for (const chart of root.querySelectorAll(".chart")) {
