@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC
 from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import func, select
 
 from cloudsignal.protocol.wire import Report
 from cloudsignal.server.insight import counting
 from cloudsignal.server.insight.calendars import Calendar
+from cloudsignal.server.store import rollups, schema
 from cloudsignal.server.store.orders import Registration
 from cloudsignal.server.store.reading import ItemQuery
 from cloudsignal.server.store.rollups import SIGNALS_MAX, Step
@@ -139,6 +142,34 @@ def meanwhile(store: Store, monkeypatch: pytest.MonkeyPatch, act: Callable[[], o
     monkeypatch.setattr(store.rollups._database, "settle", settling)
 
 
+class BrokenOff(Exception):
+    """As if the process had ended."""
+
+
+def break_off(store: Store, monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
+    """Begin to count anew, and end after so many of the transactions that prepare it."""
+    prepare, left = store.rollups._prepare, [after]
+
+    def preparing() -> bool:
+        if not left[0]:
+            raise BrokenOff
+        left[0] -= 1
+        return prepare()
+
+    with monkeypatch.context() as patched, suppress(BrokenOff):
+        patched.setattr(store.rollups, "_prepare", preparing)
+        store.rollups.begin_anew()
+
+
+def rows_of(store: Store) -> int:
+    """How many rows there are of what is counted, and of what it was counted as."""
+    tables = schema.rollups, schema.counted_items, schema.counted_orders
+    with store.rollups._database.reading() as connection:
+        return sum(
+            connection.scalar(select(func.count()).select_from(each)) or 0 for each in tables
+        )
+
+
 class RollupsContract:
     @pytest.mark.parametrize("seed", range(8))
     def test_they_equal_a_full_scan_whatever_happens_in_between(
@@ -202,6 +233,62 @@ class RollupsContract:
 
         count_all(store)
 
+        assert kept(store) == scanned(store)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_it_begins_anew_in_small_steps_wherever_it_is_broken_off(
+        self, store: Store, another: Store, monkeypatch: pytest.MonkeyPatch, seed: int
+    ) -> None:
+        random = Random(seed)
+        happen = anything if seed else register  # Where no signal came, the position tells nothing.
+        store.orders.create_owner("Books", now=1)
+        for _ in range(40):
+            happen(store, random)
+        count_all(store)
+        monkeypatch.setattr(rollups, "CLEARED_MAX", 5)
+        before = kept(store)
+
+        # Who has read before that it begins anew, and writes after it, writes nothing.
+        told = Registration("8", "Books", due=NOON, items={"1": None})
+        store.orders.register([told], now=1)
+        meanwhile(another, monkeypatch, lambda: break_off(store, monkeypatch, after=0))
+        assert another.rollups.step().again
+        assert kept(store) == before
+        while kept(store)[None]:
+            rows = rows_of(store)
+            # Others go on where it was, and what comes meanwhile is neither lost nor counted twice.
+            step = another.rollups.step()
+            assert (step.signals, step.orders, step.again) == (0, 0, True)
+            assert rows - 5 <= rows_of(store) <= rows
+            if random.random() < 0.3:
+                happen(store, random)
+            if random.random() < 0.1:
+                break_off(store, monkeypatch, after=random.randint(0, 20))
+
+        assert store.compare_counts().why_not
+        count_all(another)
+        assert kept(store) == scanned(store)
+        assert store.compare_counts().differed == 0
+
+    def test_few_items_are_counted_again_in_one_step(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rollups, "RECOUNTED_ITEMS_MAX", 4)
+        store.orders.create_owner("Books", now=1)
+        for order, items in (("1", 2), ("2", 2), ("3", 9), ("4", 1)):
+            told = Registration(
+                order, "Books", due=NOON, items={str(n): None for n in range(items)}
+            )
+            store.orders.register([told], now=1)
+
+        steps = [store.rollups.step() for _ in range(4)]
+
+        assert [(each.orders, each.again) for each in steps] == [
+            (2, True),
+            (1, True),
+            (1, False),
+            (0, False),
+        ]
         assert kept(store) == scanned(store)
 
     def test_what_was_counted_is_summed_over_times_and_partners(self, store: Store) -> None:

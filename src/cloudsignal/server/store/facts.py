@@ -24,6 +24,8 @@ SECRET_CHECK: Final = "secret_check"
 """What the secret of its keys is known by."""
 PRUNED: Final = "pruned"
 """The position up to which signals were removed from the log, or are about to be."""
+COUNTING_ANEW: Final = "counting_anew"
+"""How far it is prepared that everything is counted again, while it is: ``rollups.py`` says how."""
 
 IDENTITY: Final = "identity"
 """What tells a store and its copies from all others."""

@@ -95,6 +95,7 @@ class _Standing(Struct, frozen=True):
     waiting: int
     revision: int
     pruned: int
+    is_prepared: bool
 
     @classmethod
     def read(cls, connection: Connection) -> "_Standing":
@@ -104,6 +105,7 @@ class _Standing(Struct, frozen=True):
             waiting=connection.scalar(select(func.count()).select_from(recounts)) or 0,
             revision=facts.number(connection, facts.ORDERS_REVISION),
             pruned=facts.pruned(connection),
+            is_prepared=facts.read(connection, facts.COUNTING_ANEW) is None,
         )
 
     @property
@@ -111,6 +113,8 @@ class _Standing(Struct, frozen=True):
         """Why nothing can be compared, if nothing can."""
         if self.passed is None:
             return "nothing was ever counted"
+        if not self.is_prepared:
+            return "counting begins anew just now"
         if self.passed < self.newest:
             return f"{self.newest - self.passed} signals are not counted yet"
         return f"{self.waiting} orders are not counted yet" if self.waiting else ""

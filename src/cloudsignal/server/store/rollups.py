@@ -23,9 +23,9 @@ from sqlalchemy import (
     false,
     func,
     insert,
-    literal,
     or_,
     select,
+    true,
     tuple_,
     union,
     update,
@@ -63,6 +63,10 @@ ANEW: Final = 0
 """The revision of orders that are counted again because everything is: none that was changed has it."""
 RECOUNTS_MAX: Final = 100
 """How many orders are counted again in one step."""
+RECOUNTED_ITEMS_MAX: Final = 2_000
+"""How many items these have together, unless a single one has more."""
+CLEARED_MAX: Final = 5_000
+"""How many counts are forgotten, or orders made to wait, in one transaction when counting begins anew."""
 SOME: Final = 1_000
 """How many counts are looked at by one statement."""
 FINE_S: Final = 2 * counting.DAY_S
@@ -78,7 +82,7 @@ Key = tuple[str, int, int, str]
 class Step(Struct, frozen=True):
     """What one step did: how many signals and orders it passed, and how many signals are left.
 
-    ``again`` says that it came to nothing, and something is left all the same.
+    ``again`` says that there is more to do at once: more orders wait, or it came to nothing.
     """
 
     signals: int
@@ -110,7 +114,12 @@ class Rollups:
         """
         with self._database.reading() as connection:
             begin, last = passed(connection) or 0, newest(connection)
-            page = _Page(connection, begin, min(last, begin + limit))
+            # Counting may have been broken off where it began anew.
+            is_prepared = facts.read(connection, facts.COUNTING_ANEW) is None
+            page = _Page(connection, begin, min(last, begin + limit)) if is_prepared else None
+        if page is None:
+            self._prepare()
+            return Step(0, 0, last - begin, again=True)
         self._database.settle(page.end)
         if page.is_empty:
             return self.NOTHING
@@ -119,7 +128,9 @@ class Rollups:
                 page.write(connection)
         except _Overtaken:
             return Step(0, 0, last - page.begin, again=True)
-        return Step(page.end - page.begin, len(page.recounts), last - page.end)
+        return Step(
+            page.end - page.begin, len(page.recounts), last - page.end, again=page.more_wait
+        )
 
     def behind(self) -> int:
         """How many signals are not counted yet."""
@@ -137,16 +148,30 @@ class Rollups:
         """Forget all counts but those of signals that are in the log no more, and count again from its beginning.
 
         Of the minute, the quarter and the day in which the log begins, only what is left of them is counted.
+        Nothing is counted before this is over; where it is broken off, it goes on with the next step.
         """
         with self._database.writing() as connection:
             # It stays, so that nothing is pruned before it is counted.
             its_own = cursors.c.name == READER
             connection.execute(update(cursors).where(its_own).values(position=0))
-            for table in (counted_items, counted_orders, recounts):
-                connection.execute(delete(table))
-            connection.execute(delete(rollups).where(~or_(false(), *_pruned(connection))))
-            due = select(orders.c.order, literal(ANEW)).where(orders.c.due.is_not(None))
-            connection.execute(insert(recounts).from_select(["order", "revision"], due))
+            facts.note(connection, facts.COUNTING_ANEW, _CLEARING)
+        while self._prepare():
+            pass
+
+    def _prepare(self) -> bool:
+        """Do some of what has to be done before everything is counted again: whether there is more of it."""
+        with self._database.writing() as connection:
+            done = facts.read(connection, facts.COUNTING_ANEW)
+            if done == _CLEARING:
+                if not _clear_some(connection):
+                    facts.note(connection, facts.COUNTING_ANEW, _WAITING)
+            elif done is not None:
+                last = _have_some_wait(connection, done.removeprefix(_WAITING))
+                if last is None:
+                    facts.forget(connection, facts.COUNTING_ANEW)
+                else:
+                    facts.note(connection, facts.COUNTING_ANEW, _WAITING + last)
+            return done is not None
 
     def forget_minutes(self, now: int) -> None:
         """Forget what was counted by the minute longer ago than ``FINE_S``. ``now`` in microseconds."""
@@ -222,7 +247,7 @@ class _Page:
     def __init__(self, connection: Connection, begin: int, end: int) -> None:
         self.begin = begin
         self.end = end
-        self.recounts = _recounts(connection)
+        self.recounts, self.more_wait = _recounts(connection)
         self._changes: Counter[Key] = Counter()
         self._items: list[tuple[Any, ...]] = []
         self._forgotten: list[int] = []
@@ -300,6 +325,8 @@ class _Page:
 
     def write(self, connection: Connection) -> None:
         """Write what changes. Raises _Overtaken, and then nothing may be kept of this transaction."""
+        if facts.read(connection, facts.COUNTING_ANEW) is not None:
+            raise _Overtaken
         _advance(connection, self.begin, self.end)
         # Where there were no signals, only this tells that somebody else was faster.
         _take(connection, self.recounts)
@@ -377,9 +404,19 @@ def unheard_of(connection: Connection, ids: Collection[str]) -> Iterable[Any]:
     return connection.execute(chosen.where(orders.c.order.in_(ids))) if ids else ()
 
 
-def _recounts(connection: Connection) -> list[tuple[str, int]]:
-    chosen = select(recounts.c.order, recounts.c.revision).order_by(recounts.c.order)
-    return [(row.order, row.revision) for row in connection.execute(chosen.limit(RECOUNTS_MAX))]
+def _recounts(connection: Connection) -> tuple[list[tuple[str, int]], bool]:
+    """The orders that are counted again in this step, and whether more wait."""
+    heard = select(func.count()).where(items.c.order == recounts.c.order).scalar_subquery()
+    told = select(func.count()).where(order_items.c.order == recounts.c.order).scalar_subquery()
+    chosen = select(recounts.c.order, recounts.c.revision, (heard + told).label("items"))
+    some: list[tuple[str, int]] = []
+    left = RECOUNTED_ITEMS_MAX
+    for row in connection.execute(chosen.order_by(recounts.c.order).limit(RECOUNTS_MAX + 1)):
+        left -= row.items
+        if len(some) == RECOUNTS_MAX or (some and left < 0):
+            return some, True
+        some.append((row.order, row.revision))
+    return some, False
 
 
 def _take(connection: Connection, taken: list[tuple[str, int]]) -> None:
@@ -419,6 +456,33 @@ def _remove_nothing(connection: Connection, changes: Iterable[tuple[Any, ...]]) 
     for start in range(0, len(fewer), SOME):
         nothing = key.in_(fewer[start : start + SOME]), rollups.c.count == 0
         connection.execute(delete(rollups).where(*nothing))
+
+
+# ---- to count anew ----
+
+_CLEARING: Final = "clearing"
+"""What is noted while counts are forgotten."""
+_WAITING: Final = "waiting:"
+"""What is noted after that, before the last order that was made to wait to be counted again."""
+
+
+def _clear_some(connection: Connection) -> bool:
+    """Forget some counts, if there are any but those of signals that are in the log no more."""
+    gone = ~or_(false(), *_pruned(connection))
+    for table, which in ((counted_items, true()), (counted_orders, true()), (rollups, gone)):
+        some = select(*table.primary_key).where(which).order_by(*table.primary_key)
+        among = tuple_(*table.primary_key).in_(some.limit(CLEARED_MAX))
+        if connection.execute(delete(table).where(among)).rowcount:
+            return True
+    return False
+
+
+def _have_some_wait(connection: Connection, after: str) -> str | None:
+    """Have the orders beyond one that are due be counted again: which was the last, None if it was of all."""
+    chosen = select(orders.c.order).where(orders.c.due.is_not(None), orders.c.order > after)
+    due = connection.scalars(chosen.order_by(orders.c.order).limit(CLEARED_MAX)).all()
+    put_all(connection, recounts, [(order, ANEW) for order in due])
+    return due[-1] if due else None
 
 
 # ---- how far it is ----
