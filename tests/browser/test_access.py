@@ -83,7 +83,7 @@ def test_a_second_factor_is_asked_for_and_no_code_counts_twice(ada: Person, othe
     secret = ada.page.locator("main code").inner_text()
     assert ada.page.locator(".code svg").bounding_box()
     code = pyotp.TOTP(secret).now()
-    ada.fill(code=code)
+    ada.fill(code=code, password=PASSWORD)
     ada.press("Add it")
     assert ada.title == "Your account"
 

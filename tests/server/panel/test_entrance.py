@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pyotp
@@ -217,9 +218,11 @@ async def test_a_second_factor_is_asked_for_and_can_be_removed(door: Door) -> No
     await door.set_up()
     holder, secret = await door.holder(await door.come_in()), pyotp.random_base32()
     with pytest.raises(NotLetIn, match="try the next one"):
-        await door.entrance.add_factor(holder, secret, "000000", "192.0.2.7")
+        await door.entrance.add_factor(holder, PASSWORD, secret, "000000", "192.0.2.7")
     used = pyotp.TOTP(secret).at(door.clock() // SECOND)
-    await door.entrance.add_factor(holder, secret, used, "192.0.2.7")
+    with pytest.raises(NotLetIn, match="The password is wrong"):
+        await door.entrance.add_factor(holder, "wrong", secret, used, "192.0.2.7")
+    await door.entrance.add_factor(holder, PASSWORD, secret, used, "192.0.2.7")
 
     for wrong in ("", "000000", used):
         await door.is_refused(code=wrong)
@@ -234,11 +237,60 @@ async def test_a_second_factor_is_asked_for_and_can_be_removed(door: Door) -> No
     await door.come_in()
 
 
+async def test_a_second_factor_is_never_replaced_by_another(door: Door) -> None:
+    await door.set_up()
+    token = await door.come_in()
+    first, second = pyotp.random_base32(), pyotp.random_base32()
+
+    async def add(secret: str) -> None:
+        code = pyotp.TOTP(secret).at(door.clock() // SECOND)
+        holder = await door.holder(token)
+        await door.entrance.add_factor(holder, PASSWORD, secret, code, "192.0.2.7")
+
+    await add(first)
+    with pytest.raises(NotLetIn, match="already: remove it first"):
+        await add(second)
+
+    door.wait_s(30)
+    await door.come_in(code=pyotp.TOTP(first).at(door.clock() // SECOND))
+
+
+@pytest.mark.parametrize("how", ["change_password", "add_factor", "drop_factor"])
+async def test_who_is_signed_in_guesses_the_password_no_more_often_than_others(
+    door: Door, how: str
+) -> None:
+    await door.set_up()
+    holder, secret = await door.holder(await door.come_in()), pyotp.random_base32()
+
+    async def guess(password: str) -> None:
+        code = pyotp.TOTP(secret).at(door.clock() // SECOND)
+        await {
+            "change_password": partial(
+                door.entrance.change_password, holder, password, "five other words", HERE
+            ),
+            "add_factor": partial(
+                door.entrance.add_factor, holder, password, secret, code, "192.0.2.7"
+            ),
+            "drop_factor": partial(door.entrance.drop_factor, holder, password, "192.0.2.7"),
+        }[how]()
+
+    for _ in range(its.FREE_BY_NAME):
+        with pytest.raises(NotLetIn, match="password is wrong"):
+            await guess("wrong")
+    with pytest.raises(NotLetIn, match="try again in 1 seconds"):
+        await guess(PASSWORD)
+    await door.is_refused(why="try again in 1 seconds")
+    door.wait_s(1)
+    await guess(PASSWORD)
+    with pytest.raises(NotLetIn, match="password is wrong"):
+        await guess("wrong")
+
+
 async def test_another_secret_of_the_server_opens_no_second_factor(door: Door) -> None:
     await door.set_up()
     holder, secret = await door.holder(await door.come_in()), pyotp.random_base32()
     code = pyotp.TOTP(secret).at(door.clock() // SECOND)
-    await door.entrance.add_factor(holder, secret, code, "")
+    await door.entrance.add_factor(holder, PASSWORD, secret, code, "")
     door.entrance = Entrance(door.store, Keyring("secret"), Sealer("another"), door.clock)
     await door.is_refused(why="cannot be read")
 

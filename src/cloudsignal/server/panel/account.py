@@ -38,12 +38,14 @@ async def change_password(request: Asked) -> Response[Any]:
 @post("/account/factor", guards=[SIGNED_IN], request_max_body_size=FORM_BYTES_MAX)
 async def add_factor(request: Asked) -> Response[Any]:
     """Show a new second factor; ask for it from now on, once a code shows that the app has it."""
-    given = await form(request, "secret", "code")
+    given = await form(request, "secret", "code", "password")
     secret, error = given["secret"] or codes.new_secret(), ""
     if given["code"]:
         try:
             address = pages.visitor(request).address
-            await entrance_of(request).add_factor(request.user, secret, given["code"], address)
+            await entrance_of(request).add_factor(
+                request.user, given["password"], secret, given["code"], address
+            )
             return to("/account")
         except NotLetIn as found:
             error = str(found)

@@ -69,7 +69,7 @@ class Entrance:
 
     async def sign_in(self, name: str, password: str, code: str, visitor: Visitor) -> str:
         """What the browser is to hold from now on. Raises NotLetIn."""
-        by_name, by_address = self._whos(name, visitor.address)
+        by_name, by_address = self._by_name(name), self._by_address(visitor.address)
         for who, free in (by_address, by_name):
             await self._count(who, free)
         user = await asyncio.to_thread(self._store.users.find, name)
@@ -148,28 +148,44 @@ class Entrance:
         Raises NotLetIn when the old one is not right.
         """
         user = holder.user
-        if not await self.passwords.is_right(old, user.password):
-            raise NotLetIn("The old password is wrong.")
+        await self._check_password(user, old, wrong="The old password is wrong.")
         digest = await self.passwords.digest(new)
         store = self._store.by(Actor(user.name, visitor.address))
         await asyncio.to_thread(store.users.set_password, user.id, digest)
         return await self.begin(user, visitor)
 
-    async def add_factor(self, holder: Holder, secret: str, code: str, address: str) -> None:
-        """Ask for codes of this secret from now on. Raises NotLetIn when the code is not one of it."""
+    async def add_factor(
+        self, holder: Holder, password: str, secret: str, code: str, address: str
+    ) -> None:
+        """Ask for codes of this secret from now on.
+
+        Raises NotLetIn when the code is not one of it, the password is not right, or there is a second factor.
+        """
+        user, store = holder.user, self._store.by(Actor(holder.user.name, address))
+        if user.totp is not None:
+            raise NotLetIn("There is a second factor already: remove it first.")
         step = codes.step_of(secret, code, now=self._now())
         if step is None:
             raise NotLetIn("This is not the code that the app shows for it now: try the next one.")
-        user, store = holder.user, self._store.by(Actor(holder.user.name, address))
+        await self._check_password(user, password)
         sealed = self._sealer.seal(secret, of=_factor_of(user.id))
         await asyncio.to_thread(store.users.set_totp, user.id, sealed, step=step)
 
     async def drop_factor(self, holder: Holder, password: str, address: str) -> None:
         """Ask for codes no more. Raises NotLetIn when the password is not right."""
         user, store = holder.user, self._store.by(Actor(holder.user.name, address))
-        if not await self.passwords.is_right(password, user.password):
-            raise NotLetIn("The password is wrong.")
+        await self._check_password(user, password)
         await asyncio.to_thread(store.users.set_totp, user.id, None)
+
+    async def _check_password(
+        self, user: User, password: str, *, wrong: str = "The password is wrong."
+    ) -> None:
+        """Make sure that who is signed in knows the password, as often as who signs in may try. Raises NotLetIn."""
+        who, free = self._by_name(user.name)
+        await self._count(who, free)
+        if not await self.passwords.is_right(password, user.password):
+            raise NotLetIn(wrong)
+        await asyncio.to_thread(self._store.sessions.forgive, who)
 
     async def _is_code(self, user: User, code: str) -> bool:
         """Whether a code is right, and was not used before; any is where there is no second factor."""
@@ -186,13 +202,13 @@ class Entrance:
 
     # ---- how soon one may try again ----
 
-    def _whos(self, name: str, address: str) -> tuple[tuple[str, int], tuple[str, int]]:
-        """Whose attempts count, with how many are free. Names that do not exist count as well."""
-        digest = self._keyring.digest
-        return (
-            (digest(f"name {name.casefold()}"), FREE_BY_NAME),
-            (digest(f"address {neighbourhood(address)}"), FREE_BY_ADDRESS),
-        )
+    def _by_name(self, name: str) -> tuple[str, int]:
+        """Whose attempts count together, with how many are free. Names that do not exist count as well."""
+        return self._keyring.digest(f"name {name.casefold()}"), FREE_BY_NAME
+
+    def _by_address(self, address: str) -> tuple[str, int]:
+        """The same of where they come from."""
+        return self._keyring.digest(f"address {neighbourhood(address)}"), FREE_BY_ADDRESS
 
     async def _count(self, who: str, free: int) -> None:
         """Count an attempt. Raises NotLetIn while nobody is listened to."""
