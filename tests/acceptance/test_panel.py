@@ -267,6 +267,14 @@ def test_a_form_is_text(ada: Visitor) -> None:
     assert ada.get("/panel/users/x").status == 404
 
 
+def test_a_link_that_is_not_good_is_told_before_a_password_is_looked_at(ada: Visitor) -> None:
+    # Its page is that of whoever opens it: a password that was digested first would be refused on another one.
+    answer = Visitor(ada.server).accept("/panel/invitation/anything", "Eve")
+    assert answer.status == 404
+    assert b"This link is not good any more" in answer.body
+    assert answer.body == Visitor(ada.server).get("/panel/invitation/anything").body
+
+
 def test_the_panel_can_be_left_out(make_server: MakeServer) -> None:
     server = make_server("--no-panel").start()
     assert "panel" not in server.stdout

@@ -12,6 +12,7 @@ from cloudsignal.server.panel.entrance import Entrance, NotLetIn
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
 from cloudsignal.server.panel.pages import Asked, page, to
 from cloudsignal.server.store.errors import AlreadyThere
+from cloudsignal.server.store.users import Invitation, User
 
 
 def entrance_of(request: Asked) -> Entrance:
@@ -53,7 +54,7 @@ async def sign_out(request: Asked) -> Response[Any]:
 @get("/invitation/{secret:str}", guards=[ANYBODY])
 async def show_invitation(request: Asked, secret: str) -> Response[Any]:
     """The page on which somebody who was invited chooses a password."""
-    return await _invitation(request, secret)
+    return _invitation(request, await entrance_of(request).invitation(secret))
 
 
 @post("/invitation/{secret:str}", guards=[ANYBODY], request_max_body_size=FORM_BYTES_MAX)
@@ -61,7 +62,10 @@ async def accept_invitation(request: Asked, secret: str) -> Response[Any]:
     """Choose a password, and be signed in."""
     given = await form(request, "name", "password", "again")
     found = await entrance_of(request).invitation(secret)
-    chosen = found[1].name if found and found[1] else given["name"]
+    if found is None:
+        # Before any digest is made of a password: strangers could have the server make no others.
+        return _invitation(request, None)
+    chosen = found[1].name if found[1] else given["name"]
     try:
         name = rules.name(chosen)
         password = rules.password(given["password"], given["again"], name=name)
@@ -69,14 +73,13 @@ async def accept_invitation(request: Asked, secret: str) -> Response[Any]:
         user = await entrance_of(request).accept(secret, name, password, visitor)
         token = await entrance_of(request).begin(user, visitor)
     except (rules.Unfit, AlreadyThere) as error:
-        return await _invitation(request, secret, name=chosen, error=str(error))
+        return _invitation(request, found, name=chosen, error=str(error))
     return to("/", [pages.hold(request, token)])
 
 
-async def _invitation(
-    request: Asked, secret: str, name: str = "", error: str = ""
+def _invitation(
+    request: Asked, found: tuple[Invitation, User | None] | None, name: str = "", error: str = ""
 ) -> Response[Any]:
-    found = await entrance_of(request).invitation(secret)
     if found is None:
         return page(request, "no_invitation.html", status=404)
     _, user = found
