@@ -267,6 +267,15 @@ def test_a_form_is_text(ada: Visitor) -> None:
     assert ada.get("/panel/users/x").status == 404
 
 
+def test_what_no_page_posts_is_no_defect(ada: Visitor) -> None:
+    for secret in ("no base32!", "A" * 5000):
+        for code in ("", "123456"):
+            fields = {"secret": secret, "code": code, "password": PASSWORD}
+            assert ada.post("/panel/account/factor", fields).status == 400
+    number = "9" * 23
+    assert ada.post(f"/panel/filters/{number}/remove", {"list": "items"}).status == 400
+
+
 def test_a_link_that_is_not_good_is_told_before_a_password_is_looked_at(ada: Visitor) -> None:
     # Its page is that of whoever opens it: a password that was digested first would be refused on another one.
     answer = Visitor(ada.server).accept("/panel/invitation/anything", "Eve")

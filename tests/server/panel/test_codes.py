@@ -30,6 +30,8 @@ def test_a_code_may_have_spaces_and_nothing_else() -> None:
 def test_secrets_differ_and_can_be_scanned() -> None:
     first, second = codes.new_secret(), codes.new_secret()
     assert first != second
+    assert codes.is_secret(first)
+    assert not any(map(codes.is_secret, ("", first[:-1], first + "A", first + "\n", first.lower())))
     assert len(base64.b32decode(first)) >= 20
     assert codes.picture(first, "Ada & <Co>").startswith("<svg")
     assert "<Co>" not in codes.picture(first, "Ada & <Co>")

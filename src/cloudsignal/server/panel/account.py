@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, Final
 
 from litestar import Response, get, post
+from litestar.exceptions import ClientException
 from markupsafe import Markup
 
 from cloudsignal.server import rules
@@ -37,9 +38,14 @@ async def change_password(request: Asked) -> Response[Any]:
 
 @post("/account/factor", guards=[SIGNED_IN], request_max_body_size=FORM_BYTES_MAX)
 async def add_factor(request: Asked) -> Response[Any]:
-    """Show a new second factor; ask for it from now on, once a code shows that the app has it."""
+    """Show a new second factor; ask for it from now on, once a code shows that the app has it.
+
+    Raises ClientException.
+    """
     given = await form(request, "secret", "code", "password")
     secret, error = given["secret"] or codes.new_secret(), ""
+    if not codes.is_secret(secret):
+        raise ClientException("secret: this was not made here")
     if given["code"]:
         try:
             address = pages.visitor(request).address

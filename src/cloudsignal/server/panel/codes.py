@@ -1,5 +1,6 @@
 """The second factor: codes that an app makes of a secret and the time (RFC 6238)."""
 
+import re
 from typing import Final
 
 import pyotp
@@ -9,11 +10,17 @@ STEP_S: Final = 30
 DRIFT_STEPS: Final = 1
 """How many steps a phone's clock may be wrong."""
 ISSUER: Final = "cloudsignal"
+_SECRET: Final = re.compile("[A-Z2-7]{32}")
 
 
 def new_secret() -> str:
     """A new secret, in the letters that apps take."""
     return pyotp.random_base32()
+
+
+def is_secret(text: str) -> bool:
+    """Whether a text is a secret as they are made here."""
+    return _SECRET.fullmatch(text) is not None
 
 
 def step_of(secret: str, code: str, *, now: int) -> int | None:

@@ -10,7 +10,7 @@ from litestar import Response, post
 from cloudsignal.server import rules
 from cloudsignal.server.panel.access import SIGNED_IN
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
-from cloudsignal.server.panel.pages import Asked, page, store_for, to
+from cloudsignal.server.panel.pages import Asked, Number, page, store_for, to
 from cloudsignal.server.panel.places import query
 from cloudsignal.server.rules import Unfit
 from cloudsignal.server.store.errors import NotFound, TooMany
@@ -35,7 +35,7 @@ async def save_filter(request: Asked) -> Response[Any]:
 
 
 @post("/filters/{number:int}/remove", guards=[SIGNED_IN], request_max_body_size=FORM_BYTES_MAX)
-async def remove_filter(request: Asked, number: int) -> Response[Any]:
+async def remove_filter(request: Asked, number: Number) -> Response[Any]:
     """Forget a filter; the list stays as it is filtered."""
     given = await form(request, "list", "query")
     remove = store_for(request).filters.remove
