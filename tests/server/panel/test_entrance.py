@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pyotp
 import pytest
+from litestar import Request
+from litestar.handlers import BaseRouteHandler
 
 from cloudsignal.server.delivery.sealing import Sealer
 from cloudsignal.server.keys import Keyring
+from cloudsignal.server.panel import access, pages
 from cloudsignal.server.panel import entrance as its
 from cloudsignal.server.panel.entrance import Entrance, Holder, NotLetIn, Visitor
 from cloudsignal.server.store.changes import Actor
@@ -66,6 +71,22 @@ class Door:
 
     def wait_s(self, seconds: float) -> None:
         self.clock.now += int(seconds * SECOND)
+
+
+def follower(door: Door, token: str, holder: Holder) -> pages.Asked:
+    """The request by which a dashboard follows what happens."""
+    return Request(
+        {  # type: ignore[arg-type]
+            "type": "http",
+            "method": "GET",
+            "scheme": "https",
+            "path": "/panel/live",
+            "headers": [(b"cookie", f"__Host-cloudsignal={token}".encode())],
+            "litestar_app": SimpleNamespace(state=SimpleNamespace(entrance=door.entrance)),
+            "user": holder,
+            "state": {},
+        }
+    )
 
 
 def content(folder: Path) -> bytes:
@@ -128,6 +149,21 @@ async def test_a_session_ends_when_nobody_uses_it(door: Door) -> None:
         await door.holder(token)
     door.clock.now += its.IDLE_US
     assert await door.entrance.holder(token) is None
+
+
+async def test_an_open_dashboard_keeps_nobody_signed_in(door: Door) -> None:
+    await door.set_up()
+    token = await door.come_in()
+    asked = follower(door, token, await door.holder(token))
+    guard = access.LIVE
+    for _ in range(2):
+        door.wait_s(5 * 3600)
+        assert await pages.still_signed_in(asked)
+        await guard(asked, cast(BaseRouteHandler, None))
+    door.wait_s(2 * 3600)
+    assert not await pages.still_signed_in(asked)
+    with pytest.raises(access.NotSignedIn):
+        await guard(asked, cast(BaseRouteHandler, None))
 
 
 async def test_a_session_ends_after_a_week_in_any_case(door: Door) -> None:

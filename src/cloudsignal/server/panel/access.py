@@ -25,15 +25,18 @@ class Forbidden(Exception):
     """Whoever asks may not; the message says why."""
 
 
-def seen_by(*whos: Who) -> Guard:
-    """A guard of a route that only these may see. Raises NotSignedIn and Forbidden."""
+def seen_by(*whos: Who, is_page: bool = True) -> Guard:
+    """A guard of a route that only these may see; it is no page what a page asks for by itself.
+
+    Raises NotSignedIn and Forbidden.
+    """
 
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         check_origin(connection)
         check_encrypted(connection)
         entrance: Entrance = connection.app.state.entrance
         token = held(connection)  # type: ignore[arg-type]
-        holder = await entrance.holder(token) if token else None
+        holder = await entrance.holder(token, is_page=is_page) if token else None
         connection.scope["user"] = holder
         if "anybody" in whos:
             return
@@ -50,6 +53,8 @@ ANYBODY: Final = seen_by("anybody")
 SIGNED_IN: Final = seen_by("signed in")
 READER: Final = seen_by("reader")
 READER_OR_PARTNER: Final = seen_by("reader", "partner")
+LIVE: Final = seen_by("reader", "partner", is_page=False)
+"""The same, of what a page follows."""
 OPERATOR: Final = seen_by("operator")
 ADMIN: Final = seen_by("admin")
 IN_SCOPE: Final = seen_by("reader", "partner", "owner")

@@ -14,7 +14,7 @@ from msgspec import Struct
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.events import Followers
 from cloudsignal.server.live import Live, NoMore
-from cloudsignal.server.panel.access import READER_OR_PARTNER, SIGNED_IN
+from cloudsignal.server.panel.access import LIVE, SIGNED_IN
 from cloudsignal.server.panel.overview import SPANS, overview, signals_chart
 from cloudsignal.server.panel.pages import Asked, page, rendered, scope, still_signed_in
 from cloudsignal.server.store.errors import NotFound
@@ -100,7 +100,7 @@ async def show_home(request: Asked, partner: str = "", span: str = "1h") -> Resp
     )
 
 
-@get("/live", guards=[READER_OR_PARTNER])
+@get("/live", guards=[LIVE])
 async def follow(request: Asked, partner: str = "", span: str = "1h") -> ASGIApp:
     """The same as server-sent events, each of them the whole picture, when anything has changed."""
     view = await _view(request, partner, span)

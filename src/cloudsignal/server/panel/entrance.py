@@ -98,8 +98,11 @@ class Entrance:
         await asyncio.to_thread(store.sessions.begin, session)
         return token
 
-    async def holder(self, token: str) -> Holder | None:
-        """Who is signed in with what a browser holds, if anybody is still."""
+    async def holder(self, token: str, *, is_page: bool = True) -> Holder | None:
+        """Who is signed in with what a browser holds, if anybody is still.
+
+        It is noted that somebody is there when they ask for a page, not by what a page asks for by itself.
+        """
         found = await asyncio.to_thread(self._store.sessions.find, self._keyring.digest(token))
         if found is None:
             return None
@@ -107,7 +110,7 @@ class Entrance:
         now = self._now()
         if now >= session.ends or now - session.seen >= IDLE_US or user.disabled:
             return None
-        if now - session.seen >= SEEN_EVERY_US:
+        if is_page and now - session.seen >= SEEN_EVERY_US:
             await asyncio.to_thread(self._store.sessions.see, session.digest, now=now)
         return Holder(user, session)
 

@@ -210,7 +210,7 @@ async def still_signed_in(request: Asked) -> bool:
     """Whether who asked is still signed in, and may still see the same."""
     entrance: Entrance = request.app.state.entrance
     token = held(request)
-    holder = await entrance.holder(token) if token else None
+    holder = await entrance.holder(token, is_page=False) if token else None
     return holder is not None and scope_of(holder.user) == scope(request)
 
 
