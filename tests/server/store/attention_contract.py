@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import event
 
 from cloudsignal.server.store import attention as its
-from cloudsignal.server.store.attention import KINDS, Case, Kind, Total
+from cloudsignal.server.store.attention import KINDS, Case, Kind, Part, Total
 from cloudsignal.server.store.orders import Registration
 from cloudsignal.server.store.store import Store
 from tests.server.arrivals import MINUTE, NOON, arrival, report
@@ -135,6 +135,30 @@ class AttentionContract:
         assert len({each.id for each in cleared}) == 3
         assert store.attention.cleared(partner="Alpha", limit=9) == cleared
         assert store.attention.cleared(partner="Beta", limit=9) == []
+
+    def test_a_stalled_item_that_was_given_on_is_no_more_the_first_ones(self, store: Store) -> None:
+        packed = [report("ItemPacked", order=order, minute=1) for order in ("7", "8")]
+        store.append([arrival(*packed)])
+        count(store)
+        raise_packed(store, now=NOW)
+        store.orders.create_owner("Books", now=1)
+        given_on = Registration("7", "Books", "Beta", due=NOON + 9 * MINUTE, items={"1": None})
+        store.orders.register([given_on], now=2)
+        count(store)
+
+        found = store.attention.cases("stalled", now=NOW, limit=9)
+        assert [(each.order, each.partner_name) for each in found] == [
+            ("7", "Alpha"),
+            ("8", "Alpha"),
+        ]
+        assert ids(store.attention.cases("overdue", partner="Beta", now=NOW, limit=9)) == ["7"]
+        for name, left in (("Alpha", ["8"]), ("Beta", [])):
+            part = store.attention.parts(partner=name, now=NOW, first=9)["stalled"]
+            cases = store.attention.cases("stalled", partner=name, now=NOW, limit=9)
+            assert part == Part(Total(len(left)), cases)
+            assert ids(cases) == left
+            alerts = store.attention.stalled(partner=name, limit=9)
+            assert [each.order for each in alerts] == left
 
     def test_all_lists_at_once_say_how_many_there_are(
         self, store: Store, monkeypatch: pytest.MonkeyPatch

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, get_args
 
 from msgspec import Struct
-from sqlalchemy import Column, Connection, Select, func, null, select, text, tuple_
+from sqlalchemy import Column, Connection, Select, exists, func, null, select, text, tuple_
 
 from cloudsignal.server.store.alerts import ALERTS, Alert, alert
 from cloudsignal.server.store.database import Database
@@ -185,7 +185,7 @@ def _chosen(kind: Kind, partner: int | None, now: int) -> Select[Any]:
     chosen = select(item, made.order[0].label("at"), made.order[-1].label("id"))
     if kind == "stalled":
         chosen = chosen.add_columns(
-            alerts.c.state, alerts.c.since, alerts.c.limit_s, alerts.c.raised
+            alerts.c.partner, alerts.c.state, alerts.c.since, alerts.c.limit_s, alerts.c.raised
         )
         chosen = chosen.where(alerts.c.cleared.is_(None))
     elif kind == "delayed":
@@ -194,6 +194,9 @@ def _chosen(kind: Kind, partner: int | None, now: int) -> Select[Any]:
         chosen = chosen.where(text(ODD))
     if partner is not None:
         chosen = chosen.where(made.partner == partner)
+        if kind == "stalled":
+            # Until its alert is cleared, an item may have been given on to another: it is that one's.
+            chosen = chosen.where(_IS_STILL_THERE)
     return chosen.order_by(*_in_order(kind, made.order))
 
 
@@ -229,12 +232,15 @@ def _cases(connection: Connection, kind: Kind, chosen: Select[Any]) -> list[Case
         )
         .join(counted_items, counted_items.c.item == found.c.item)
         .join(items, items.c.id == found.c.item)
-        .join(partners, partners.c.id == counted_items.c.partner)
+        .join(partners, partners.c.id == stands.c.partner)
     )
     ordered = listed.order_by(*_in_order(kind, (found.c.at, found.c.id)))
     return [_case(row) for row in connection.execute(ordered)]
 
 
+_IS_STILL_THERE: Final = exists().where(
+    counted_items.c.item == alerts.c.item, counted_items.c.partner == alerts.c.partner
+)
 _NO_LIMIT: Final = null().label("limit_s")
 _NOT_RAISED: Final = null().label("raised")
 
