@@ -54,6 +54,7 @@ class World:
             ("Rita", {"role": "reader"}),
             ("Otto", {"role": "operator"}),
             ("Pat", {"role": "partner", "partner": 1}),
+            ("Bea", {"role": "partner", "partner": 2}),
             ("Olga", {"role": "owner", "owner": 1}),
         ):
             self.people[name] = Visitor(server)
@@ -295,6 +296,17 @@ def test_a_print_partner_sees_its_own(world: World) -> None:
     assert world.get("/calendars/2", "Pat").status == 404
     own = world.get("/insight/1", "Pat").links["were refused"].removeprefix("/panel")
     assert world.get(own, "Pat").words.count(", Alpha, interface ") == 1
+
+
+def test_what_a_print_partner_is_told_rests_on_nothing_of_others(world: World) -> None:
+    # Of Beta's own items one was shipped, which is too few.
+    [at_risk] = world.rows("/at-risk", "Bea")
+    assert (at_risk[0], at_risk[2]) == ("v1", "–")
+    assert "too little is known" in at_risk[3]
+    [to_all] = [row for row in world.rows("/at-risk") if row[0] == "v1"]
+    assert "from 6 earlier ones" in to_all[3]
+    assert "else of all" in world.get("/at-risk").words
+    assert "else of all" not in world.get("/at-risk", "Bea").words
 
 
 # ---- what others wrote, and what nobody should ask ----

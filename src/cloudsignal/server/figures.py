@@ -140,24 +140,28 @@ class Reckoner:
         """What there is to say of a print partner, over so many days."""
         return self._figures.get((partner, days), lambda: self._figures_of(partner, days))
 
-    def outlook(self, item: OpenItem) -> Outlook:
-        """When an open item will be shipped; of which no signal came, as if it had been taken when it was registered."""
+    def outlook(self, item: OpenItem, *, own_only: bool = False) -> Outlook:
+        """When an open item will be shipped; of which no signal came, as if it had been taken when it was registered.
+
+        With ``own_only`` it rests on nothing of other print partners.
+        """
         state = "registered" if item.is_unheard else item.folded.state
         since = item.folded.times.get(state, item.since)
-        routes = self.routes(item.partner_name, state)
+        routes = self.routes(item.partner_name, state, own_only=own_only)
         return outlook(routes, since=since, now=self._clock(), due=item.due)
 
-    def routes(self, partner: str | None, state: str) -> list[Route]:
+    def routes(self, partner: str | None, state: str, *, own_only: bool = False) -> list[Route]:
         """The ways from a state to shipped, the print partner's own first, and its own time before the clock's.
 
-        Without a print partner, those of all.
+        Without a print partner, those of all; with ``own_only`` none but its own.
         """
         step: Step = (state, "shipped")
         if step not in TO_SHIPPED:
             return []
-        own, of_all = self._way(partner, step), self._way(None, step)
-        wall = [Route([own.wall]), Route([of_all.wall])]
-        return wall if own.working is None else [Route([own.working], own.calendar), *wall]
+        own = self._way(partner, step)
+        working = [] if own.working is None else [Route([own.working], own.calendar)]
+        of_all = [] if own_only else [Route([self._way(None, step).wall])]
+        return [*working, Route([own.wall]), *of_all]
 
     def _way(self, partner: str | None, step: Step) -> Times:
         """How long a step takes a print partner, or all of them."""

@@ -9,7 +9,7 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 from msgspec import Struct
 
-from cloudsignal.server.figures import OPEN_STATES, Reckoner
+from cloudsignal.server.figures import OPEN_STATES
 from cloudsignal.server.insight.outlook import INTERVAL, SAFE_CHANCE, Outlook
 from cloudsignal.server.panel.access import READER_OR_PARTNER
 from cloudsignal.server.panel.insight import (
@@ -102,7 +102,7 @@ async def list_at_risk(
     place = open_items.Place(since, number, order, item)
     listed = store.open_items.due_before if overdue else store.open_items.due_from
     read = partial(listed, place, partner=scope(request).partner)
-    found = await asyncio.to_thread(_find, reckoner(request), read, lambda each: each.is_at_risk)
+    found = await asyncio.to_thread(_find, request, read, lambda each: each.is_at_risk)
     return await _listed(request, "at_risk.html", found, overdue=overdue)
 
 
@@ -117,23 +117,25 @@ async def list_waiting(
     store: Store = request.app.state.store
     place = open_items.Place(at, item)
     read = partial(store.open_items.waiting, where, place, partner=partner.name)
-    found = await asyncio.to_thread(_find, reckoner(request), read, lambda each: True)
+    found = await asyncio.to_thread(_find, request, read, lambda each: True)
     return await _listed(request, "waiting_items.html", found, partner=partner, where=where)
 
 
-def _find(reckoner: Reckoner, read: Read, is_meant: Callable[[Expected], bool]) -> Found:
+def _find(request: Asked, read: Read, is_meant: Callable[[Expected], bool]) -> Found:
     """The next of those that are meant, among so many that are read."""
+    # Of two print partners, what all take tells each how long the other does.
+    outlook = partial(reckoner(request).outlook, own_only=scope(request).is_narrow)
     items = read(limit=LOOKED_AT)
     expected: list[Expected] = []
     looked_at = 0
     while looked_at < len(items) and len(expected) < PAGE:
         item = items[looked_at]
         looked_at += 1
-        each = Expected(item, reckoner.outlook(item))
+        each = Expected(item, outlook(item))
         if item.folded.final is None and is_meant(each):
             expected.append(each)
     return Found(
-        now=reckoner.now(),
+        now=reckoner(request).now(),
         expected=expected,
         looked_at=looked_at,
         last=items[looked_at - 1] if items else None,
