@@ -89,6 +89,21 @@ class UsersContract:
         LAST_ADMIN[verb](store)
         assert store.users.users() != before
 
+    @pytest.mark.parametrize("verb", LAST_ADMIN)
+    def test_somebody_is_always_left_who_can_sign_in_to_change_users(
+        self, store: Store, verb: str
+    ) -> None:
+        store.users.set_password(user(store).id, "digest")
+        invited = user(store, "Grace")
+        with pytest.raises(LastAdmin, match="Ada is the last who may change users"):
+            LAST_ADMIN[verb](store)
+        store.users.remove(invited.id)
+
+        store.users.set_password(user(store, "Alan").id, "digest")
+        before = store.users.users()
+        LAST_ADMIN[verb](store)
+        assert store.users.users() != before
+
     # ---- links ----
 
     def test_the_first_user_comes_by_a_link_that_is_good_once(self, store: Store) -> None:

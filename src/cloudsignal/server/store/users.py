@@ -275,7 +275,10 @@ def _invitation(connection: Connection, digest: str, now: int) -> Invitation | N
 
 def _keep_an_admin(connection: Connection, changed: User) -> None:
     """Make sure that somebody is left who may change users, if one who might is one no more. Raises LastAdmin."""
-    able = users.c.role == "admin", users.c.disabled.is_(False)
+    able = [users.c.role == "admin", users.c.disabled.is_(False)]
+    if changed.password:
+        # Who was invited may never come: they stand in for nobody who can sign in.
+        able.append(users.c.password != "")
     if changed.role == "admin" and not connection.scalar(
         select(exists(select(users.c.id).where(*able)))
     ):
