@@ -5,6 +5,8 @@ them) and 36; a4 was announced to be a day late. a5 is in production and overdue
 a7 was never registered, and a8 is dated ahead. Beta shipped one item after 25 hours and canceled one; its texts are markup.
 """
 
+import io
+from csv import reader
 from datetime import UTC, datetime
 from typing import Any
 
@@ -251,6 +253,28 @@ def test_items_at_risk_are_listed_also_those_without_a_signal(world: World) -> N
     after = f"at={world.now * 1_000_000 + 35 * HOUR * 1_000_000}&number={2**53 - 1}"
     assert [row[0] for row in world.rows(f"/at-risk?{after}&order=of-u1&item=u1")] == ["v1", "w1"]
     assert world.rows(f"/at-risk?{after}&order=of-u0&item=u1")[0][0] == "u1"
+
+
+def test_lists_of_open_items_come_as_csv_whole(world: World) -> None:
+    def csv(path: str, name: str = "Ada") -> list[list[str]]:
+        answer = world.people[name].get(f"/panel{path}")
+        assert answer.status == 200, answer
+        return list(reader(io.StringIO(answer.body.decode("utf-8-sig"))))
+
+    head, *rows = csv("/at-risk?as=csv")
+    assert head[:7] == [
+        *("Item", "Order", "Print partner", "State"),
+        *("Last heard of, UTC", "Due, UTC", "Chance"),
+    ]
+    assert [(row[0], row[1], row[3], row[6]) for row in rows] == [
+        ("a8", "of-a8", "registered", "0.20"),
+        ("u1", "of-u1", "no signal yet", "0.60"),
+        ("v1", "of-v1", "no signal yet", "0.67"),
+        ("w1", "of-w1", "no signal yet", "0.67"),
+    ]
+    assert [row[0] for row in csv("/at-risk?as=csv", "Bea")[1:]] == ["v1"]
+    assert [row[0] for row in csv("/at-risk?overdue=true&as=csv")[1:]] == ["a5"]
+    assert [row[0] for row in csv("/insight/1/open/packed?as=csv")[1:]] == ["a7"]
 
 
 # ---- who sees what ----

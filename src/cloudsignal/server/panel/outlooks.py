@@ -17,6 +17,7 @@ from cloudsignal.server.panel.insight import (
     partner_seen,
     reckoner,
 )
+from cloudsignal.server.panel.lists import Column, Listing, Part, exported, wants_csv
 from cloudsignal.server.panel.pages import NUMBER_MAX, Asked, scope
 from cloudsignal.server.store import open_items
 from cloudsignal.server.store.errors import NotFound
@@ -32,7 +33,7 @@ Place = Annotated[int, QueryParameter(ge=0, le=NUMBER_MAX)]
 Moment = Annotated[int | None, QueryParameter(ge=0, le=NUMBER_MAX)]
 Id = Annotated[str, QueryParameter(max_length=128)]
 Read = Callable[..., list[OpenItem]]
-"""Reads open items: at most ``limit``."""
+"""Reads open items beyond a place: at most ``limit``."""
 
 
 class Expected(Struct, frozen=True):
@@ -70,9 +71,7 @@ class Found(Struct, frozen=True):
     @property
     def next_due(self) -> dict[str, str]:
         """What of a URL leads on from the last of them, in a list by when they are due."""
-        if self.last is None or self.last.due is None:
-            return {}
-        place = self.last.place(self.last.due)
+        place = _due_place(self.last) if self.last else open_items.Place(0)
         return {name: str(value) for name, value in place._asdict().items()}
 
     @property
@@ -80,6 +79,35 @@ class Found(Struct, frozen=True):
         """When nine of ten of the items are over, due or not: where pictures of them may end."""
         ends = sorted(_end(each.outlook) or self.now for each in self.expected)
         return ends[len(ends) * 9 // 10] if ends else self.now
+
+
+EXPECTED: Final = Listing[Expected](
+    path="/at-risk",
+    title="Open items",
+    columns=(
+        Column("Item", lambda each: each.item.item),
+        Column("Order", lambda each: each.item.order),
+        Column("Print partner", lambda each: each.item.partner_name),
+        Column("State", lambda each: each.state),
+        Column("Last heard of, UTC", lambda each: each.item.since, "instant"),
+        Column("Due, UTC", lambda each: each.item.due, "instant"),
+        Column("Chance", lambda each: _share(each.outlook.chance)),
+        Column("Expected, UTC", lambda each: each.outlook.expected, "instant"),
+        Column("Earliest, UTC", lambda each: each.outlook.earliest, "instant"),
+        Column("Latest, UTC", lambda each: each.outlook.latest, "instant"),
+        Column("Earlier ones", lambda each: each.outlook.precedents),
+    ),
+    turn="place",
+)
+"""As a file: the pages have pictures."""
+
+
+def _share(chance: float | None) -> str:
+    return "" if chance is None else f"{chance:.2f}"
+
+
+def _due_place(item: OpenItem) -> open_items.Place:
+    return item.place(item.due or 0)
 
 
 def _end(outlook: Outlook) -> int | None:
@@ -101,9 +129,9 @@ async def list_at_risk(
     since = reckoner(request).now() if at is None else at
     place = open_items.Place(since, number, order, item)
     listed = store.open_items.due_before if overdue else store.open_items.due_from
-    read = partial(listed, place, partner=scope(request).partner)
-    found = await asyncio.to_thread(_find, request, read, lambda each: each.is_at_risk)
-    return await _listed(request, "at_risk.html", found, overdue=overdue)
+    read = partial(listed, partner=scope(request).partner)
+    find = partial(_find, request, read, lambda each: each.is_at_risk)
+    return await _listed(request, "at_risk.html", find, place, _due_place, overdue=overdue)
 
 
 @get("/insight/{number:int}/open/{where:str}", guards=[READER_OR_PARTNER])
@@ -116,19 +144,28 @@ async def list_waiting(
         raise NotFound(f"nothing waits in a state {where!r}")
     store: Store = request.app.state.store
     place = open_items.Place(at, item)
-    read = partial(store.open_items.waiting, where, place, partner=partner.name)
-    found = await asyncio.to_thread(_find, request, read, lambda each: True)
-    return await _listed(request, "waiting_items.html", found, partner=partner, where=where)
+    read = partial(store.open_items.waiting, where, partner=partner.name)
+    find = partial(_find, request, read, lambda each: True)
+    told = {"partner": partner, "where": where}
+    return await _listed(
+        request, "waiting_items.html", find, place, lambda last: last.place(last.since), **told
+    )
 
 
-def _find(request: Asked, read: Read, is_meant: Callable[[Expected], bool]) -> Found:
-    """The next of those that are meant, among so many that are read."""
+def _find(
+    request: Asked,
+    read: Read,
+    is_meant: Callable[[Expected], bool],
+    place: open_items.Place,
+    most: int,
+) -> Found:
+    """The next of those that are meant beyond a place, at most so many, among those that are read."""
     # Of two print partners, what all take tells each how long the other does.
     outlook = partial(reckoner(request).outlook, own_only=scope(request).is_narrow)
-    items = read(limit=LOOKED_AT)
+    items = read(place, limit=LOOKED_AT)
     expected: list[Expected] = []
     looked_at = 0
-    while looked_at < len(items) and len(expected) < PAGE:
+    while looked_at < len(items) and len(expected) < most:
         item = items[looked_at]
         looked_at += 1
         each = Expected(item, outlook(item))
@@ -143,7 +180,25 @@ def _find(request: Asked, read: Read, is_meant: Callable[[Expected], bool]) -> F
     )
 
 
-async def _listed(request: Asked, template: str, found: Found, **values: Any) -> Response[Any]:
+async def _listed(
+    request: Asked,
+    template: str,
+    find: Callable[[open_items.Place, int], Found],
+    begin: open_items.Place,
+    place_of: Callable[[OpenItem], open_items.Place],
+    **values: Any,
+) -> Response[Any]:
+    """What is found from a place on as a page, or all of it as CSV if that is asked for."""
+
+    def read(*, place: open_items.Place = begin, limit: int) -> Part[Expected] | Sequence[Expected]:
+        found = find(place, limit)
+        if found.last is None or not found.is_more:
+            return found.expected
+        return Part(found.expected, place_of(found.last))
+
+    if wants_csv(request):
+        return await exported(request, EXPECTED, read)
+    found = await asyncio.to_thread(find, begin, PAGE)
     rules = {"interval": INTERVAL, "safe_chance": SAFE_CHANCE, "looked_at_max": LOOKED_AT}
     return await counted_page(request, template, found=found, **rules, **values)
 
