@@ -246,6 +246,8 @@ def test_items_at_risk_are_listed_also_those_without_a_signal(world: World) -> N
     [overdue] = world.rows("/at-risk?overdue=true")
     assert (overdue[0], overdue[2], *overdue[4:]) == ("a5", "–", "producing", "Alpha")
     assert "too little is known" in overdue[3]
+    for name in ("Ada", "Pat"):
+        assert world.get("/", name).links["overdue"] == "/panel/at-risk?overdue=true"
     for state, item in (("producing", "a5"), ("packed", "a7"), ("registered", "a8")):
         link = world.get("/insight/1").links[f"1 {state}"]
         assert [row[0] for row in world.rows(link.removeprefix("/panel"))] == [item]
