@@ -235,6 +235,26 @@ class RollupsContract:
 
         assert kept(store) == scanned(store)
 
+    def test_where_its_place_in_the_log_was_forgotten_nothing_counts_twice(
+        self, store: Store
+    ) -> None:
+        random = Random(3)
+        store.orders.create_owner("Books", now=1)
+        for _ in range(20):
+            anything(store, random)
+        count_all(store)
+        before = kept(store)
+
+        store.cursors.remove(rollups.READER)
+        anything(store, random)
+        count_all(store)
+
+        after = kept(store)
+        store.rollups.begin_anew()
+        count_all(store)
+        assert after == kept(store)
+        assert after != before
+
     @pytest.mark.parametrize("seed", range(4))
     def test_it_begins_anew_in_small_steps_wherever_it_is_broken_off(
         self, store: Store, another: Store, monkeypatch: pytest.MonkeyPatch, seed: int

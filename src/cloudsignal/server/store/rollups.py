@@ -116,8 +116,11 @@ class Rollups:
             begin, last = passed(connection) or 0, newest(connection)
             # Counting may have been broken off where it began anew.
             is_prepared = facts.read(connection, facts.COUNTING_ANEW) is None
+            is_forgotten = is_prepared and _is_forgotten(connection)
             page = _Page(connection, begin, min(last, begin + limit)) if is_prepared else None
-        if page is None:
+        if is_forgotten:
+            self._have_anew()
+        if page is None or is_forgotten:
             self._prepare()
             return Step(0, 0, last - begin, again=True)
         self._database.settle(page.end)
@@ -150,13 +153,17 @@ class Rollups:
         Of the minute, the quarter and the day in which the log begins, only what is left of them is counted.
         Nothing is counted before this is over; where it is broken off, it goes on with the next step.
         """
+        self._have_anew()
+        while self._prepare():
+            pass
+
+    def _have_anew(self) -> None:
+        """Have nothing counted from now on before it is prepared that everything is counted again."""
         with self._database.writing() as connection:
             # It stays, so that nothing is pruned before it is counted.
             its_own = cursors.c.name == READER
             connection.execute(update(cursors).where(its_own).values(position=0))
             facts.note(connection, facts.COUNTING_ANEW, _CLEARING)
-        while self._prepare():
-            pass
 
     def _prepare(self) -> bool:
         """Do some of what has to be done before everything is counted again: whether there is more of it."""
@@ -491,6 +498,12 @@ def _have_some_wait(connection: Connection, after: str) -> str | None:
 def passed(connection: Connection) -> int | None:
     """Up to which position the log is counted; None if counting never began."""
     return connection.scalar(select(cursors.c.position).where(cursors.c.name == READER))
+
+
+def _is_forgotten(connection: Connection) -> bool:
+    """Whether it was forgotten how far the log is counted, but not what was counted of it."""
+    any_counts = select(rollups.c.what).where(rollups.c.what == "day").limit(1)
+    return passed(connection) is None and connection.scalar(any_counts) is not None
 
 
 def waits_anew(connection: Connection) -> bool:
