@@ -257,6 +257,8 @@ def test_each_role_sees_what_it_may(told: Server) -> None:
         assert ada.get(f"/panel{path}").status == 404, path
     for before in (0, 1 << 63):
         assert ada.get(f"/panel/alerts/messages?before={before}").status == 400
+    csv = ada.get("/panel/alerts/messages?as=csv").body.decode("utf-8-sig")
+    assert csv.splitlines()[0].startswith('"Made, UTC",By,What')
     assert "There is nothing here." in page_of(ada, f"/attention/stalled?after={'9' * 18}.1")
     for path, fields, said in (
         ("rules", {"state": "packed", "period": "x"}, "Must be a number of hours."),

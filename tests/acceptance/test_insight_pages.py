@@ -277,6 +277,10 @@ def test_lists_of_open_items_come_as_csv_whole(world: World) -> None:
     assert [row[0] for row in csv("/at-risk?as=csv", "Bea")[1:]] == ["v1"]
     assert [row[0] for row in csv("/at-risk?overdue=true&as=csv")[1:]] == ["a5"]
     assert [row[0] for row in csv("/insight/1/open/packed?as=csv")[1:]] == ["a7"]
+    for part in ("slow", "missing", "future", "day_end"):
+        shown = world.rows(f"/insight/1/offending/{part}")
+        rows = csv(f"/insight/1/offending/{part}?as=csv")[1:]
+        assert [row[4] for row in rows] == [row[0] for row in shown], part
 
 
 # ---- who sees what ----

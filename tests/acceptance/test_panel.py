@@ -167,6 +167,9 @@ def test_nobody_but_an_admin_sees_or_changes_users(ada: Visitor, role: str) -> N
 
     assert server.cli_json("user", "list") == before
     assert other.get("/panel/account").status == 200
+    assert other.get("/panel/users?as=csv").status == 403
+    csv = ada.get("/panel/users?as=csv").body.decode("utf-8-sig").splitlines()
+    assert (csv[0], len(csv)) == ("Name,Role,Of,Second factor,State", 1 + 2)
 
 
 # ---- what is posted from elsewhere ----

@@ -297,7 +297,7 @@ def state_of(server: Server) -> list[object]:
 
 def test_long_lists_have_pages(ada: Visitor) -> None:
     with ada.server.store() as store:
-        for number in range(101):
+        for number in range(51):
             store.access.create_partner(f"Press & Co {number:03}", now=1)
             store.orders.create_owner(f"Books & Co {number:03}", now=1)
             store.access.create_token(f"T&T {number:03}", "reader", f"digest {number}", now=1)
@@ -310,19 +310,21 @@ def test_long_lists_have_pages(ada: Visitor) -> None:
                 now=1,
             )
     for path, first, last in (
-        ("/panel/partners", "Press & Co 000", "Press & Co 100"),
-        ("/panel/owners", "Books & Co 000", "Books & Co 100"),
-        ("/panel/tokens", "T&T 000", "T&T 100"),
-        ("/panel/interfaces", '/interfaces/101"', '/interfaces/1"'),
-        ("/panel/partners/1", '/interfaces/101"', '/interfaces/1"'),
+        ("/panel/partners", "Press & Co 000", "Press & Co 050"),
+        ("/panel/owners", "Books & Co 000", "Books & Co 050"),
+        ("/panel/tokens", "T&T 000", "T&T 050"),
+        ("/panel/interfaces", '/interfaces/51"', '/interfaces/1"'),
+        ("/panel/partners/1", '/interfaces/51"', '/interfaces/1"'),
     ):
         page = ada.get(path)
         assert (first in text_of(page), last in text_of(page)) == (True, False), path
-        found = re.search(r'href="([^"]+\?(?:after|before)=[^"]+)"', page.body.decode())
+        found = re.search(r'href="([^"]*\?(?:after|before)=[^"]+)"', page.body.decode())
         assert found, path
-        then = ada.get(html.unescape(found[1]))
+        then = ada.get(path + "?" + html.unescape(found[1]).partition("?")[2])
         assert (first in text_of(then), last in text_of(then)) == (False, True), path
-        assert not re.search(r'href="[^"]+\?(?:after|before)=', then.body.decode())
+        assert not re.search(r'href="[^"]*\?(?:after|before)=', then.body.decode())
+        rows = ada.get(f"{path}?as=csv").body.decode("utf-8-sig").splitlines()
+        assert len(rows) == 1 + 51, path
 
 
 # ---- who sees what ----

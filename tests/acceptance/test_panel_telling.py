@@ -289,6 +289,8 @@ def test_endpoints_are_listed_page_by_page(ada: Visitor) -> None:
     assert links(ada.get(more), "/panel/endpoints/[0-9]+")[::2] == [
         f"/panel/endpoints/{numbers[PAGE]}"
     ]
+    csv = ada.get(f"/panel/endpoints?owner={owner}&as=csv").body.decode("utf-8-sig")
+    assert len(csv.splitlines()) == 1 + PAGE + 1
 
 
 # ---- deliveries ----

@@ -8,6 +8,7 @@ from sqlalchemy import event
 
 from cloudsignal.server.store import attention as its
 from cloudsignal.server.store.attention import KINDS, Case, Kind, Part, Total
+from cloudsignal.server.store.open_items import Place
 from cloudsignal.server.store.orders import Registration
 from cloudsignal.server.store.store import Store
 from tests.server.arrivals import MINUTE, NOON, arrival, report
@@ -151,7 +152,8 @@ class AttentionContract:
             ("7", "Alpha"),
             ("8", "Alpha"),
         ]
-        assert ids(store.attention.cases("overdue", partner="Beta", now=NOW, limit=9)) == ["7"]
+        overdue = store.open_items.due_before(Place(NOW), partner="Beta", limit=9)
+        assert [each.order for each in overdue] == ["7"]
         for name, left in (("Alpha", ["8"]), ("Beta", [])):
             part = store.attention.parts(partner=name, now=NOW, first=9)["stalled"]
             cases = store.attention.cases("stalled", partner=name, now=NOW, limit=9)

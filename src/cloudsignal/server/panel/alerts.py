@@ -14,6 +14,7 @@ from cloudsignal.server.insight.stalling import STATES
 from cloudsignal.server.panel import pages
 from cloudsignal.server.panel.access import OPERATOR, READER
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form, places, words
+from cloudsignal.server.panel.lists import PAGE, Column, Listing, exported, wants_csv
 from cloudsignal.server.panel.pages import Asked, Before, page, to
 from cloudsignal.server.store.alert_messages import EVERY, WAYS, Digest, Message, Way, WayName
 from cloudsignal.server.store.errors import NotFound
@@ -21,7 +22,23 @@ from cloudsignal.server.store.store import Store
 
 NEWEST: Final = 10
 """How many messages are on the page itself."""
-PAGE: Final = 50
+MESSAGES: Final = Listing[Message](
+    path="/alerts/messages",
+    title="Messages",
+    columns=(
+        Column("Made, UTC", lambda each: each.made, "instant"),
+        Column("By", lambda each: each.way),
+        Column("What", lambda each: each.type),
+        Column("News", lambda each: each.count),
+        Column("State", lambda each: each.state),
+        Column("Attempts", lambda each: each.attempts),
+        Column("What became of it", lambda each: each.why),
+        Column("Known by", lambda each: each.message),
+    ),
+    turn="before",
+    place=lambda each: each.id,
+)
+"""As a file: the page has what is shorter."""
 WAIT_S: Final = 20.0
 """How long the page of a test waits for what becomes of it."""
 LOOK_S: Final = 0.2
@@ -124,6 +141,8 @@ async def test_way(request: Asked, way: str) -> Response[Any]:
 async def list_messages(request: Asked, before: Before = None) -> Response[Any]:
     """The newest messages, or those before one."""
     read = request.app.state.store.alert_messages.messages
+    if wants_csv(request):
+        return await exported(request, MESSAGES, read)
     found = await asyncio.to_thread(read, before=before, limit=PAGE)
     next = found[-1].id if len(found) == PAGE else None
     return page(request, "alert_messages.html", messages=found, next=next)

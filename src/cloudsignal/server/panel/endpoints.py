@@ -11,7 +11,12 @@ from cloudsignal.protocol.webhooks import FORMATS, SENT
 from cloudsignal.server.bodies import Unfit, converted
 from cloudsignal.server.clock import now
 from cloudsignal.server.delivery.desk import Made
-from cloudsignal.server.delivery.views import endpoint_view_of, endpoint_views, view_now
+from cloudsignal.server.delivery.views import (
+    EndpointView,
+    endpoint_view_of,
+    endpoint_views,
+    view_now,
+)
 from cloudsignal.server.delivery.wishes import (
     OVERLAP_HOURS,
     EndpointChange,
@@ -22,6 +27,7 @@ from cloudsignal.server.delivery.wishes import (
 from cloudsignal.server.panel import pages
 from cloudsignal.server.panel.access import OPERATOR
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form, places, ticked
+from cloudsignal.server.panel.lists import Column, Listing, exported, wants_csv
 from cloudsignal.server.panel.pages import Asked, Number, page, store_for, to
 from cloudsignal.server.panel.telling import (
     MENDS,
@@ -55,6 +61,27 @@ Form = Mapping[str, Any]
 """What a form says, or what is wrong with it, by its fields."""
 
 
+ENDPOINTS: Final = Listing[EndpointView](
+    path="/endpoints",
+    title="Endpoints",
+    columns=(
+        Column("No.", lambda each: each.endpoint),
+        Column("Owner", lambda each: each.owner),
+        Column("URL", lambda each: each.url),
+        Column("Format", lambda each: each.format),
+        Column("Types", lambda each: each.types or "all"),
+        Column("Test", lambda each: each.test or None),
+        Column("State", lambda each: each.state),
+        Column("Health", lambda each: each.health),
+        Column("Waiting", lambda each: each.waiting + each.asked),
+        Column("Dead", lambda each: each.dead),
+    ),
+    turn="after",
+    place=lambda each: each.endpoint,
+)
+"""As a file: the page says it shorter."""
+
+
 @get("/endpoints", guards=[SEES])
 async def list_endpoints(
     request: Asked,
@@ -62,14 +89,19 @@ async def list_endpoints(
     after: Annotated[int, QueryParameter(ge=0, le=2**53)] = 0,
 ) -> Response[Any]:
     """The endpoints, or those of an owner."""
+    store = request.app.state.store
+
+    def views(*, after: int = 0, limit: int) -> list[EndpointView]:
+        chosen = pages.scope(request).owner or owner or None
+        return endpoint_views(store, chosen, after=after, limit=limit, now=now())
 
     def read() -> dict[str, Any]:
-        chosen = pages.scope(request).owner or owner or None
-        store = request.app.state.store
-        found = endpoint_views(store, chosen, after=after, limit=PAGE, now=now())
+        found = views(after=after, limit=PAGE)
         owners = [] if pages.scope(request).is_narrow else store.orders.owners()
         return {"endpoints": found, "owners": [each.name for each in owners]}
 
+    if wants_csv(request):
+        return await exported(request, ENDPOINTS, views)
     found = await asyncio.to_thread(read)
     last = found["endpoints"][-1].endpoint if len(found["endpoints"]) == PAGE else None
     return page(request, "endpoints.html", owner=owner, next=last, **found, **rights(request))

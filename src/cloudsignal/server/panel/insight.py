@@ -1,8 +1,9 @@
 """How print partners do: compared, one by one, and the signals that offend against the score of their reports."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, tzinfo
+from functools import partial
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,8 @@ from cloudsignal.server.figures import Reckoner
 from cloudsignal.server.insight import counting, reckoning, reporting
 from cloudsignal.server.insight.reporting import PARTS, Part
 from cloudsignal.server.panel.access import READER_OR_PARTNER
+from cloudsignal.server.panel.lists import Column, Listing, exported, wants_csv
+from cloudsignal.server.panel.lists import Part as Rows
 from cloudsignal.server.panel.pages import Asked, Before, page, scope, to
 from cloudsignal.server.store.access import Partner
 from cloudsignal.server.store.errors import NotFound
@@ -67,9 +70,10 @@ async def list_offending(
     if part not in LISTED:
         raise NotFound(f"there is no list of what offends against {part!r}")
     begin, _ = reckoning.days_s(reckoner(request).now(), _checked(days))
-    found = await asyncio.to_thread(
-        _offending, request.app.state.store, partner, LISTED[part], begin, before
-    )
+    find = partial(_offending, request.app.state.store, partner, LISTED[part], begin)
+    if wants_csv(request):
+        return await exported(request, OFFENDING, partial(_rest, find))
+    found = await asyncio.to_thread(find, before)
     return page(
         request, "offending.html", partner=partner, part=LISTED[part], days=days, found=found
     )
@@ -88,6 +92,32 @@ class Found(Struct, frozen=True):
     offending: tuple[Offending, ...]
     looked_at: int
     next: int | None
+
+
+OFFENDING: Final = Listing[Offending](
+    path="/offending",
+    title="Offending signals",
+    columns=(
+        Column("Received, UTC", lambda each: each.signal.received, "instant"),
+        Column("Happened, UTC", lambda each: each.signal.datetime, "instant"),
+        Column("Type", lambda each: each.signal.type),
+        Column("Order", lambda each: each.signal.order),
+        Column("Item", lambda each: each.signal.item),
+        Column("Interface", lambda each: each.signal.interface),
+        Column("Offends against", lambda each: [part.name for part in each.parts]),
+    ),
+    turn="before",
+)
+"""As a file: the page says more of each."""
+
+
+def _rest(
+    find: Callable[[int | None], Found], *, before: int | None = None, limit: int
+) -> Rows[Offending] | Sequence[Offending]:
+    found = find(before)
+    if found.next is None:
+        return found.offending
+    return Rows(found.offending, found.next)
 
 
 def _offending(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from litestar import Response, get, post
@@ -12,6 +13,7 @@ from cloudsignal.server.key_desk import KeyDesk, is_valid
 from cloudsignal.server.panel import given as shown
 from cloudsignal.server.panel.access import OPERATOR, READER_OR_PARTNER
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form, words
+from cloudsignal.server.panel.lists import Column, Listing, listed
 from cloudsignal.server.panel.pages import (
     Asked,
     Before,
@@ -28,17 +30,48 @@ from cloudsignal.server.rules import Unfit
 from cloudsignal.server.store.access import Interface
 from cloudsignal.server.store.store import Store
 
-PAGE: Final = 100
+FEW: Final = 4
+"""How many addresses are listed of an interface; its own page has all."""
+
+
+def _few(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    more = len(addresses) - FEW
+    return addresses if more <= 0 else (*addresses[:FEW], f"{more} more")
+
+
+NUMBER: Final = Column[Interface](
+    "Interface", lambda each: each.id, to=lambda each: f"/interfaces/{each.id}"
+)
+ABOUT: Final[tuple[Column[Interface], ...]] = (
+    Column("State", lambda each: each.state),
+    Column("Time zone", lambda each: each.timezone),
+    Column("Allowed from", lambda each: _few(each.allow) or "everywhere"),
+    Column("Test", lambda each: each.test or None),
+    Column("Added, UTC", lambda each: each.created, "instant"),
+)
+INTERFACES: Final = Listing[Interface](
+    path="/interfaces",
+    title="Interfaces",
+    columns=(
+        NUMBER,
+        Column(
+            "Print partner",
+            lambda each: each.partner_name,
+            to=lambda each: f"/partners/{each.partner}",
+        ),
+        *ABOUT,
+    ),
+    turn="before",
+    place=lambda each: each.id,
+)
 KEYS_SHOWN: Final = 20
 
 
 @get("/interfaces", guards=[READER_OR_PARTNER])
 async def list_interfaces(request: Asked, before: Before = None) -> Response[Any]:
     """The interfaces that somebody may see, the newest first."""
-    own = scope(request).partner
-    found = await asyncio.to_thread(_listed, store_for(request), own, before)
-    next = found[-1].id if len(found) == PAGE else None
-    return page(request, "interfaces.html", interfaces=found, next=next)
+    read = partial(_listed, request.app.state.store, scope(request).partner)
+    return await listed(request, INTERFACES, read, "interfaces.html", at=before)
 
 
 @get("/interfaces/{number:int}", guards=[READER_OR_PARTNER])
@@ -92,10 +125,12 @@ async def revoke_interface(request: Asked, number: Number) -> Response[Any]:
     return await _change(request, number, lambda desk: desk.revoke(number))
 
 
-def _listed(store: Store, own: str | None, before: int | None) -> list[Interface]:
-    """The interfaces of a page: of one print partner, by name, or of all."""
+def _listed(
+    store: Store, own: str | None, *, before: int | None = None, limit: int
+) -> list[Interface]:
+    """The interfaces before one: of one print partner, by name, or of all."""
     partner = None if own is None else store.access.partner(own).id
-    return store.access.newest_interfaces(partner=partner, before=before, limit=PAGE)
+    return store.access.newest_interfaces(partner=partner, before=before, limit=limit)
 
 
 async def _change(

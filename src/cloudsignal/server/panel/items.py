@@ -55,7 +55,7 @@ async def list_items(request: Asked, before: Before = None) -> Response[Any]:
         else [each.name for each in await asyncio.to_thread(store.access.partners)]
     )
     read = partial(_items, store, ITEMS.given(request), seen, names)
-    told = {"states": STATES, "partners": names}
+    told: dict[str, Any] = {"states": STATES, "partners": names}
     return await listed(request, ITEMS, read, "items.html", at=before, **told)
 
 

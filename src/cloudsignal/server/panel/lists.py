@@ -145,14 +145,14 @@ async def listed(
     template: str,
     *,
     at: Place | None = None,
+    error: str = "",
     **told: Any,
 ) -> Response[Any]:
     """A page of a list in a template, where it is called ``list``; or all of it as CSV if that is asked for.
 
     ``read`` is a verb of the store, or what chooses by one; it may raise Unfit, which is said on the page. ``at`` is
-    the place at which the page begins.
+    the place at which the page begins, ``error`` what is wrong with what was posted to the page.
     """
-    error = ""
     rows: Sequence[Row] = []
     older: Place | None = None
     try:

@@ -91,7 +91,7 @@ def _states(standing: OrderStanding) -> dict[str, int]:
 async def show_order(request: Asked, order: str = "", after: str = "") -> Response[Any]:
     """An order: what is registered of it, and its items in the order of their ids."""
     seen = await asyncio.to_thread(see_order, request.app.state.store, order, scope(request))
-    told = {"order": seen, "states": counted(seen.states), "scope": scope(request)}
+    told: dict[str, Any] = {"order": seen, "states": counted(seen.states), "scope": scope(request)}
     return await listed(request, ORDER_ITEMS, _beyond(seen.items), "order.html", at=after, **told)
 
 

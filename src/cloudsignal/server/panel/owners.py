@@ -10,11 +10,23 @@ from cloudsignal.server.key_desk import is_valid
 from cloudsignal.server.panel import given as shown
 from cloudsignal.server.panel.access import OPERATOR, READER
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
+from cloudsignal.server.panel.lists import Column, Listing, listed
 from cloudsignal.server.panel.pages import After, Asked, Number, key_desk, page, store_for, to
 from cloudsignal.server.rules import Unfit
 from cloudsignal.server.store.errors import AlreadyThere
+from cloudsignal.server.store.orders import Owner
 
-PAGE: Final = 100
+OWNERS: Final = Listing[Owner](
+    path="/owners",
+    title="Owners",
+    columns=(
+        Column("Name", lambda each: each.name, to=lambda each: f"/owners/{each.id}"),
+        Column("Gets what nobody registered", lambda each: each.unregistered or None),
+        Column("Added, UTC", lambda each: each.created, "instant"),
+    ),
+    turn="after",
+    place=lambda each: each.name,
+)
 KEYS_SHOWN: Final = 20
 
 
@@ -60,16 +72,9 @@ async def add_owner_key(request: Asked, number: Number) -> Response[Any]:
 async def _owners(
     request: Asked, after: str = "", given: dict[str, str] | None = None, error: str = ""
 ) -> Response[Any]:
-    found = await asyncio.to_thread(store_for(request).orders.owners, after=after, limit=PAGE)
-    return page(
-        request,
-        "owners.html",
-        status=400 if error else 200,
-        owners=found,
-        next=found[-1].name if len(found) == PAGE else None,
-        given=given or {"name": "", "unregistered": ""},
-        error=error,
-    )
+    read = request.app.state.store.orders.owners
+    told: dict[str, Any] = {"error": error, "form": given or {"name": "", "unregistered": ""}}
+    return await listed(request, OWNERS, read, "owners.html", at=after, **told)
 
 
 async def _owner(request: Asked, number: int, error: str = "") -> Response[Any]:

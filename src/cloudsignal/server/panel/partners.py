@@ -1,14 +1,18 @@
 """The pages of print partners: who prints and reports, and through which interfaces."""
 
 import asyncio
+from functools import partial
 from typing import Any, Final
 
 from litestar import Response, get, post
+from msgspec import Struct
 
 from cloudsignal.server import rules
 from cloudsignal.server.panel import given as shown
 from cloudsignal.server.panel.access import OPERATOR, READER_OR_PARTNER
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form, words
+from cloudsignal.server.panel.interfaces import ABOUT, NUMBER
+from cloudsignal.server.panel.lists import Column, Listing, listed
 from cloudsignal.server.panel.pages import (
     After,
     Asked,
@@ -16,17 +20,43 @@ from cloudsignal.server.panel.pages import (
     Number,
     check_partner,
     key_desk,
-    page,
     scope,
     store_for,
     to,
 )
 from cloudsignal.server.rules import Unfit
-from cloudsignal.server.store.access import Partner
+from cloudsignal.server.store.access import Interface, Partner
 from cloudsignal.server.store.errors import AlreadyThere
 from cloudsignal.server.store.store import Store
 
-PAGE: Final = 100
+
+class Listed(Struct, frozen=True):
+    """A print partner, and how many interfaces it has that are not revoked."""
+
+    partner: Partner
+    interfaces: int
+
+
+PARTNERS: Final = Listing[Listed](
+    path="/partners",
+    title="Print partners",
+    columns=(
+        Column(
+            "Name", lambda each: each.partner.name, to=lambda each: f"/partners/{each.partner.id}"
+        ),
+        Column("Interfaces", lambda each: each.interfaces),
+        Column("Added, UTC", lambda each: each.partner.created, "instant"),
+    ),
+    turn="after",
+    place=lambda each: each.partner.name,
+)
+INTERFACES: Final = Listing[Interface](
+    path="/interfaces",
+    title="Interfaces",
+    columns=(NUMBER, *ABOUT),
+    turn="before",
+    place=lambda each: each.id,
+)
 
 
 @get("/partners", guards=[READER_OR_PARTNER])
@@ -74,25 +104,17 @@ async def create_interface(request: Asked, number: Number) -> Response[Any]:
 async def _partners(
     request: Asked, after: str = "", name: str = "", error: str = ""
 ) -> Response[Any]:
-    own = scope(request).partner
-    found, counts = await asyncio.to_thread(_listed, store_for(request), own, after)
-    return page(
-        request,
-        "partners.html",
-        status=400 if error else 200,
-        partners=found,
-        counts=counts,
-        next=found[-1].name if len(found) == PAGE else None,
-        name=name,
-        error=error,
-    )
+    read = partial(_listed, request.app.state.store, scope(request).partner)
+    told = {"error": error, "name": name}
+    return await listed(request, PARTNERS, read, "partners.html", at=after, **told)
 
 
-def _listed(store: Store, own: str | None, after: str) -> tuple[list[Partner], dict[int, int]]:
-    """The print partners of a page, or somebody's own, and how many interfaces each has."""
+def _listed(store: Store, own: str | None, *, after: str = "", limit: int) -> list[Listed]:
+    """The print partners after a name, or somebody's own."""
     access = store.access
-    found = access.partners(after=after, limit=PAGE) if own is None else [access.partner(own)]
-    return found, access.interface_counts([each.id for each in found])
+    found = access.partners(after=after, limit=limit) if own is None else [access.partner(own)]
+    counts = access.interface_counts([each.id for each in found])
+    return [Listed(each, counts.get(each.id, 0)) for each in found]
 
 
 async def _partner(
@@ -105,16 +127,13 @@ async def _partner(
     access = store_for(request).access
     partner = await asyncio.to_thread(access.numbered_partner, number)
     check_partner(request, partner.name)
-    found = await asyncio.to_thread(
-        access.newest_interfaces, partner=number, before=before, limit=PAGE
-    )
-    return page(
+    return await listed(
         request,
+        INTERFACES,
+        partial(access.newest_interfaces, partner=number),
         "partner.html",
-        status=400 if error else 200,
+        at=before,
         partner=partner,
-        interfaces=found,
-        next=found[-1].id if len(found) == PAGE else None,
         zones=await asyncio.to_thread(rules.zones),
         given=given or {"timezone": "UTC", "allow": "", "test": ""},
         error=error,

@@ -11,17 +11,34 @@ from cloudsignal.server.clock import now
 from cloudsignal.server.panel import pages
 from cloudsignal.server.panel.access import ADMIN
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
+from cloudsignal.server.panel.lists import Column, Listing, exported, wants_csv
 from cloudsignal.server.panel.pages import Asked, Number, page, store_for, to
-from cloudsignal.server.panel.roles import ROLES, granted
+from cloudsignal.server.panel.roles import ROLES, granted, state_of
 from cloudsignal.server.panel.signing import entrance_of
 from cloudsignal.server.rules import Unfit
 from cloudsignal.server.store.errors import AlreadyThere, LastAdmin
 from cloudsignal.server.store.store import Store
+from cloudsignal.server.store.users import User
+
+USERS: Final = Listing[User](
+    path="/users",
+    title="Users",
+    columns=(
+        Column("Name", lambda each: each.name),
+        Column("Role", lambda each: each.role),
+        Column("Of", lambda each: each.partner_name or each.owner_name),
+        Column("Second factor", lambda each: each.totp is not None),
+        Column("State", state_of),
+    ),
+)
+"""As a file; on the page they are all there as well."""
 
 
 @get("/users", guards=[ADMIN])
 async def list_users(request: Asked) -> Response[Any]:
     """Everybody who may sign in."""
+    if wants_csv(request):
+        return await exported(request, USERS, lambda limit: request.app.state.store.users.users())
     return await _users(request)
 
 

@@ -8,18 +8,33 @@ from litestar import Response, get, post
 from cloudsignal.server.panel import given as shown
 from cloudsignal.server.panel.access import OPERATOR, READER
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form
+from cloudsignal.server.panel.lists import PAGE, Column, Listing, exported, wants_csv
 from cloudsignal.server.panel.pages import After, Asked, key_desk, page, store_for, to
 from cloudsignal.server.panel.roles import may
 from cloudsignal.server.rules import Unfit
-from cloudsignal.server.store.access import ROLES, Role
+from cloudsignal.server.store.access import ROLES, Role, Token
 from cloudsignal.server.store.errors import AlreadyThere
 
-PAGE: Final = 100
+TOKENS: Final = Listing[Token](
+    path="/tokens",
+    title="Tokens",
+    columns=(
+        Column("Name", lambda each: each.name),
+        Column("Role", lambda each: each.role),
+        Column("Added, UTC", lambda each: each.created, "instant"),
+        Column("Revoked, UTC", lambda each: each.revoked, "instant"),
+    ),
+    turn="after",
+    place=lambda each: each.name,
+)
+"""As a file: on the page they can be revoked."""
 
 
 @get("/tokens", guards=[READER])
 async def list_tokens(request: Asked, after: After = "") -> Response[Any]:
     """The tokens in order of name; they themselves are never shown again."""
+    if wants_csv(request):
+        return await exported(request, TOKENS, request.app.state.store.access.tokens)
     return await _tokens(request, after)
 
 
