@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from html import unescape
 from typing import Any
 
@@ -21,7 +22,9 @@ __all__ = ["FLAGS"]
 
 SECRET = signatures.written(b"k" * 32)
 WEBHOOK = '{"type":"ItemProduce","apikey":"","order":"7","datetime":"2016-01-20T13:00:00+00:00"}'
-NOON = 1_453_291_200_000_000
+HOUR_US = 3_600_000_000
+NOON = clock.now() // (24 * HOUR_US) * (24 * HOUR_US) - 12 * HOUR_US
+"""That of yesterday, in UTC: what is older than it is kept may be forgotten at any time."""
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,16 @@ def dead(server: Server, number: int, count: int = 1) -> list[str]:
 def _noted(number: int, message: str, position: int) -> Noted:
     values = {"state": "dead", "attempts": 100, "why": "it answered 500", "webhook": WEBHOOK}
     return told.noted(number, message, position=position, **values)
+
+
+def written(instant: int) -> str:
+    """An instant for programs, in UTC, less its zone."""
+    return f"{datetime.fromtimestamp(instant / 1e6, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
+def shown(instant: int) -> str:
+    """An instant as pages show it."""
+    return written(instant).replace("T", " ")
 
 
 def tried(server: Server, number: int, **values: Any) -> int:
@@ -300,7 +313,7 @@ def test_attempts_are_found_by_what_they_were_about(ada: Visitor) -> None:
     server = ada.server
     number, other = (new_endpoint(ada, new_owner(server)) for _ in range(2))
     good = tried(server, number, error="", status=204)
-    bad = tried(server, number, at=NOON + 3_600_000_000)
+    bad = tried(server, number, at=NOON + HOUR_US)
     elsewhere = tried(server, other)
 
     def found(query: str) -> set[int]:
@@ -311,7 +324,7 @@ def test_attempts_are_found_by_what_they_were_about(ada: Visitor) -> None:
     assert found("") == {good, bad, elsewhere}
     assert found(f"endpoint={number}&order=&since=") == {good, bad}
     assert found(f"endpoint={number}&failed=true") == {bad}
-    assert found(f"endpoint={number}&since=2016-01-20T12:30") == {bad}
+    assert found(f"endpoint={number}&since={written(NOON + HOUR_US // 2)[:16]}") == {bad}
     assert found("order=no-such-order") == set()
     csv = ada.get(f"/panel/deliveries?endpoint={number}&failed=true&as=csv").body.decode(
         "utf-8-sig"
@@ -319,7 +332,7 @@ def test_attempts_are_found_by_what_they_were_about(ada: Visitor) -> None:
     head, *rows = csv.splitlines()
     assert head.startswith('"Begun, UTC",What became of it,Status,Type')
     assert len(rows) == 1
-    assert rows[0].startswith("2016-01-20T13:00:00Z,")
+    assert rows[0].startswith(f"{written(NOON + HOUR_US)}Z,")
     answer = ada.get("/panel/deliveries?since=yesterday")
     assert "Cannot be read: write it like 2016-01-20" in words(answer, 400)
     assert 'id="since-wrong"' in answer.body.decode()
@@ -328,7 +341,9 @@ def test_attempts_are_found_by_what_they_were_about(ada: Visitor) -> None:
 def test_attempts_are_listed_page_by_page(ada: Visitor) -> None:
     server = ada.server
     number = new_endpoint(ada, new_owner(server))
-    attempts = [told.attempted(number, "msg_tried", webhook=WEBHOOK) for _ in range(PAGE + 1)]
+    attempts = [
+        told.attempted(number, "msg_tried", at=NOON, webhook=WEBHOOK) for _ in range(PAGE + 1)
+    ]
     with server.store() as store:
         store.deliveries.note(Progress(attempted=attempts), now=NOON)
 
@@ -353,11 +368,11 @@ def test_an_attempt_shows_what_was_sent_and_how_it_was_answered(ada: Visitor) ->
 
     page = ada.get(f"/panel/deliveries/{first}")
 
-    assert "webhook-id: msg_tried webhook-timestamp: 1453291200" in words(page)
+    assert f"webhook-id: msg_tried webhook-timestamp: {NOON // 1_000_000}" in words(page)
     assert "webhook-signature: … " in words(page)
     assert '"type": "ItemProduce", "apikey": "…", "order": "7"' in words(page)
     assert "Status 500 Headers x-of: receiver Body no room" in words(page)
-    assert "Posted to 192.0.2.1 Begun 2016-01-20 12:00:00 UTC" in words(page)
+    assert f"Posted to 192.0.2.1 Begun {shown(NOON)} UTC" in words(page)
     assert links(page, "/panel/deliveries/[0-9]+") == [
         f"/panel/deliveries/{each}" for each in (second, first)
     ]
@@ -402,7 +417,7 @@ def test_a_delivery_says_where_it_stands(ada: Visitor) -> None:
     tried(server, number)
 
     assert "State given up at 20" in words(ada.get(path + given_up))
-    assert "waiting, tried next at 2016-01-20 12:00:00 UTC" in words(ada.get(path + waits))
+    assert f"waiting, tried next at {shown(NOON)} UTC" in words(ada.get(path + waits))
     assert "State over: it is not tried again" in words(ada.get(path + "msg_tried"))
     on = ada.post(f"{path}{given_up}/redeliver").headers["location"]
     assert "It was asked for, and is not posted yet." in words(ada.get(on))
@@ -505,10 +520,10 @@ def test_what_was_given_up_since_an_instant_is_recovered(
     with server.store() as store:
         for hour in range(3):
             noted = _noted(number, f"msg_of_hour_{hour}", 1)
-            store.delivery_log.tell(noted, now=NOON + hour * 3_600_000_000)
+            store.delivery_log.tell(noted, now=NOON + hour * HOUR_US)
     path = f"/panel/endpoints/{number}"
 
-    done = ada.post(f"{path}/recover", {"since": "2016-01-20T13:00"})
+    done = ada.post(f"{path}/recover", {"since": written(NOON + HOUR_US)[:16]})
 
     assert done.headers["location"] == f"/panel/dead-letters?endpoint={number}&redelivered=2"
     assert states(server, number) == {

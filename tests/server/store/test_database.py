@@ -286,6 +286,11 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> N
 
 
 OF_THE_PANEL = (
+    "alert_rules",
+    "alert_ways",
+    "alert_news",
+    "alert_messages",
+    "alerts",
     "invitations",
     "sessions",
     "users",
