@@ -313,11 +313,13 @@ def test_attempts_are_found_by_what_they_were_about(ada: Visitor) -> None:
     server = ada.server
     number, other = (new_endpoint(ada, new_owner(server)) for _ in range(2))
     good = tried(server, number, error="", status=204)
-    bad = tried(server, number, at=NOON + HOUR_US)
     elsewhere = tried(server, other)
+    # The last one, as attempts are noted about in the order in which they begin.
+    bad = tried(server, number, at=NOON + HOUR_US)
 
     def found(query: str) -> set[int]:
         answer = ada.get(f"/panel/deliveries?{query}")
+        assert answer.status == 200, answer
         listed = {int(each.split("/")[-1]) for each in links(answer, "/panel/deliveries/[0-9]+")}
         return listed & {good, bad, elsewhere}
 
