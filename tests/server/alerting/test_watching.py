@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cloudsignal.server.alerting import watching as its
-from cloudsignal.server.alerting.watching import BEHIND_US, EVERY_S, KEPT_US, Watch
+from cloudsignal.server.alerting.watching import EVERY_S, KEPT_US, Watch
 from cloudsignal.server.insight.calendars import Calendar
 from cloudsignal.server.insight.stalling import Rule
 from cloudsignal.server.store.alert_messages import News, Way, Written
@@ -17,6 +17,7 @@ from cloudsignal.server.store.alerts import Alert, Uncleared
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.orders import Registration
 from cloudsignal.server.store.reading import ItemQuery
+from cloudsignal.server.store.rollups import BEHIND_US
 from cloudsignal.server.store.store import Store
 from tests.server.arrivals import MINUTE, NOON, arrival, report
 from tests.server.clock import Clock

@@ -13,8 +13,6 @@ from cloudsignal.server.store.store import Store
 SECOND_US: Final = 1_000_000
 EVERY_S: Final = 60.0
 """How often is looked, unless rules are changed: then it is at once."""
-BEHIND_US: Final = 60 * SECOND_US
-"""How long signals may wait to be counted: while they wait for longer, nothing is raised or cleared."""
 SOME: Final = 500
 """How many alerts are raised or cleared in one transaction."""
 WORKS_S: Final = 0.1
@@ -78,8 +76,7 @@ class Watch:
 
         Asked after reading, for everything may begin to be counted anew at any time.
         """
-        waiting = self._store.rollups.waiting_since()
-        return waiting is not None and waiting < self._clock() - BEHIND_US
+        return self._store.rollups.is_behind(self._clock())
 
     def _see_to(self, found: list[Uncleared], limits: "Limits", now: int) -> None:
         """Clear those that are over, and note of others that they were heard of."""

@@ -25,27 +25,24 @@ from cloudsignal.server.store.store import Store
 
 FIRST: Final = 5
 """How many of each list are on the page that has them all."""
-BEHIND_US: Final = 60 * 1_000_000
-"""How long signals may wait to be counted before that is said."""
 _PLACE: Final = re.compile(r"(-?[0-9]{1,18})\.([0-9]{1,18})")
 
 
-def _columns(*more: Column[Case]) -> tuple[Column[Case], ...]:
-    return (
-        Column("Item", lambda each: each.item, to=lambda each: item_path(each.order, each.item)),
-        Column("Order", lambda each: each.order, to=lambda each: order_path(each.order)),
-        Column("Print partner", lambda each: each.partner_name),
-        Column("State", lambda each: each.state, "state"),
-        Column("Last heard of, UTC", lambda each: each.since, "instant"),
-        *more,
-    )
+ITEM: Final[tuple[Column[Any], ...]] = (
+    Column("Item", lambda each: each.item, to=lambda each: item_path(each.order, each.item)),
+    Column("Order", lambda each: each.order, to=lambda each: order_path(each.order)),
+    Column("Print partner", lambda each: each.partner_name),
+    Column("State", lambda each: each.state, "state"),
+)
+"""What is told of the item of a case or of an alert."""
+SINCE: Final = Column[Case]("Last heard of, UTC", lambda each: each.since, "instant")
 
 
 def _cases(kind: Kind, title: str, *more: Column[Case]) -> Listing[Case]:
     return Listing[Case](
         path=f"/attention/{kind}",
         title=title,
-        columns=_columns(*more),
+        columns=(*ITEM, SINCE, *more),
         turn="after",
         place=lambda each: "{}.{}".format(*each.place),
     )
@@ -76,10 +73,7 @@ CLEARED: Final = Listing[Alert](
     path="/attention/cleared",
     title="Stalled no more",
     columns=(
-        Column("Item", lambda each: each.item, to=lambda each: item_path(each.order, each.item)),
-        Column("Order", lambda each: each.order, to=lambda each: order_path(each.order)),
-        Column("Print partner", lambda each: each.partner_name),
-        Column("State", lambda each: each.state, "state"),
+        *ITEM,
         Column("Since, UTC", lambda each: each.since, "instant"),
         Column("Raised, UTC", lambda each: each.raised, "instant"),
         Column("Cleared, UTC", lambda each: each.cleared, "instant"),
@@ -169,7 +163,7 @@ async def show_attention(request: Asked) -> Response[Any]:
     found = await asyncio.to_thread(parts, partner=scope.partner, now=now(), first=FIRST)
     overdue = await asyncio.to_thread(_overdue, store, scope, now())
     told = await asyncio.to_thread(_tallies, store, scope)
-    behind = await asyncio.to_thread(_counts_are_old, store)
+    behind = await asyncio.to_thread(store.rollups.is_behind, now())
     return page(
         request,
         "attention.html",
@@ -238,11 +232,6 @@ def _place(text: str | None) -> Place | None:
 def _tallies(store: Store, scope: Scope) -> list[Tally]:
     found = (each(store, scope) for each in TALLIES)
     return [each for each in found if each is not None]
-
-
-def _counts_are_old(store: Store) -> bool:
-    since = store.rollups.waiting_since()
-    return since is not None and since < now() - BEHIND_US
 
 
 ROUTES: Final = [show_attention, list_cleared, list_cases]

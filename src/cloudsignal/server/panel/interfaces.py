@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from litestar import Response, get, post
+from msgspec.structs import replace
 
 from cloudsignal.server import rules
 from cloudsignal.server.clock import now
@@ -64,6 +65,8 @@ INTERFACES: Final = Listing[Interface](
     turn="before",
     place=lambda each: each.id,
 )
+OF_PARTNER: Final = replace(INTERFACES, columns=(NUMBER, *ABOUT))
+"""The same of one print partner, on its page."""
 KEYS_SHOWN: Final = 20
 
 

@@ -11,7 +11,7 @@ from cloudsignal.server import rules
 from cloudsignal.server.panel import given as shown
 from cloudsignal.server.panel.access import OPERATOR, READER_OR_PARTNER
 from cloudsignal.server.panel.forms import FORM_BYTES_MAX, form, words
-from cloudsignal.server.panel.interfaces import ABOUT, NUMBER
+from cloudsignal.server.panel.interfaces import OF_PARTNER
 from cloudsignal.server.panel.lists import Column, Listing, listed
 from cloudsignal.server.panel.pages import (
     After,
@@ -25,7 +25,7 @@ from cloudsignal.server.panel.pages import (
     to,
 )
 from cloudsignal.server.rules import Unfit
-from cloudsignal.server.store.access import Interface, Partner
+from cloudsignal.server.store.access import Partner
 from cloudsignal.server.store.errors import AlreadyThere
 from cloudsignal.server.store.store import Store
 
@@ -49,13 +49,6 @@ PARTNERS: Final = Listing[Listed](
     ),
     turn="after",
     place=lambda each: each.partner.name,
-)
-INTERFACES: Final = Listing[Interface](
-    path="/interfaces",
-    title="Interfaces",
-    columns=(NUMBER, *ABOUT),
-    turn="before",
-    place=lambda each: each.id,
 )
 
 
@@ -129,7 +122,7 @@ async def _partner(
     check_partner(request, partner.name)
     return await listed(
         request,
-        INTERFACES,
+        OF_PARTNER,
         partial(access.newest_interfaces, partner=number),
         "partner.html",
         at=before,

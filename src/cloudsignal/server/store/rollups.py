@@ -67,6 +67,8 @@ RECOUNTED_ITEMS_MAX: Final = 2_000
 """How many items these have together, unless a single one has more."""
 CLEARED_MAX: Final = 5_000
 """How many counts are forgotten, or orders made to wait, in one transaction when counting begins anew."""
+BEHIND_US: Final = 60 * counting.SECOND_US
+"""How long signals may wait to be counted."""
 SOME: Final = 1_000
 """How many counts are looked at by one statement."""
 FINE_S: Final = 2 * counting.DAY_S
@@ -146,6 +148,11 @@ class Rollups:
             counted = passed(connection) or 0
             beyond = select(signals.c.received).where(signals.c.position > counted)
             return connection.scalar(beyond.order_by(signals.c.position).limit(1))
+
+    def is_behind(self, now: int) -> bool:
+        """Whether signals wait to be counted for so long that what is counted is not how items stand."""
+        waiting = self.waiting_since()
+        return waiting is not None and waiting < now - BEHIND_US
 
     def begin_anew(self) -> None:
         """Forget all counts but those of signals that are in the log no more, and count again from its beginning.
