@@ -37,6 +37,7 @@ lag           day, the same          the bucket of how long a signal took to com
 from collections import Counter
 from collections.abc import Iterator
 from datetime import tzinfo
+from functools import cache
 from typing import Final
 
 from msgspec import Struct
@@ -61,6 +62,7 @@ OF_STEPS: Final = ("took", "worked", "open")
 """What steps of items are counted as; each step by itself, so that who wants one need not read all."""
 
 
+@cache
 def of_step(about: str, step: Step) -> str:
     """What a step is counted as: the places of where it begins and ends on the way of an item tell which."""
     begun, done = step

@@ -18,7 +18,6 @@ from cloudsignal.server.store.rollups import (
     ALL,
     COUNTED_ITEMS,
     LIVE,
-    Key,
     Rollups,
     Rules,
     decoded,
@@ -33,6 +32,9 @@ BATCH: Final = 1_000
 """How many signals, items or orders are looked at in one transaction."""
 FETCHED: Final = 1_000
 """How many counts are fetched from the database at once."""
+
+Key = tuple[str, int, int, str]
+"""What is counted, of which print partner, when, and the key: a row of the roll-ups."""
 
 
 class Compared(Struct, frozen=True):

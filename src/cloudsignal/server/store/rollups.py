@@ -7,7 +7,7 @@ passes it, and whenever that is broken off. So does each order that waits to be 
 those that wait in the same transaction.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, tzinfo
@@ -76,9 +76,6 @@ FINE_S: Final = 2 * counting.DAY_S
 
 _encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode: Final = msgspec.msgpack.Decoder(list[tuple[str, int, str, int]]).decode
-
-Key = tuple[str, int, int, str]
-"""What is counted, of which print partner, when, and the key: a row of the roll-ups."""
 
 
 class Step(Struct, frozen=True):
@@ -262,7 +259,7 @@ class _Page:
         self.begin = begin
         self.end = end
         self.recounts, self.more_wait = _recounts(connection)
-        self._changes: Counter[Key] = Counter()
+        self._changes: defaultdict[int, Counts] = defaultdict(Counter)
         self._items: list[tuple[Any, ...]] = []
         self._forgotten: list[int] = []
         self._orders: list[tuple[Any, ...]] = []
@@ -280,9 +277,9 @@ class _Page:
     def _add_signals(self, connection: Connection) -> None:
         within = signals.c.position > self.begin, signals.c.position <= self.end
         for row in connection.execute(LIVE.where(*within)):
-            zone = self._rules.zone(row.interface)
+            zone, changes = self._rules.zone(row.interface), self._changes[row.partner]
             for count in counting.of_signal(row.type, row.datetime, row.received, zone):
-                self._change(row.partner, count, 1)
+                changes[count] += 1
 
     def _add_items(self, connection: Connection) -> None:
         ids = [order for order, _ in self.recounts]
@@ -326,16 +323,21 @@ class _Page:
     def _replace(self, row: Any, counts: Counts) -> None:
         """Take back what something was counted as, and add what it counts as now."""
         if row.counts is not None:
-            for count, number in decoded(row.counts):
-                self._change(row.counted_partner, count, -number)
-        for count, number in counts.items():
-            self._change(row.partner, count, number)
+            self._changes[row.counted_partner].subtract(dict(decoded(row.counts)))
+        self._changes[row.partner or ALL].update(counts)
 
-    def _change(self, partner: int | None, count: Count, number: int) -> None:
-        what, at, key = count
-        self._changes[what, ALL, at, key] += number
-        if partner:
-            self._changes[what, partner, at, key] += number
+    def _changed(self) -> list[tuple[Any, ...]]:
+        """The rows of the roll-ups with what is added to each, in their order: of each print partner and of all."""
+        every: Counts = Counter()
+        for changes in self._changes.values():
+            every.update(changes)
+        of_partners = {**self._changes, ALL: every}
+        return sorted(
+            (what, partner, at, key, number)
+            for partner, changes in of_partners.items()
+            for (what, at, key), number in changes.items()
+            if number
+        )
 
     def write(self, connection: Connection) -> None:
         """Write what changes. Raises _Overtaken, and then nothing may be kept of this transaction."""
@@ -349,7 +351,7 @@ class _Page:
         if self._forgotten:
             gone = counted_items.c.item.in_(self._forgotten)
             connection.execute(delete(counted_items).where(gone))
-        changes = sorted((*key, number) for key, number in self._changes.items() if number)
+        changes = self._changed()
         add_all(connection, rollups, changes)
         _remove_nothing(connection, changes)
 
