@@ -10,7 +10,7 @@ import pytest
 
 from cloudsignal.server import bookkeeper as its
 from cloudsignal.server import companion
-from cloudsignal.server.bookkeeper import Bookkeeper, Books
+from cloudsignal.server.bookkeeper import Bookkeeper, Books, Pace
 from cloudsignal.server.insight.stalling import Rule
 from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.errors import StoreUnavailable
@@ -156,6 +156,49 @@ async def test_it_rests_longer_than_it_works(monkeypatch: pytest.MonkeyPatch) ->
     made = books(Shelf(Step(10, 0, 90), Step(10, 0, 0)), slow)
     rested = await rests(made, 2, monkeypatch)
     assert all(each >= 0.5 * its.RESTS_TIMES for each in rested)
+
+
+def rests_times(*done: tuple[float, Step]) -> list[int]:
+    """How many times as long as it works it rests after each, where each took an eighth of a second."""
+    pace = Pace()
+    found = []
+    for begun, step in done:
+        pace.see(step, begun, begun + 0.125)
+        found.append(pace.rests_times)
+    return found
+
+
+def test_where_more_comes_than_it_counts_it_rests_much_longer_until_less_comes() -> None:
+    found = rests_times(
+        (0.0, Step(100, 0, 5_000)),  # After a start: it is not known since when these came.
+        (0.625, Step(100, 0, 5_000)),  # As many came as it counts, so that it keeps up.
+        (1.25, Step(100, 0, 5_010)),
+        (4.375, Step(100, 0, 5_410)),  # As many as it would have counted, resting as usual.
+        (5.0, Step(100, 0, 5_310)),
+        (1004.0, Step(100, 0, 5_210)),
+    )
+    assert found == [
+        its.RESTS_TIMES,
+        its.RESTS_TIMES,
+        its.OUTRUN_RESTS_TIMES,
+        its.RESTS_TIMES,
+        its.RESTS_TIMES,
+        its.RESTS_TIMES,
+    ]
+
+
+def test_where_everything_is_counted_anew_nothing_has_come() -> None:
+    prepared = Step(0, 0, 1_000_000, again=True)
+    found = rests_times((0.0, Step(100, 0, 0)), (0.5, prepared), (1.0, Step(100, 0, 999_900)))
+    assert found == [its.RESTS_TIMES] * 3
+
+
+async def test_while_it_is_outrun_others_have_the_processor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = books(Shelf(Step(10, 0, 90), Step(10, 0, 80), Step(10, 0, 1_000)), Timer())
+    _, usual, outrun = await rests(made, 3, monkeypatch)
+    assert outrun / its.OUTRUN_RESTS_TIMES == usual / its.RESTS_TIMES
 
 
 async def test_where_there_is_nothing_to_do_it_looks_every_second(

@@ -1,7 +1,7 @@
 """The process that keeps the roll-ups and the alerts, beside the one that takes signals in.
 
-It is started there, and ended with it. It has the lowest priority, and rests several times as long as it works:
-what pages show may be a little old, what is posted must not wait.
+It is started there, and ended with it. It has a low priority, and rests several times as long as it works, or much longer
+where more comes than it can count: what pages show may be a little old, what is posted must not wait.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
+from math import inf
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from cloudsignal.server.companion import Companion, first, listen, opened, run
@@ -27,6 +28,8 @@ EVERY_S: Final = 1.0
 """How old counts are at most, while there is time to count."""
 RESTS_TIMES: Final = 4
 """How many times as long as it works it rests, so that it hardly ever keeps the writer waiting."""
+OUTRUN_RESTS_TIMES: Final = 24
+"""The same where signals come faster than it counts: they need the processor, and it catches up after them."""
 LEASE: Final = "rollups"
 """The name of what one node of all does."""
 LEASE_S: Final = 15.0
@@ -51,6 +54,24 @@ class Bookkeeper(Companion):
         return is_wanted and self._store.leases.is_free(LEASE)
 
 
+class Pace:
+    """How long to rest: seen from what came, and what was counted of it."""
+
+    def __init__(self) -> None:
+        self.rests_times = RESTS_TIMES
+        self._left = 0
+        self._begun = -inf
+
+    def see(self, done: "Step", begun: float, ended: float) -> None:
+        """Take in what was done between two instants, in seconds."""
+        came, elapsed_s = done.signals + done.left - self._left, begun - self._begun
+        # As much as it would count in this time if it rested as usual.
+        would_take_s = (ended - begun) * (1 + RESTS_TIMES)
+        is_outrun = done.signals > 0 and came * would_take_s > done.signals * elapsed_s
+        self.rests_times = OUTRUN_RESTS_TIMES if is_outrun else RESTS_TIMES
+        self._left, self._begun = done.left, begun
+
+
 class Books:
     """The roll-ups and the alerts, as one node keeps them."""
 
@@ -69,6 +90,7 @@ class Books:
         self._watch = watch
         self._forgot = -FORGET_S
         self._until = 0.0
+        self._pace = Pace()
 
     async def keep(self) -> None:
         """Count what comes, and watch what is stalled, while this is the one that does; until cancelled."""
@@ -77,7 +99,7 @@ class Books:
             has_more = False
             with suppress(StoreUnavailable):  # That is said elsewhere, and passes.
                 has_more = await _whole(self.work)
-            rest_s = (self._timer() - begun) * RESTS_TIMES
+            rest_s = (self._timer() - begun) * self._pace.rests_times
             await asyncio.sleep(rest_s if has_more else max(rest_s, EVERY_S))
 
     def work(self) -> bool:
@@ -97,6 +119,7 @@ class Books:
             return store.rollups.NOTHING
         self._until = begun + LEASE_S
         done = store.rollups.step()
+        self._pace.see(done, begun, self._timer())
         if self._timer() - self._forgot >= FORGET_S:
             self._forgot = self._timer()
             store.rollups.forget_minutes(self._clock())
