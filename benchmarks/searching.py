@@ -18,7 +18,7 @@ from benchmarks.stores import CONNECTIONS, make_interface, make_token
 from cloudsignal.server.store.orders import REGISTRATIONS_MAX, Registration
 from cloudsignal.server.store.store import open_store
 
-ITEMS, ITEMS_QUICK = 1_000_000, 100_000
+ITEMS, ITEMS_QUICK = 10_000_000, 100_000
 REGISTERED_EACH = 10  # of so many orders one has references
 SEED = 1
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
+from benchmarks.asking import FLAGS
 from benchmarks.places import Databases, Files, Home, databases, emptied
 from benchmarks.report import Fact
 from benchmarks.rows import ALONE, Company, Row, bundle_rows, measure_rounds, wrk_row
@@ -133,14 +134,18 @@ def measure_searching(run: Run, home: Home) -> None:
 
 
 def measure_looking(run: Run, home: Home) -> None:
-    from benchmarks import looking  # It needs cloudsignal, which the peers' rows do without.
+    # They need cloudsignal, which the peers' rows do without.
+    from benchmarks import browsing, looking
 
     store, seconds = make_store("ours", home, run.first_item), run.options.seconds
     if run.wants("s"):
         run.measure(f"the panel{home.where}", looking.cost_rows(store, CROWDS, seconds))
     if run.wants("r"):
-        grow(store, looking.SIGNALS_QUICK if run.options.quick else looking.SIGNALS)
-        run.measure(f"a page{home.where}", looking.page_rows(store, seconds))
+        grow(store, browsing.SIGNALS_QUICK if run.options.quick else browsing.SIGNALS)
+        browsing.prepare(store)
+        with serving("ours", store.place, None, FLAGS) as server:
+            run.facts += browsing.first_loads(store, server)
+            run.measure(f"a page{home.where}", browsing.page_rows(store, server, seconds))
 
 
 def new_rows(run: Run, empty: Store, ours: Store | None, usual: Store | None) -> list[Row]:
