@@ -29,7 +29,7 @@ from cloudsignal.server.store import calendars, facts
 from cloudsignal.server.store.batches import insert_all
 from cloudsignal.server.store.changes import Notes
 from cloudsignal.server.store.database import Database
-from cloudsignal.server.store.errors import NotFound
+from cloudsignal.server.store.names import known_number
 from cloudsignal.server.store.schema import (
     OPEN,
     alert_news,
@@ -135,7 +135,9 @@ class Alerts:
         Raises NotFound when there is no such print partner.
         """
         with self._database.changing(facts.ALERTS_REVISION) as connection:
-            partner = EVERY if partner_name is None else _partner(connection, partner_name)
+            partner = (
+                EVERY if partner_name is None else known_number(connection, partners, partner_name)
+            )
             place = alert_rules.c.partner == partner, alert_rules.c.state == state
             row = connection.execute(select(alert_rules).where(*place)).first()
             before = None if row is None else _rule(row)
@@ -305,14 +307,6 @@ def _tell(connection: Connection, ids: Collection[int], what: What, now: int) ->
     by_each = each.select_from(alerts.join(alert_ways, true()))
     told = by_each.where(alerts.c.id.in_(ids)).order_by(alerts.c.id)
     connection.execute(insert(alert_news).from_select(["way", "alert", "what", "at"], told))
-
-
-def _partner(connection: Connection, name: str) -> int:
-    chosen = select(partners.c.id).where(partners.c.name == name)
-    number: int | None = connection.scalar(chosen)
-    if number is None:
-        raise NotFound(f"there is no print partner called {name!r}")
-    return number
 
 
 def _rule(row: Any) -> Rule:

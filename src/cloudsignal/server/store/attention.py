@@ -12,6 +12,7 @@ from sqlalchemy import Column, Connection, Select, exists, func, null, select, t
 from cloudsignal.server.store.alerts import ALERTS, Alert, alert
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.endpoints import REMOVED
+from cloudsignal.server.store.names import number_of, number_or_none
 from cloudsignal.server.store.schema import (
     ODD,
     alerts,
@@ -25,8 +26,6 @@ from cloudsignal.server.store.schema import (
 
 COUNT_MAX: Final = 1_000
 """Up to how many are counted; of more it is only said that there are."""
-NOBODY: Final = 0
-"""No print partner has this number."""
 
 Kind = Literal["stalled", "delayed", "odd"]
 """Items with an alert; open ones whose announced delay is over; those that were both
@@ -91,7 +90,7 @@ class Attention:
     def parts(self, *, partner: str | None = None, now: int, first: int) -> dict[Kind, Part]:
         """Every list: how many there are, and the first so many."""
         with self._database.reading() as connection:
-            number = _number(connection, partner)
+            number = number_or_none(connection, partners, partner)
             return {
                 kind: Part(
                     _total(connection, _chosen(kind, number, now)),
@@ -111,7 +110,7 @@ class Attention:
     ) -> list[Case]:
         """One of the lists, from its beginning or after a place."""
         with self._database.reading() as connection:
-            chosen = _chosen(kind, _number(connection, partner), now)
+            chosen = _chosen(kind, number_or_none(connection, partners, partner), now)
             if after is not None:
                 chosen = chosen.where(_beyond(kind, after))
             return _cases(connection, kind, chosen.limit(limit))
@@ -119,7 +118,11 @@ class Attention:
     def stalled(self, *, partner: str | None = None, limit: int) -> list[Alert]:
         """Alerts that are not cleared, of the items that were not heard of for longest first."""
         with self._database.reading() as connection:
-            chosen = _chosen("stalled", _number(connection, partner), 0).limit(limit).subquery()
+            chosen = (
+                _chosen("stalled", number_or_none(connection, partners, partner), 0)
+                .limit(limit)
+                .subquery()
+            )
             found = ALERTS.join(chosen, chosen.c.id == alerts.c.id)
             rows = connection.execute(found.order_by(chosen.c.at, chosen.c.id))
             return [alert(row) for row in rows]
@@ -134,7 +137,7 @@ class Attention:
         newest = alerts.c.cleared.desc(), alerts.c.id.desc()
         with self._database.reading() as connection:
             if partner is not None:
-                chosen = chosen.where(alerts.c.partner == _number(connection, partner))
+                chosen = chosen.where(alerts.c.partner == number_of(connection, partners, partner))
             ids = list(connection.scalars(chosen.order_by(*newest).limit(limit)))
             rows = connection.execute(ALERTS.where(alerts.c.id.in_(ids)).order_by(*newest))
             return [alert(row) for row in rows]
@@ -257,9 +260,3 @@ def _total(connection: Connection, chosen: Select[Any]) -> Total:
 
 def _limited(count: int) -> Total:
     return Total(min(count, COUNT_MAX), count > COUNT_MAX)
-
-
-def _number(connection: Connection, name: str | None) -> int | None:
-    if name is None:
-        return None
-    return connection.scalar(select(partners.c.id).where(partners.c.name == name)) or NOBODY

@@ -9,7 +9,7 @@ from cloudsignal.server.insight.calendars import read as read_calendar
 from cloudsignal.server.insight.calendars import write as write_calendar
 from cloudsignal.server.store.changes import Notes
 from cloudsignal.server.store.database import Database
-from cloudsignal.server.store.errors import NotFound
+from cloudsignal.server.store.names import known_number
 from cloudsignal.server.store.schema import calendars, partners
 
 
@@ -31,11 +31,7 @@ class Calendars:
     def set(self, partner_name: str, calendar: Calendar | None) -> None:
         """Have a print partner work so from now on, or always, with None. Raises NotFound."""
         with self._database.writing() as connection:
-            partner = connection.scalar(
-                select(partners.c.id).where(partners.c.name == partner_name)
-            )
-            if partner is None:
-                raise NotFound(f"there is no print partner called {partner_name!r}")
+            partner = known_number(connection, partners, partner_name)
             its_own = calendars.c.partner == partner
             before = connection.scalar(select(calendars.c.calendar).where(its_own))
             connection.execute(delete(calendars).where(its_own))

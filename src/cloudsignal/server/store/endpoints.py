@@ -26,6 +26,7 @@ from cloudsignal.server.store import facts
 from cloudsignal.server.store.changes import Notes
 from cloudsignal.server.store.database import Database, inserted
 from cloudsignal.server.store.errors import NotFound
+from cloudsignal.server.store.names import known_number
 from cloudsignal.server.store.schema import cursors, deliveries, endpoints, owners, signals
 
 EndpointState = Literal["active", "probing", "paused", "disabled"]
@@ -111,9 +112,7 @@ class Endpoints:
     def create(self, owner_name: str, wanted: Wanted, *, now: int) -> Endpoint:
         """Add an endpoint of an owner, who is told there what comes from now on. Raises NotFound."""
         with self._changing() as connection:
-            owner = connection.scalar(select(owners.c.id).where(owners.c.name == owner_name))
-            if owner is None:
-                raise NotFound(f"there is no owner called {owner_name!r}")
+            owner = known_number(connection, owners, owner_name)
             number = inserted(
                 connection,
                 insert(endpoints).values(

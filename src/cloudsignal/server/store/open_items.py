@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Subquery, select, text
 from cloudsignal.protocol.items import Item
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.log import decode_item
+from cloudsignal.server.store.names import number_of
 from cloudsignal.server.store.orders import ITEMS_MAX
 from cloudsignal.server.store.schema import (
     DUE,
@@ -27,8 +28,6 @@ from cloudsignal.server.store.schema import (
     states,
 )
 
-NOBODY: Final = -1
-"""No print partner has this number; 0 stands where an order names none."""
 UNHEARD: Final = 2**53 - 1
 """Stands for the number of an item of which no signal has come: no item has it."""
 
@@ -100,7 +99,7 @@ class OpenItems:
         here = tuple_(counted_items.c.since, counted_items.c.item)
         chosen = _OPEN.where(counted_items.c.state == state, here > place[:2])
         with self._database.reading() as connection:
-            its = chosen.where(counted_items.c.partner == _number(connection, partner))
+            its = chosen.where(counted_items.c.partner == number_of(connection, partners, partner))
             return _heard(connection, its, "since", limit)
 
     def _due(
@@ -115,7 +114,7 @@ class OpenItems:
         """The first of both kinds: items that were heard of, and those of orders that were not."""
         with self._database.reading() as connection:
             if partner is not None:
-                number = _number(connection, partner)
+                number = number_of(connection, partners, partner)
                 heard = heard.where(counted_items.c.partner == number)
                 expecting = expecting.where(counted_orders.c.partner == number)
             # Each order has such an item, but the one at the place itself, where those before it count as well.
@@ -191,10 +190,6 @@ def _unheard(expecting: Select[Any]) -> tuple[Select[Any], tuple[ColumnElement[A
 
 def _due_place(item: OpenItem) -> Place:
     return item.place(item.due or 0)
-
-
-def _number(connection: Connection, name: str) -> int:
-    return connection.scalar(select(partners.c.id).where(partners.c.name == name)) or NOBODY
 
 
 def _open_item(row: Any) -> OpenItem:

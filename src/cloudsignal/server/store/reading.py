@@ -10,7 +10,6 @@ from sqlalchemy import (
     Connection,
     Select,
     Subquery,
-    Table,
     exists,
     func,
     select,
@@ -23,6 +22,7 @@ from cloudsignal.protocol.wire import Report, reread
 from cloudsignal.server.store import facts
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.log import decode_item
+from cloudsignal.server.store.names import NOBODY, number_of, number_or_none
 from cloudsignal.server.store.schema import (
     DELAYED,
     TEST,
@@ -53,8 +53,6 @@ FEW_ORDERS: Final = 2_000
 """Of an owner with no more, the items of all its orders are looked through for the newest."""
 FEW_SIGNALS: Final = 5_000
 """Of a print partner with no more, whatever is looked for is looked for along them."""
-NOBODY: Final = 0
-"""No print partner and no owner has this number."""
 
 
 class LoggedSignal(Struct, frozen=True):
@@ -182,7 +180,7 @@ class Reading:
     ) -> list[ReportedSignal]:
         """The signals of a print partner, the newest first, or those before a position."""
         with self._database.reading() as connection:
-            way = _Way((_signals_by(_number(connection, partners, partner)),), 0, before)
+            way = _Way((_signals_by(number_of(connection, partners, partner)),), 0, before)
             met = way.back(limit)
             chosen = _REPORTED.join(met, met.c.position == signals.c.position)
             newest_first = chosen.order_by(met.c.position.desc())
@@ -279,7 +277,7 @@ def stored_order(
         .where(items.c.order == order)
     )
     if partner is not None:
-        counted = counted.where(items.c.partner == _number(connection, partners, partner))
+        counted = counted.where(items.c.partner == number_of(connection, partners, partner))
     counts = connection.execute(counted.group_by(states.c.state)).all()
     if not counts:
         return None
@@ -376,8 +374,8 @@ class _Search(Struct, frozen=True):
         """The search that is asked for."""
         return cls(
             query,
-            _number(connection, partners, query.partner) if query.partner is not None else None,
-            _number(connection, owners, query.owner) if query.owner is not None else None,
+            number_or_none(connection, partners, query.partner),
+            number_or_none(connection, owners, query.owner),
             _begin(connection, query),
             _end(connection, query),
         )
@@ -569,11 +567,6 @@ def _states_of(query: ItemQuery) -> Iterator[Lane]:
     else:
         for state in (query.state,) if query.state else get_args(State):
             yield chosen.where(states.c.state == state)
-
-
-def _number(connection: Connection, table: Table, name: str | None) -> int:
-    """The number of the print partner or owner of that name."""
-    return connection.scalar(select(table.c.id).where(table.c.name == name)) or NOBODY
 
 
 def position_at(connection: Connection, received: int) -> int:

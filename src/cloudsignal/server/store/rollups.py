@@ -38,6 +38,7 @@ from cloudsignal.server.store import calendars, facts
 from cloudsignal.server.store.batches import add_all, put_all
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.log import decode_item
+from cloudsignal.server.store.names import number_of
 from cloudsignal.server.store.schema import (
     counted_items,
     counted_orders,
@@ -552,11 +553,7 @@ def _within(
     since: int,
     until: int | None,
 ) -> Select[Any]:
-    number = (
-        ALL
-        if partner is None
-        else connection.scalar(select(partners.c.id).where(partners.c.name == partner)) or -1
-    )
+    number = ALL if partner is None else number_of(connection, partners, partner)
     within = chosen.where(
         rollups.c.what == what, rollups.c.partner == number, rollups.c.at >= since
     )

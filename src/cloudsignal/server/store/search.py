@@ -10,7 +10,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    Table,
     and_,
     exists,
     func,
@@ -21,6 +20,7 @@ from sqlalchemy import (
 )
 
 from cloudsignal.server.store.database import Database
+from cloudsignal.server.store.names import number_or_none
 from cloudsignal.server.store.schema import (
     items,
     order_items,
@@ -39,8 +39,6 @@ TIED_MAX: Final = 200
 
 Kind = Literal["order", "item", "parcel", "order_reference", "item_reference"]
 """What was found by its id, its tracking number, or what its owner calls it."""
-NOBODY: Final = 0
-"""No print partner and no owner has this number."""
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
@@ -77,7 +75,8 @@ class Search:
             return []
         with self._database.reading() as connection:
             within = _Within(
-                _number(connection, partners, partner), _number(connection, owners, owner)
+                number_or_none(connection, partners, partner),
+                number_or_none(connection, owners, owner),
             )
             for spelling in dict.fromkeys((wanted, wanted.upper(), wanted.lower())):
                 if found := _find(connection, _Question(spelling, within, limit)):
@@ -128,13 +127,6 @@ def after(text: str) -> str | None:
     # Surrogates are no characters.
     following = 0xE000 if following == 0xD800 else following
     return shortened[:-1] + chr(following)
-
-
-def _number(connection: Connection, table: Table, name: str | None) -> int | None:
-    """The number of the print partner or owner of a name; None if none is named."""
-    if name is None:
-        return None
-    return connection.scalar(select(table.c.id).where(table.c.name == name)) or NOBODY
 
 
 def _find(connection: Connection, question: _Question) -> list[Hit]:
