@@ -1,6 +1,5 @@
 """``cloudsignal alert``: items that are stalled, what that means, and who is told."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 import typer
 
+from cloudsignal.cli.awaiting import WAIT_S, Wait, awaited
 from cloudsignal.cli.output import (
     Config,
     Database,
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 alert = typer.Typer(help="Items that are stalled, and who is told of them.", no_args_is_help=True)
 
-WAIT_S: Final = 20.0
-"""An attempt may take 15 s, and it may begin a second later."""
-POLL_S: Final = 0.1
 PARTNER: Final = typer.Option(
     "--partner",
     metavar="NAME",
@@ -332,24 +329,20 @@ def list_messages(
 @alert.command("test")
 def try_way(
     way: WayArgument,
-    wait: Annotated[
-        float,
-        typer.Option(
-            "--wait", metavar="SECONDS", min=0.0, help="How long to wait for what becomes of it."
-        ),
-    ] = WAIT_S,
+    wait: Wait = WAIT_S,
     json: Json = False,
     database: Database = None,
     config: Config = None,
 ) -> None:
     """Have a test told, and show what became of it. A server has to run."""
     with at_desk(database, config) as place:
+        later = f"{program()} alert messages{where(database, config)}"
         message = place.desk.test(way, now=place.now)
-        found = _awaited(place.store, message, wait)
-    if found.state == "waiting":
+        found = awaited(lambda: _settled(place.store, message), wait, later=later)
+    if found is None:
         raise Failed(
             f"the test was not sent within {wait:g} s: is `{program()} serve` running?"
-            f" `{program()} alert messages{where(database, config)}` says later what became of it",
+            f" `{later}` says later what became of it",
             Exit.NOT_SENT,
         )
     if found.state == "dead":
@@ -362,13 +355,10 @@ def try_way(
         print(plain(f"The test was delivered: {found.why}."))
 
 
-def _awaited(store: "Store", message: str, wait_s: float) -> "Message":
-    end = time.monotonic() + wait_s
-    while True:
-        found = store.alert_messages.message(message)
-        if found.state != "waiting" or time.monotonic() >= end:
-            return found
-        time.sleep(POLL_S)
+def _settled(store: "Store", message: str) -> "Message | None":
+    """A message, once it waits no more."""
+    found = store.alert_messages.message(message)
+    return None if found.state == "waiting" else found
 
 
 def _digest(when: str | None, at: str, timezone: str) -> "Digest | None":

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from cloudsignal.cli.ending import told_to_end
+from cloudsignal.cli.awaiting import WAIT_S, Wait, awaited
 from cloudsignal.cli.endpoints import Number, Place, at_desk, wish
 from cloudsignal.cli.output import (
     NUMBER_MAX,
@@ -26,12 +26,10 @@ from cloudsignal.cli.output import (
 if TYPE_CHECKING:
     from cloudsignal.server.delivery.views import AttemptView
     from cloudsignal.server.store.deliveries import Attempted
+    from cloudsignal.server.store.store import Store
 
 deliveries = typer.Typer()
 
-WAIT_S: Final = 20.0
-"""An attempt may take 15 s, and it may begin a second later."""
-POLL_S: Final = 0.1
 SHOWN_MAX: Final = 500
 """How much of an answer is shown to people."""
 
@@ -45,12 +43,7 @@ Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")]
 @deliveries.command("test")
 def post_test(
     number: Number,
-    wait: Annotated[
-        float,
-        typer.Option(
-            "--wait", metavar="SECONDS", min=0.0, help="How long to wait for what becomes of it."
-        ),
-    ] = WAIT_S,
+    wait: Wait = WAIT_S,
     json: Json = False,
     database: Database = None,
     config: Config = None,
@@ -62,27 +55,21 @@ def post_test(
         if state in ("paused", "disabled"):
             raise Failed(f"endpoint {number} is {state}: {again.format('resume')}")
         message = place.desk.test(number, now=place.now)
-        found = _awaited(place, message, wait)
+        later = f"{again.format('attempts')} --message {message}"
+        found = awaited(lambda: _first_attempt(place.store, message), wait, later=later)
         if found is None:
-            raise Failed(_why_not(place, again, message, wait), Exit.NOT_SENT)
+            raise Failed(_why_not(place, again, later, wait), Exit.NOT_SENT)
     _show_attempt(found, json)
     if found.error:
         raise Failed(f"the test was not delivered: {found.error}")
 
 
-def _awaited(place: Place, message: str, wait_s: float) -> "Attempted | None":
-    """The first attempt of a message, once there is one."""
-    with told_to_end() as ending:
-        for _ in range(max(1, int(wait_s / POLL_S))):
-            found = place.store.delivery_log.attempts(message=message, limit=1)
-            if found or ending.wait(POLL_S):
-                break
-        else:
-            return None
+def _first_attempt(store: "Store", message: str) -> "Attempted | None":
+    found = store.delivery_log.attempts(message=message, limit=1)
     return found[0] if found else None
 
 
-def _why_not(place: Place, again: str, message: str, wait_s: float) -> str:
+def _why_not(place: Place, again: str, later: str, wait_s: float) -> str:
     if not place.store.tellers.any():
         return (
             f"the test was not posted within {wait_s:g} s, because no server runs that tells owners: start"
@@ -90,7 +77,7 @@ def _why_not(place: Place, again: str, message: str, wait_s: float) -> str:
         )
     return (
         f"the test was not posted within {wait_s:g} s: `{again.format('show')}` says how the endpoint is doing, and"
-        f" `{again.format('attempts')} --message {message}` later what became of the test"
+        f" `{later}` later what became of the test"
     )
 
 
