@@ -25,6 +25,12 @@ def test_it_tells_people_and_programs(
     ]
     assert "a CloudSignal server, answers within" in ran.out
     assert "agrees with the server's" in ran.out
+    server.restart()  # What was counted last is written when a server ends.
+    with server.store() as store:
+        assert {each.posts for each in store.posts.of_interfaces(0).values()} == {0}
+        assert store.posts.of_strangers(0) == {}
+        assert store.posts.refused(limit=9) == []
+    monkeypatch.setenv("CLOUDSIGNAL_BASE_URL", server.address)
     monkeypatch.setenv("CLOUDSIGNAL_APIKEY", "f" * 32)
     ran = run("doctor", "--json")
     assert ran.code == 1

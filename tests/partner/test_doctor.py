@@ -40,6 +40,7 @@ def test_all_is_well(found: Callable[..., dict[str, Finding]], server: FakeServe
     assert [each.ok for each in found().values()] == [True, True, True, True]
     assert list(found()) == ["address", "server", "key", "clock"]
     assert server.signals == []
+    assert {each.type for each in server.refusals} == {"empty_bundle"}
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,21 @@ def test_what_is_no_server_is_said(
     assert list(findings) == ["address", "server"]
     assert not findings["server"].ok
     assert told in findings["server"].info
+    assert server.posts == (2 if fault.answer and fault.answer[0] == 200 else 1)
+
+
+@pytest.mark.parametrize(("stranger", "ok"), [(401, True), (400, False), (200, False)])
+def test_another_server_that_takes_the_key_is_asked_whether_it_takes_any(
+    found: Callable[..., dict[str, Finding]], stranger: int, ok: bool
+) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "GET":
+            return httpx2.Response(404)
+        return httpx2.Response(400 if APIKEY.encode() in request.read() else stranger)
+
+    findings = found(transport=httpx2.MockTransport(answer))
+    assert findings["server"].ok is ok
+    assert ("key" in findings) is ok
 
 
 @pytest.mark.parametrize(

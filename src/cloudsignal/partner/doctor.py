@@ -1,4 +1,4 @@
-"""Whether signals will get through: each thing that has to be right, looked at without leaving a signal anywhere."""
+"""Whether signals will get through: each thing that has to be right, looked at without leaving a trace at a server of ours."""
 
 import os
 import secrets
@@ -10,21 +10,24 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from cloudsignal.partner.answers import Answer, told_in
 from cloudsignal.partner.claim import claim
 from cloudsignal.partner.client import Client
 from cloudsignal.partner.errors import NoAnswer, OutboxError, SetupError
+from cloudsignal.partner.keys import ApiKey
 from cloudsignal.partner.outbox.file import File
 from cloudsignal.partner.outbox.sender import sender_path
+from cloudsignal.partner.posts import Post
 
 CLOCK_S: Final = 60.0
 """How far this machine's clock may be from the server's."""
 TOLD_S: Final = 2.0
 """What is less is not told: servers tell their time in whole seconds."""
 HEALTH: Final = "/healthz"
+EMPTY: Final = "empty_bundle"
+"""What a cloudsignal server calls a post with a good key and nothing else. It does not remember it as refused."""
 
 
 class Finding(Struct, frozen=True):
@@ -44,18 +47,32 @@ def examine(
     """Look at everything, one after the other. Without an outbox that is left out."""
     yield _address(client)
     began = time.monotonic()
-    answer = client.ask(_post(secrets.token_hex(16)))
-    yield _server(answer, time.monotonic() - began)
-    if isinstance(answer, Answer) and answer.status in (401, 403):
-        yield _key(client.ask(client.empty_post()))
+    # Nothing in it can be stored: a bundle holds at least one signal. Keys are looked at before that.
+    answer = client.ask(client.empty_post())
+    seconds = time.monotonic() - began
+    server = client.ask(_post_of_a_stranger()) if _may_be_anybodys(answer) else answer
+    found = _server(server, seconds)
+    yield found
+    if found.ok:
+        yield _key(answer)
         yield _clock(client, now)
     if outbox is not None:
         yield from examine_outbox(outbox)
 
 
-def _post(apikey: str) -> bytes:
-    # Nothing in it can be stored: a bundle holds at least one signal. Keys are looked at before that.
-    return msgspec.json.encode({"apikey": apikey, "items": []})
+def _looks_at_keys(answer: Answer) -> bool:
+    """Whether only who looks at keys answers an empty post like this, whatever it thinks of this one."""
+    return answer.status in (401, 403) or told_in(answer).type == EMPTY
+
+
+def _may_be_anybodys(answer: Answer | NoAnswer) -> bool:
+    """Whether this may be the answer of a server that knows the key, or of who takes or refuses whatever comes."""
+    return isinstance(answer, Answer) and answer.status in (200, 400) and not _looks_at_keys(answer)
+
+
+def _post_of_a_stranger() -> bytes:
+    # A server may count it as a try to find out a key, so ours is not asked in this way.
+    return Post(()).sealed(ApiKey(secrets.token_hex(16)))
 
 
 def _address(client: Client) -> Finding:
@@ -70,7 +87,7 @@ def _server(answer: Answer | NoAnswer, seconds: float) -> Finding:
     if isinstance(answer, NoAnswer):
         return Finding("server", False, answer.info)
     status = answer.status
-    if status in (401, 403):
+    if _looks_at_keys(answer):
         told = told_in(answer).info
         kind = "a CloudSignal server" if told else "a server that refuses keys, without a sentence"
         return Finding("server", True, f"{kind}, answers within {seconds * 1000:.0f} ms")
@@ -80,7 +97,7 @@ def _server(answer: Answer | NoAnswer, seconds: float) -> Finding:
             " a sign-in page in between"
         )
     elif status == 429:
-        info = "too many unknown keys came from this address: wait some minutes"
+        info = told_in(answer).info or "too many posts came from here: wait some minutes"
     elif status >= 500:
         info = f"it answers {status}, and cannot take signals now; they are tried again"
     else:

@@ -42,6 +42,7 @@ REFUSED_EACH_MAX: Final = 5
 FORGET_S: Final = 600.0
 """How often what is old is forgotten."""
 ADDRESS_MAX: Final = 64
+EMPTY: Final = "empty_bundle"
 DAY_US: Final = 24 * HOUR_US
 
 Key = TypeVar("Key", bound=Hashable)
@@ -131,9 +132,12 @@ class Posts:
     ) -> None:
         """Count a refused post, and keep what tells of it if it came through an interface.
 
-        ``sent`` is what it held, if that was looked at: of all others nothing is kept.
+        ``sent`` is what it held, if that was looked at: of all others nothing is kept. One that held nothing at all is
+        not remembered: nothing is missing for it, and so print partners find out whether their key is good.
         """
         now, type = self._clock(), refusal.type
+        if type == EMPTY:
+            return
         if caller is None:
             place = hide_keys(neighbourhood(address))[:ADDRESS_MAX]
             with self._taking:
