@@ -1,4 +1,4 @@
-"""A print partner's program that is killed at any instant: what it put arrives, and is stored once."""
+"""A print partner's program or the server is killed at any instant: what was put arrives, and is stored once."""
 
 import os
 import random
@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from cloudsignal import Outbox
-from tests.acceptance.conftest import Server
+from cloudsignal import ItemPacked, Outbox
+from tests.acceptance.conftest import MakeServer, Server, eventually, make_server
 from tests.server.arrivals import whole_log
+
+__all__ = ["make_server"]
 
 ROUNDS = 30
 SEED = 20260101
@@ -104,3 +106,27 @@ def test_two_programs_on_one_outbox_lose_nothing(tmp_path: Path, server: Server,
     stored = stored_by(server, "program-")
     assert set(put) <= set(stored)
     assert len(stored) == len(set(stored))
+
+
+def test_what_is_put_while_the_server_is_away_arrives_once_it_is_back(
+    make_server: MakeServer, tmp_path: Path
+) -> None:
+    server = make_server("--port", "0").start()
+    server.flags = ("--port", str(server.port))  # It comes back where it was.
+    path, key = tmp_path / "outbox.db", server.interface()
+    put = [f"away-{number}" for number in range(60)]
+    with Outbox(path, server.address, apikey=key) as outbox:
+        for number, item in enumerate(put):
+            if number in (10, 35):
+                server.kill()  # Perhaps in the middle of a post.
+            if number == 25:
+                eventually(lambda: outbox.health().trouble)
+                server.start()
+            outbox.put(ItemPacked(order=str(number % 3), item=item, datetime="2026-01-01T00:00Z"))
+        waiting = outbox.health().waiting
+    assert waiting >= 25
+    server.start()
+    with Outbox(path, server.address, apikey=key) as outbox:
+        assert outbox.drain(60) == 0
+        assert outbox.health().refused == 0
+    assert sorted(stored_by(server, "away-")) == sorted(put)

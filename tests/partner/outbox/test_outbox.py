@@ -1,6 +1,7 @@
 """What is put into an outbox arrives, whatever the server and the disk do meanwhile."""
 
 import asyncio
+import itertools
 import logging
 import multiprocessing
 import os
@@ -538,6 +539,20 @@ def test_what_is_not_in_the_file_itself_yet_takes_room_too(path: Path) -> None:
         outbox.put(*(packed("x" * 100) for _ in range(100)))
         taken = sum(Path(f"{path}{end}").stat().st_size for end in ("", "-wal"))
         assert outbox.health().file_bytes == taken > 10_000
+
+
+def test_a_clock_that_jumps_holds_up_nothing_and_loses_nothing(
+    path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    years = itertools.cycle([56, 0, 130, 55])
+    monkeypatch.setattr(opened, "_now", lambda: next(years) * 365 * 86_400 * 1_000_000)
+    server.fail(hanging_up(), hanging_up(stores=True), hanging_up())
+    with Outbox(path, server.url, apikey=APIKEY) as outbox:
+        for number in range(8):
+            outbox.put(packed(number))
+        assert outbox.drain(LONG_S) == 0
+        assert outbox.health().refused == 0
+    assert [each.item for each in server.received()] == list("01234567")
 
 
 # ---- processes -----------------------------------------------------------------------------------
