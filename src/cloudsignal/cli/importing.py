@@ -17,7 +17,6 @@ from cloudsignal.cli.output import (
     note,
     plain,
     print_json_line,
-    print_table,
     progress_bars,
     telling_if_interrupted,
 )
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from cloudsignal.partner.sifting import Send
 
 FIRST_ROWS: Final = 500
-"""So many rows a dry run shows to people whatever they are like: more nobody reads, and to draw them takes long."""
+"""So many rows a dry run shows to people whatever they are like: more nobody reads."""
 WRONG_MAX: Final = 500
 """How many of those that come later and are wrong."""
 
@@ -235,11 +234,11 @@ class Count(Struct):
 def _print_some(rows: Iterator["Row"]) -> Count:
     """Show the first rows, and of all others those that are wrong, as long as they can be read: what was shown."""
     shown = Count()
-    if first := list(shown.counted(islice(rows, FIRST_ROWS))):
-        _print_rows(f"Lines {first[0].line} to {first[-1].line}", first)
+    for row in shown.counted(islice(rows, FIRST_ROWS)):
+        _print_row(row)
     wrong = (row for row in rows if row.signal is None)
-    if later := list(shown.counted(islice(wrong, WRONG_MAX))):
-        _print_rows(f"What is wrong after line {first[-1].line}", later)
+    for row in shown.counted(islice(wrong, WRONG_MAX)):
+        _print_row(row)
     for _ in rows:
         pass  # They are counted.
     return shown
@@ -257,24 +256,14 @@ def _for_programs(row: "Row") -> dict[str, Any]:
     return {"line": row.line, "signal": row.signal}
 
 
-COLUMNS: Final = ["line", "type", "order", "item", "datetime", "more", "what is wrong"]
-
-
-def _print_rows(title: str, rows: list["Row"]) -> None:
-    print_table(
-        title,
-        COLUMNS,
-        [[str(row.line), *_shown(row)] for row in rows],
-        wrapping=("order", "item", "more", "what is wrong"),
-    )
-
-
-def _shown(row: "Row") -> list[str]:
-    """What a row would be sent as, or what is wrong with it."""
+def _print_row(row: "Row") -> None:
+    """What a row would be sent as, or what is wrong with it; in a line, as no table of both is so narrow as a terminal."""
     if row.signal is None:
-        return ["", "", "", "", "", "; ".join(row.problems)]
+        print(plain(f"FAIL  line {row.line}: {'; '.join(row.problems)}"))
+        return
     import msgspec
 
     values: dict[str, str] = msgspec.to_builtins(row.signal)
-    first = [values.pop(name) for name in COLUMNS[1:5]]
-    return [*first, ", ".join(f"{name} {value}" for name, value in values.items()), ""]
+    type = values.pop("type")
+    fields = ", ".join(f"{name} {value}" for name, value in values.items())
+    print(plain(f"ok    line {row.line}: {type} {fields}"))
