@@ -65,7 +65,10 @@ def test_what_waits_is_listed_and_shown(outbox: Callable[..., Any]) -> None:
     assert '"tracking":"1A"' in shown.out
     assert outbox("show", "2", "--json").json["signal"]["shipping_option"] == "GLS"
     assert outbox("show", "9").sentence == "there is no signal 9 in the outbox, or no more"
-    assert outbox("status", "--json").json["waiting"] == 2
+    [first, _] = outbox("list", "--json").json
+    assert (first["put"][:3], first["put"][-6:], first["settled"]) == ("202", "+00:00", None)
+    status = outbox("status", "--json").json
+    assert (status["waiting"], status["oldest"]) == (2, first["put"])
     assert outbox("status").out.startswith("waiting  2, the oldest since 20")
 
 

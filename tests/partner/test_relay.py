@@ -83,6 +83,7 @@ def test_it_answers_while_upstream_is_away(
     figures = relay.get("/healthz").json()
     assert figures["status"] == "trouble"
     assert figures["outbox"]["waiting"] == 5
+    assert figures["outbox"]["trouble"]["since"].endswith("+00:00")
     assert figures["signals_accepted"] == 5
     page = relay.get("/").text
     assert "the store cannot be used just now" in page

@@ -90,7 +90,7 @@ def flush_outbox(
         drain(sender, within)
         health = sender.health()
     if json:
-        print_json(health)
+        _print_health(health)
     else:
         print("everything else is sent" if health.refused else "everything is sent")
     fail_if_refused(health)
@@ -102,7 +102,7 @@ def show_status(outbox: OutboxFile = None, profile: ProfileName = None, json: Js
     with failing(), opened(outbox, profile) as file:
         health = file.health()
     if json:
-        print_json(health)
+        _print_health(health)
         return
     print(f"waiting  {health.waiting}" + _since(health))
     print(
@@ -139,7 +139,9 @@ def list_signals(
     if paused is not None:
         note(f"the outbox is PAUSED: {plain(paused)}")
     if json:
-        print_json(found)
+        from cloudsignal.partner.outbox.views import entry_view
+
+        print_json([entry_view(each) for each in found])
     else:
         print_table(
             f"Outbox {outbox or ''}".rstrip(),
@@ -164,7 +166,9 @@ def show_signal(
     if entry is None:
         raise Failed(f"there is no signal {id} in the outbox, or no more")
     if json:
-        print_json(entry)
+        from cloudsignal.partner.outbox.views import entry_view
+
+        print_json(entry_view(entry))
         return
     print(
         f"signal {entry.id}: {entry.state}"
@@ -289,6 +293,12 @@ def fail_if_refused(health: "Health") -> None:
 
 
 # ---- details -------------------------------------------------------------------------------------
+
+
+def _print_health(health: "Health") -> None:
+    from cloudsignal.partner.outbox.views import health_view
+
+    print_json(health_view(health))
 
 
 def _fail_unless_empty(health: "Health") -> None:

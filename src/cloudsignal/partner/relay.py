@@ -19,6 +19,7 @@ from cloudsignal.partner.errors import OutboxError, OutboxFull
 from cloudsignal.partner.keys import ApiKey
 from cloudsignal.partner.outbox.file import Given, Health
 from cloudsignal.partner.outbox.outbox import Outbox
+from cloudsignal.partner.outbox.views import health_view
 from cloudsignal.protocol import datetimes, http, wire
 from cloudsignal.protocol.refusals import Refusal, not_now
 from cloudsignal.protocol.wire import Receipt, Report
@@ -89,7 +90,7 @@ class Relay:
             await asgi.answer(send, http.refused(http.removed_version()))
         elif path == HEALTH and is_looking:
             figures = await self._figures()
-            await asgi.answer(send, _json(503 if figures.unusable else 200, figures))
+            await asgi.answer(send, _json(figures))
         elif path == PAGE and is_looking:
             await asgi.answer(send, _page(await self._figures()))
         else:
@@ -146,9 +147,11 @@ class Relay:
         return Figures(status, *counted, health)
 
 
-def _json(status: int, value: object) -> http.Answer:
-    body = msgspec.json.encode(value)
-    return status, [http.JSON, http.length(body)], body
+def _json(figures: Figures) -> http.Answer:
+    """The figures for programs."""
+    outbox = None if figures.outbox is None else health_view(figures.outbox)
+    body = msgspec.json.encode(msgspec.structs.asdict(figures) | {"outbox": outbox})
+    return 503 if figures.unusable else 200, [http.JSON, http.length(body)], body
 
 
 def _page(figures: Figures) -> http.Answer:
