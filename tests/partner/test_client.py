@@ -8,6 +8,7 @@ import pickle
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from cloudsignal import (
     KeyRefused,
     NoAnswer,
     NotNow,
+    Outbox,
     Receipt,
     Refused,
     SendError,
@@ -374,6 +376,35 @@ def test_the_key_is_in_nothing_that_is_shown(
     # In the frame of this test's own function it may be: that one was given the key.
     assert not [line for line in shown if APIKEY in line and "test_client.py" not in line]
     client.close()
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient, partial(Outbox, "outbox.db")])
+@pytest.mark.parametrize(
+    ("base_url", "options"),
+    [
+        ("nonsense", {"apikey": APIKEY}),
+        (BASE, {"apikey": APIKEY, "tries": 0}),
+        (BASE, {"apikey": f"{APIKEY} {APIKEY}"}),
+        (BASE, {"apikey_file": "nowhere"}),
+    ],
+)
+def test_the_key_is_not_seen_where_nothing_could_be_made_with_it(
+    kind: Any,
+    base_url: str,
+    options: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLOUDSIGNAL_APIKEY", APIKEY)
+    with pytest.raises(SetupError) as caught:
+        kind(base_url, **options)
+    assert caught.value.__context__ is None
+    assert caught.value.__traceback__ is not None
+    # Without this test's own frame, which was given the key.
+    calls = caught.value.__traceback__.tb_next
+    lines = traceback.TracebackException(SetupError, caught.value, calls, capture_locals=True)
+    assert not [line for line in lines.format() if APIKEY in line]
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

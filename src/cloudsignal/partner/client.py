@@ -73,6 +73,12 @@ class Options(TypedDict, total=False):
     bundle_max: int
 
 
+def seal(options: Options) -> None:
+    """Have a key that is given shown nowhere: some traces show the arguments of a call. Raises SetupError."""
+    if options.get("apikey") is not None:
+        options["apikey"] = read_apikey(options.pop("apikey"))
+
+
 class Sending:
     """What both clients do alike: everything but fetching answers and waiting."""
 
@@ -92,7 +98,6 @@ class Sending:
         self._apikey = read_apikey(apikey, file=apikey_file)
         self._apikey_file = apikey_file
         self._is_apikey_given = apikey is not None
-        del apikey  # Some traces show the arguments of a call.
         self.address = address_of(base_url)
         if proof not in PROOFS:
             raise SetupError(f"proof must be one of {', '.join(PROOFS)}, not {proof!r}")
@@ -105,7 +110,9 @@ class Sending:
         )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.address.base!r})"
+        # Some traces show one whose address made no sense, and which has none therefore.
+        address = getattr(self, "address", None)
+        return f"{type(self).__name__}({address.base!r})" if address else type(self).__name__
 
     def renew_apikey(self) -> None:
         """Read the key again where it comes from a file or the environment; the old one counts if there is none."""
@@ -178,6 +185,7 @@ class Client(Sending):
         sleep: Callable[[float], None] = time.sleep,
         **options: Unpack[Options],
     ) -> None:
+        seal(options)
         super().__init__(base_url, **options)
         self._sleep = sleep
         self._connect = partial(self._connections, httpx2.Client, transport)
@@ -273,6 +281,7 @@ class AsyncClient(Sending):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         **options: Unpack[Options],
     ) -> None:
+        seal(options)
         super().__init__(base_url, **options)
         self._sleep = sleep
         self._http = self._connections(httpx2.AsyncClient, transport)

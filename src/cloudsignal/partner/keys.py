@@ -57,6 +57,18 @@ def read_apikey(
 
     Raises SetupError when there is none, or when it cannot be read.
     """
+    try:
+        return _read(given, file, environ)
+    except SetupError as error:
+        sentence = str(error)
+    # Out here, and without what may hold a key: some traces show the variables of each call.
+    del given, environ
+    raise SetupError(sentence)
+
+
+def _read(
+    given: str | ApiKey | None, file: str | os.PathLike[str] | None, environ: Mapping[str, str]
+) -> ApiKey:
     if isinstance(given, ApiKey):
         return given
     if given is not None:

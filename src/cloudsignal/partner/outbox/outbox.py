@@ -11,9 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, Unpack
 
-from cloudsignal.partner.client import AsyncClient, Options
+from cloudsignal.partner.client import AsyncClient, Options, seal
 from cloudsignal.partner.errors import OutboxError
-from cloudsignal.partner.keys import read_apikey
 from cloudsignal.partner.outbox.file import BYTES_MAX, File, Given, Health, Trouble
 from cloudsignal.partner.outbox.group_commit import GroupCommit
 from cloudsignal.partner.outbox.sender import POLL_S, Sender
@@ -68,12 +67,11 @@ class Outbox:
         **options: Unpack[Options],
     ) -> None:
         self.path = Path(path).resolve()
+        seal(options)
         self._bytes_max = bytes_max
         self._keep_us = round(keep_days * 86_400 * 1_000_000)
         self._new_client: Callable[[], AsyncClient] | None = None
         if base_url is not None:
-            if options.get("apikey") is not None:
-                options["apikey"] = read_apikey(options["apikey"])
             self._new_client = partial(AsyncClient, base_url, **options)
         self._open(starts=True)
 
