@@ -153,7 +153,8 @@ def _claimed(path: Path) -> Claim:
             (path / name).mkdir(exist_ok=True)
         found = claim(path / ".cloudsignal-watch")
     except (OSError, SetupError) as error:
-        raise SetupError(f"the folder {path} cannot be watched: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise SetupError(f"the folder {path} cannot be watched: {why}") from None
     if found is None:
         raise SetupError(f"another program watches the folder {path} already")
     return found
