@@ -1,5 +1,7 @@
 """The live picture of production, in a browser."""
 
+import re
+
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
@@ -33,7 +35,7 @@ def test_signals_are_seen_as_they_come_without_loading_the_page_again(
     expect(page.locator(".legend")).to_contain_text("ItemRegistered 2")
     post(ada, "Beta", ItemPacked(order="9", item="1", datetime=WHEN))
     expect(page.locator(".tiles li").first).to_contain_text("3 in production")
-    expect(page.locator("tr", has_text="packed")).to_contain_text("1")
+    expect(page.locator(".bars tr", has_text="packed")).to_contain_text("1")
     assert "1 ItemPacked" in page.locator(".stack title").all_text_contents()[-1]
     assert page.evaluate("window.isTheSame")
 
@@ -65,6 +67,44 @@ def test_signals_are_seen_as_they_come_without_loading_the_page_again(
     ada.press("Keep out")
     expect(other.page.locator("#live")).to_contain_text("load the page again", timeout=30_000)
     other.wrong.clear()  # The browser was told to sign in, where it expected events.
+
+
+def test_the_numbers_of_the_chart_are_words_too_and_stay_open_while_they_change(
+    ada: Person,
+) -> None:
+    page = ada.page
+    post(ada, "Alpha", registered("7"), registered("8"))
+    chart = page.get_by_role("img", name="Signals by type")
+    expect(chart).to_have_attribute(
+        "aria-label",
+        re.compile(
+            r"last hour: 2 in all: 2 ItemRegistered\. The most, [12], \w+ \d+ \w+ \d\d:\d\d\."
+        ),
+    )
+    summary = page.get_by_text("The numbers as a table")
+    summary.focus()
+    page.keyboard.press("Enter")
+    table = page.locator("details table")
+    expect(table).to_be_visible()
+    expect(table.locator("thead")).to_have_text("FromItemRegisteredIn all")
+    page.keyboard.press("Tab")
+    in_focus = "document.activeElement.getAttribute('aria-label')"
+    assert page.evaluate(in_focus) == "Signals by type, last hour"
+
+    post(ada, "Beta", ItemPacked(order="9", item="1", datetime=WHEN))
+
+    expect(table.locator("thead")).to_have_text("FromItemRegisteredItemPackedIn all")
+    expect(table).to_be_visible()
+    assert page.evaluate(in_focus) == "Signals by type, last hour"
+    expect(chart).to_have_attribute("aria-label", re.compile("2 ItemRegistered, 1 ItemPacked"))
+    told = [int(text) for text in table.locator("tbody td:last-child").all_text_contents()]
+    assert sum(told) == 3
+    # A link keeps the focus as well.
+    page.evaluate("window.tile = document.querySelector('.tiles li')")
+    post(ada, "Beta", registered("10"))
+    expect(page.locator(".tiles li").first).to_contain_text("4 in production")
+    assert page.evaluate("window.tile.isConnected")
+    assert serious(ada) == []
 
 
 def test_what_is_live_comes_back_once_it_is_answered_again(ada: Person) -> None:

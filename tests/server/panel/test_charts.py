@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudsignal.server.panel.charts import BOTTOM, HEIGHT, TICKS, TOP, Chart, stacked, step_of
+from cloudsignal.server.panel.charts import (
+    BOTTOM,
+    HEIGHT,
+    ROWS_MAX,
+    TICKS,
+    TOP,
+    Chart,
+    Row,
+    stacked,
+    step_of,
+)
 
 NAMES = ("packed", "shipped")
 
@@ -56,3 +66,19 @@ def test_every_bar_is_inside(counts: dict[tuple[int, str], int]) -> None:
             assert part.y >= TOP - 0.1
             assert part.y + part.height <= HEIGHT - BOTTOM + 0.2
             assert part.height >= 0
+
+
+def test_its_numbers_are_a_table_of_what_occurs_the_newest_first() -> None:
+    found = chart({(0, "shipped"): 2, (120, "shipped"): 2})
+
+    assert [each.name for each in found.occurring] == ["shipped"]
+    assert found.rows == (Row("120", (2,), 2), Row("0", (2,), 2))
+    assert found.highest is not None
+    assert (found.highest.when, found.highest.total) == ("120", 2)
+    assert (chart({}).rows, chart({}).highest) == ((), None)
+
+
+def test_the_table_of_a_long_chart_has_the_newest_only() -> None:
+    begins = tuple(range(ROWS_MAX + 2))
+    found = chart({(each, "packed"): 1 for each in begins}, begins)
+    assert [each.when for each in found.rows] == [str(each) for each in begins[:1:-1]]

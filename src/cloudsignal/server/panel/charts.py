@@ -17,6 +17,8 @@ TOP: Final = 12
 BOTTOM: Final = 28
 TICKS: Final = 4
 """About how many lines there are beside the lowest."""
+ROWS_MAX: Final = 60
+"""How many bars are told as a table: it is sent again whenever it changes."""
 _STEPS: Final = (1, 2, 5)
 
 
@@ -29,12 +31,27 @@ class Part(Struct, frozen=True):
 
 
 class Bar(Struct, frozen=True):
-    """A bar, and what it tells in words."""
+    """A bar, and what it tells in words: of when it is, and of each series how many."""
 
     x: float
     width: float
+    when: str
+    counts: tuple[int, ...]
     title: str
     parts: tuple[Part, ...]
+
+    @property
+    def total(self) -> int:
+        """How many of all series."""
+        return sum(self.counts)
+
+
+class Row(Struct, frozen=True):
+    """A bar as a row of a table: how many of each series that occurs in the chart, and of all."""
+
+    when: str
+    counts: tuple[int, ...]
+    total: int
 
 
 class Tick(Struct, frozen=True):
@@ -59,6 +76,25 @@ class Chart(Struct, frozen=True):
     y_ticks: tuple[Tick, ...]
     series: tuple[Series, ...]
     total: int
+
+    @property
+    def occurring(self) -> tuple[Series, ...]:
+        """The series of which there is anything."""
+        return tuple(each for each in self.series if each.total)
+
+    @property
+    def highest(self) -> Bar | None:
+        """The bar of the most, the last of several; None if there is no bar."""
+        return max(reversed(self.bars), key=lambda bar: bar.total, default=None)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The same as a table, the newest first: at most ``ROWS_MAX``."""
+        return tuple(self._row(bar) for bar in self.bars[: -ROWS_MAX - 1 : -1])
+
+    def _row(self, bar: Bar) -> Row:
+        each = zip(self.series, bar.counts, strict=True)
+        return Row(bar.when, tuple(count for series, count in each if series.total), bar.total)
 
 
 def stacked(
@@ -129,7 +165,14 @@ def _bar(
         f"{value:,} {name}" for name, value in zip(names, values, strict=True) if value
     )
     gap = min(2.0, width * 0.2)
-    return Bar(round(x + gap / 2, 1), round(width - gap, 1), f"{when}: {told}", tuple(parts))
+    return Bar(
+        round(x + gap / 2, 1),
+        round(width - gap, 1),
+        when,
+        tuple(values),
+        f"{when}: {told}",
+        tuple(parts),
+    )
 
 
 def _y(value: int, top: int) -> float:

@@ -28,6 +28,39 @@ const showNewest = (root) => {
 };
 showNewest(document);
 
+// Has a part of the page be like another, changing only what differs: somebody may be reading it, have opened it, or be
+// there with the keyboard.
+const renew = (part, next) => {
+  if (part.nodeName !== next.nodeName) {
+    part.replaceWith(next);
+    return;
+  }
+  if (!(part instanceof Element)) {
+    part.nodeValue = next.nodeValue;
+    return;
+  }
+  for (const { name } of [...part.attributes]) {
+    if (name !== "open" && !next.hasAttribute(name)) {
+      part.removeAttribute(name);
+    }
+  }
+  for (const { name, value } of next.attributes) {
+    part.setAttribute(name, value);
+  }
+  renewChildren(part, next);
+};
+const renewChildren = (part, next) => {
+  const [before, after] = [[...part.childNodes], [...next.childNodes]];
+  after.forEach((child, place) => {
+    if (place >= before.length) {
+      part.append(child);
+    } else if (!before[place].isEqualNode(child)) {
+      renew(before[place], child);
+    }
+  });
+  before.slice(after.length).forEach((child) => child.remove());
+};
+
 const AGAIN_MS = 30_000;
 
 for (const picture of document.querySelectorAll("[data-live]")) {
@@ -40,19 +73,7 @@ for (const picture of document.querySelectorAll("[data-live]")) {
     // What others wrote is escaped where this is made, on the server.
     const next = document.createElement("template");
     next.innerHTML = event.data;
-    const [before, after] = [[...picture.children], [...next.content.children]];
-    if (before.length !== after.length) {
-      picture.replaceChildren(...after);
-      showNewest(picture);
-      return;
-    }
-    // What has not changed stays: somebody may be reading it.
-    before.forEach((part, place) => {
-      if (!part.isEqualNode(after[place])) {
-        part.replaceWith(after[place]);
-        showNewest(after[place]);
-      }
-    });
+    renewChildren(picture, next.content);
   };
   const follow = () => {
     const events = new EventSource(picture.dataset.live);
