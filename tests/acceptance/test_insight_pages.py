@@ -246,8 +246,14 @@ def test_items_at_risk_are_listed_also_those_without_a_signal(world: World) -> N
     [overdue] = world.rows("/at-risk?overdue=true")
     assert (overdue[0], overdue[2], *overdue[4:]) == ("a5", "–", "producing", "Alpha")
     assert "too little is known" in overdue[3]
-    for name in ("Ada", "Pat"):
-        assert world.get("/", name).links["overdue"] == "/panel/at-risk?overdue=true"
+    for name, path, query in (
+        ("Ada", "/", "overdue=true"),
+        ("Ada", "/?partner=Beta", None),
+        ("Ada", "/?partner=Alpha", "partner=Alpha&overdue=true"),
+        ("Pat", "/", "partner=Alpha&overdue=true"),
+    ):
+        link = world.get(path, name).links.get("overdue")
+        assert link == (query and f"/panel/at-risk?{query}"), path
     for state, item in (("producing", "a5"), ("packed", "a7"), ("registered", "a8")):
         link = world.get("/insight/1").links[f"1 {state}"]
         assert [row[0] for row in world.rows(link.removeprefix("/panel"))] == [item]
@@ -255,6 +261,27 @@ def test_items_at_risk_are_listed_also_those_without_a_signal(world: World) -> N
     after = f"at={world.now * 1_000_000 + 35 * HOUR * 1_000_000}&number={2**53 - 1}"
     assert [row[0] for row in world.rows(f"/at-risk?{after}&order=of-u1&item=u1")] == ["v1", "w1"]
     assert world.rows(f"/at-risk?{after}&order=of-u0&item=u1")[0][0] == "u1"
+
+
+def test_items_at_risk_are_chosen_by_print_partner(world: World) -> None:
+    for partner, own in (("Alpha", ["a8", "u1"]), ("Beta", ["v1"]), ("Gamma", [])):
+        assert [row[0] for row in world.rows(f"/at-risk?partner={partner}")] == own
+    assert [row[0] for row in world.rows("/at-risk?partner=Alpha", "Pat")] == ["a8", "u1"]
+    # Whoever sees all sees what it rests on of all.
+    assert "from 6 earlier ones" in world.rows("/at-risk?partner=Beta")[0][3]
+
+    page = world.get("/at-risk?partner=Alpha")
+    assert "Print partner any Alpha Beta Gamma Show" in page.words
+    assert "Print partner any" not in world.get("/at-risk", "Pat").words
+    assert page.links["Overdue"] == "/panel/at-risk?partner=Alpha&overdue=true"
+    overdue = world.get("/at-risk?partner=Alpha&overdue=true")
+    assert overdue.links["Due from now on"] == "/panel/at-risk?partner=Alpha"
+    assert "a5" in overdue.links
+    assert "a5" not in world.get("/at-risk?partner=Beta&overdue=true").links
+    for found in (page, overdue):
+        assert "partner=Alpha" in found.links["As CSV"]
+    for path in ("/at-risk?partner=Beta", "/at-risk?partner=Beta&as=csv"):
+        assert world.get(path, "Pat").status == 404
 
 
 def test_lists_of_open_items_come_as_csv_whole(world: World) -> None:
@@ -275,7 +302,9 @@ def test_lists_of_open_items_come_as_csv_whole(world: World) -> None:
         ("w1", "of-w1", "no signal yet", "0.67"),
     ]
     assert [row[0] for row in csv("/at-risk?as=csv", "Bea")[1:]] == ["v1"]
+    assert [row[0] for row in csv("/at-risk?partner=Alpha&as=csv")[1:]] == ["a8", "u1"]
     assert [row[0] for row in csv("/at-risk?overdue=true&as=csv")[1:]] == ["a5"]
+    assert csv("/at-risk?partner=Beta&overdue=true&as=csv")[1:] == []
     assert [row[0] for row in csv("/insight/1/open/packed?as=csv")[1:]] == ["a7"]
     for part in ("slow", "missing", "future", "day_end"):
         shown = world.rows(f"/insight/1/offending/{part}")
@@ -366,6 +395,8 @@ def test_whatever_a_print_partner_writes_stays_words(world: World) -> None:
         ("/at-risk?at=-1", 400),
         (f"/at-risk?number={2**53}", 400),
         ("/at-risk?overdue=perhaps", 400),
+        ("/at-risk?partner=Nobody", 404),
+        ("/at-risk?partner=Nobody&as=csv", 404),
         (f"/at-risk?order={'x' * 129}", 400),
         ("/calendars/99", 404),
     ],

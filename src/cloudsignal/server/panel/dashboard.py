@@ -16,7 +16,15 @@ from cloudsignal.server.events import Followers
 from cloudsignal.server.live import Live, NoMore
 from cloudsignal.server.panel.access import LIVE, SIGNED_IN
 from cloudsignal.server.panel.overview import SPANS, overview, signals_chart
-from cloudsignal.server.panel.pages import Asked, page, rendered, scope, still_signed_in
+from cloudsignal.server.panel.pages import (
+    Asked,
+    chosen_partner,
+    page,
+    partner_names,
+    rendered,
+    scope,
+    still_signed_in,
+)
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.store import Store
 
@@ -87,15 +95,13 @@ async def show_home(request: Asked, partner: str = "", span: str = "1h") -> Resp
         return page(request, "home.html")
     view = await _view(request, partner, span)
     dashboard: Dashboard = request.app.state.dashboard
-    store: Store = request.app.state.store
-    partners = [] if scope(request).is_narrow else await asyncio.to_thread(store.access.partners)
     return page(
         request,
         "dashboard.html",
         picture=await dashboard.picture(view),
         view=view,
         spans=SPANS,
-        partners=[each.name for each in partners],
+        partners=await partner_names(request),
         timezone=str(dashboard.zone),
     )
 
@@ -140,16 +146,7 @@ async def _view(request: Request[Any, Any, Any], partner: str, span: str) -> Vie
     """What is asked for, as far as it may be seen. Raises NotFound."""
     if span not in SPANS:
         raise NotFound(f"there is no span {span!r}")
-    own = scope(request).partner
-    if own is not None:
-        if partner not in ("", own):
-            raise NotFound(f"there is no print partner called {partner!r}")
-        return View(own, span)
-    if not partner:
-        return View(None, span)
-    store: Store = request.app.state.store
-    await asyncio.to_thread(store.access.partner, partner)
-    return View(partner, span)
+    return View(await chosen_partner(request, partner), span)
 
 
 ROUTES: Final = [show_home, follow]

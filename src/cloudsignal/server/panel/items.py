@@ -1,6 +1,5 @@
 """The list of items, and by what they are chosen."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from functools import partial
@@ -12,7 +11,7 @@ from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.items import State
 from cloudsignal.server.panel.access import IN_SCOPE
 from cloudsignal.server.panel.lists import Column, Listing, Part, listed
-from cloudsignal.server.panel.pages import Asked, Before, scope
+from cloudsignal.server.panel.pages import Asked, Before, partner_names, scope
 from cloudsignal.server.panel.places import item_path, order_path
 from cloudsignal.server.panel.roles import Scope
 from cloudsignal.server.panel.standing import columns
@@ -49,11 +48,7 @@ async def list_items(request: Asked, before: Before = None) -> Response[Any]:
     """Items, the last changed first."""
     store: Store = request.app.state.store
     seen = scope(request)
-    names = (
-        []
-        if seen.is_narrow
-        else [each.name for each in await asyncio.to_thread(store.access.partners)]
-    )
+    names = await partner_names(request)
     read = partial(_items, store, ITEMS.given(request), seen, names)
     told: dict[str, Any] = {"states": STATES, "partners": names}
     return await listed(request, ITEMS, read, "items.html", at=before, **told)

@@ -18,7 +18,13 @@ from cloudsignal.server.panel.insight import (
     reckoner,
 )
 from cloudsignal.server.panel.lists import Column, Listing, Part, exported, wants_csv
-from cloudsignal.server.panel.pages import NUMBER_MAX, Asked, scope
+from cloudsignal.server.panel.pages import (
+    NUMBER_MAX,
+    Asked,
+    chosen_partner,
+    partner_names,
+    scope,
+)
 from cloudsignal.server.store import open_items
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.open_items import OpenItem
@@ -118,20 +124,34 @@ def _end(outlook: Outlook) -> int | None:
 @get("/at-risk", guards=[READER_OR_PARTNER])
 async def list_at_risk(
     request: Asked,
+    partner: str = "",
     overdue: bool = False,
     at: Moment = None,
     number: Place = 0,
     order: Id = "",
     item: Id = "",
 ) -> Response[Any]:
-    """Items that will probably miss their due date, the next first; or those that have, the last first."""
+    """Items that will probably miss their due date, the next first; or those that have, the last first.
+
+    Of all print partners, or of the one that is chosen.
+    """
     store: Store = request.app.state.store
     since = reckoner(request).now() if at is None else at
     place = open_items.Place(since, number, order, item)
     listed = store.open_items.due_before if overdue else store.open_items.due_from
-    read = partial(listed, partner=scope(request).partner)
+    chosen = await chosen_partner(request, partner)
+    read = partial(listed, partner=chosen)
     find = partial(_find, request, read, lambda each: each.is_at_risk)
-    return await _listed(request, "at_risk.html", find, place, _due_place, overdue=overdue)
+    return await _listed(
+        request,
+        "at_risk.html",
+        find,
+        place,
+        _due_place,
+        overdue=overdue,
+        given={"partner": partner},
+        partners=await partner_names(request),
+    )
 
 
 @get("/insight/{number:int}/open/{where:str}", guards=[READER_OR_PARTNER])

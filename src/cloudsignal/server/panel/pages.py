@@ -1,5 +1,6 @@
 """Pages: templates filled in, with the headers that keep everything else out."""
 
+import asyncio
 from datetime import UTC, datetime
 from hashlib import blake2b
 from importlib.resources import files
@@ -185,6 +186,27 @@ def check_partner(request: Asked, name: str) -> None:
     """Make sure that who is signed in may see what is this print partner's. Raises NotFound."""
     if scope(request).partner not in (None, name):
         raise NotFound("this is another print partner's")
+
+
+async def chosen_partner(request: Asked, name: str) -> str | None:
+    """The print partner that is asked for, one's own in any case; None for all. Raises NotFound."""
+    own = scope(request).partner
+    if own is not None:
+        if name not in ("", own):
+            raise NotFound(f"there is no print partner called {name!r}")
+        return own
+    if not name:
+        return None
+    store: Store = request.app.state.store
+    return (await asyncio.to_thread(store.access.partner, name)).name
+
+
+async def partner_names(request: Asked) -> list[str]:
+    """The print partners that can be chosen of: none where only one's own things are seen."""
+    if scope(request).is_narrow:
+        return []
+    store: Store = request.app.state.store
+    return [each.name for each in await asyncio.to_thread(store.access.partners)]
 
 
 def store_for(request: Asked) -> Store:
