@@ -83,6 +83,7 @@ def test_what_is_raised_is_told_though_everything_is_killed_in_between(
         "--webhook-http",
         "--webhook-networks",
         "127.0.0.0/8",
+        *("--public-url", "https://signals.example.com"),
         environment=ALLOWED,
         database=database,
     ).start()
@@ -105,6 +106,7 @@ def test_what_is_raised_is_told_though_everything_is_killed_in_between(
     found = verify(again.headers, again.body, secret=secret)
     assert isinstance(found.webhook, OtherWebhook)
     assert found.webhook.type == "alert.digest"
+    assert found.webhook.members["data"]["url"] == "https://signals.example.com/panel/alerts"
     assert alerts(server) == raised
 
     # One is shipped, another canceled: both are cleared by themselves, and that is told.

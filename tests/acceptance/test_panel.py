@@ -220,9 +220,11 @@ def test_a_session_is_for_the_server_only(ada: Visitor) -> None:
 
 
 def test_over_https_a_session_is_never_sent_unencrypted(make_server: MakeServer) -> None:
-    server = make_server("--trusted-proxies", "127.0.0.1").start()
+    reached = ("--public-url", "https://signals.example")
+    server = make_server("--trusted-proxies", "127.0.0.1", *reached).start()
     visitor = Visitor(server)
     link = link_of(server)
+    assert link.startswith("https://signals.example/panel/invitation/")
     path = urllib.parse.urlsplit(link).path
     fields = {"name": "Ada", "password": PASSWORD, "again": PASSWORD}
     proxied = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}

@@ -8,11 +8,16 @@ from cloudsignal.server.store.store import Store
 from tests.cli.conftest import Run
 
 
-def test_somebody_is_added_with_a_link_that_is_shown_once(run: Run, store: Store) -> None:
+def test_somebody_is_added_with_a_link_that_is_shown_once(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = run("user", "create", "  Ada ", "--role", "admin").out
     assert said.startswith("Ada chooses a password here, once, within 72 hours:\n")
     [first] = re.findall(r"  (http://127\.0\.0\.1:8000/panel/invitation/\S+)\n", said)
 
+    monkeypatch.setenv("CLOUDSIGNAL_PUBLIC_URL", "https://signals.example")
+    said = run("user", "invite", "Ada").out
+    assert "  https://signals.example/panel/invitation/" in said
     made = run("user", "invite", "Ada", "--url", "https://panel.example/", "--json").json
 
     assert made.pop("link").startswith("https://panel.example/panel/invitation/")

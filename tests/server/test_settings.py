@@ -99,6 +99,9 @@ def test_a_partners_variables_are_no_settings_of_the_server_and_no_mistake() -> 
         ("trusted_proxies", "192.0.2.7", ("192.0.2.7",)),
         ("webhook_networks", "10.0.0.0/8, fd00::/8", ("10.0.0.0/8", "fd00::/8")),
         ("webhook_http", "true", True),
+        ("public_url", "https://signals.example.com", "https://signals.example.com"),
+        ("public_url", "http://[2001:db8::7]:8000", "http://[2001:db8::7]:8000"),
+        ("public_url", "", ""),
     ],
 )
 def test_the_environment_is_read_by_type(name: str, text: str, value: Any) -> None:
@@ -211,6 +214,13 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         ("tracking_urls", "GLS", "GLS=https://gls.example/{tracking}"),
         ("tracking_urls", "GLS=https://gls.example/", "with {tracking} in it once"),
         ("queue_max", "999", "must be at least bundle_max"),
+        ("public_url", "signals.example.com", "'signals.example.com' as https:// or http://"),
+        ("public_url", "ftp://signals.example.com", "https://signals.example.com"),
+        ("public_url", "https://signals.example.com/?a=b", "nothing behind it"),
+        ("public_url", "https://signals.example.com/panel/", "nothing behind it"),
+        ("public_url", "https://ada@signals.example.com", "https:// or http:// and the host"),
+        ("public_url", "https://", "https:// or http:// and the host"),
+        ("public_url", "https://signals.example.com\n", "nothing behind it"),
     ],
 )
 def test_a_bad_value_is_told_with_the_name_of_its_setting(name: str, text: str, words: str) -> None:

@@ -97,9 +97,8 @@ def serve(
         if key is not None:
             _greet(address, key, where(flags["database"] and shown, config))
         if invitation is not None:
-            print(
-                f"Nobody can sign in to the panel yet. Set it up: {address}{invitation}", flush=True
-            )
+            link = (settings.public_url or address) + invitation
+            print(f"Nobody can sign in to the panel yet. Set it up: {link}", flush=True)
 
     with told():
         from cloudsignal.server.store.backends import backend_of

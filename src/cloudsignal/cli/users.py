@@ -32,7 +32,10 @@ Of = Annotated[
 ]
 Url = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="Where the panel is reached, to make the link of."),
+    typer.Option(
+        metavar="URL",
+        help="Where the panel is reached, to make the link of, if not at the setting public_url.",
+    ),
 ]
 
 
@@ -205,7 +208,8 @@ def _invite(store: "Store", settings: Any, found: "User", url: str | None, json:
 
     keyring = open_keyring(settings, store)
     path = invite(store, keyring, found.id, now=now())
-    link = (url or addresses.url(settings.host, settings.port)).rstrip("/") + path
+    here = settings.public_url or addresses.url(settings.host, settings.port)
+    link = (url or here).rstrip("/") + path
     if json:
         print_json(_view(found) | {"link": link})
         return

@@ -20,6 +20,7 @@ from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.errors import StoreUnavailable
 
 if TYPE_CHECKING:
+    from cloudsignal.server.alerting.composing import Links
     from cloudsignal.server.alerting.watching import Watch
     from cloudsignal.server.store.rollups import Step
     from cloudsignal.server.store.store import Store
@@ -173,7 +174,21 @@ async def tell(settings: Settings, store: "Store", is_mine: Callable[[], bool]) 
             "webhook": Poster(dialer, sealer, clock.now),
             "email": Mailer(MailServer.of(settings)),
         }
-        await Teller(store, send, clock=clock.now, chance=random.random).run(is_mine)
+        teller = Teller(
+            store, send, clock=clock.now, chance=random.random, links=links_of(settings)
+        )
+        await teller.run(is_mine)
+
+
+def links_of(settings: Settings) -> "Links":
+    """Where on the panel it is that alerts are about; nowhere while it is not known where that is."""
+    from cloudsignal.server.alerting.composing import NO_LINKS, Links
+    from cloudsignal.server.panel.places import PREFIX, item_path
+
+    if not (settings.public_url and settings.panel):
+        return NO_LINKS
+    panel = settings.public_url + PREFIX
+    return Links(lambda order, item: panel + item_path(order, item), f"{panel}/alerts")
 
 
 async def _is_told(store: "Store") -> bool:

@@ -30,6 +30,10 @@ TRACKING_URL: Final = re.compile(r"[^=\s][^=]*=https?://[^\s{}]*\{tracking\}[^\s
 """How a shipping option and where its parcels can be followed are written."""
 
 
+PUBLIC_URL: Final = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+"""How it is written where the server is reached: nothing follows the host and its port."""
+
+
 MAIL_ADDRESS: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
 """How the address of a mailbox is written: nothing in it can be taken for more than one."""
 
@@ -154,6 +158,13 @@ class Settings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     panel_timezone: Annotated[
         str, Meta(description="the time zone whose days and hours the panel counts by")
     ] = "UTC"
+    public_url: Annotated[
+        str,
+        Meta(
+            description="where people reach this server, such as https://signals.example.com: links in alerts and to"
+            " set the panel up begin so; without it, alerts have no links"
+        ),
+    ] = ""
     events_max: Annotated[
         int, Positive, Meta(description="how many live event connections are served at once")
     ] = 1000
@@ -369,6 +380,11 @@ def _check(settings: Settings) -> None:
                 f"the setting tracking_urls is not what it must be: write {text!r} as a shipping option, an equals"
                 " sign, and an address with {tracking} in it once: GLS=https://gls.example/{tracking}"
             )
+    if settings.public_url and not PUBLIC_URL.fullmatch(settings.public_url):
+        raise SettingsError(
+            f"the setting public_url is not what it must be: write {settings.public_url!r} as https:// or http:// and"
+            " the host, with a port if need be, and nothing behind it: https://signals.example.com"
+        )
     _check_smtp(settings)
     # Only now: who sends signals needs no time zones, and starts the sooner.
     from zoneinfo import ZoneInfo

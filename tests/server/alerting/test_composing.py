@@ -10,8 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudsignal.server.alerting import composing
-from cloudsignal.server.alerting.composing import LISTED_MAX, mail, read_mail, webhook
+from cloudsignal.server.alerting.composing import (
+    LISTED_MAX,
+    NO_LINKS,
+    Links,
+    mail,
+    read_mail,
+    webhook,
+)
 from cloudsignal.server.alerting.mailing import mail_of
+from cloudsignal.server.bookkeeper import links_of
+from cloudsignal.server.settings import Settings
 from cloudsignal.server.store.alert_messages import News
 from cloudsignal.server.store.alerts import Alert
 from tests.mailbox import text_of
@@ -22,6 +31,7 @@ HEADERS = {
     *("auto-submitted", "content-transfer-encoding", "content-type", "date", "from"),
     *("message-id", "mime-version", "subject", "to"),
 }
+LINKS = links_of(Settings(public_url="https://signals.example.com"))
 RECIPIENTS = ["ops@example.com", "night@example.com"]
 
 
@@ -42,10 +52,10 @@ def raised(*alerts: Alert) -> list[News]:
     return [News(each, "raised", NOON + MINUTE) for each in alerts]
 
 
-def sent(news: list[News]) -> EmailMessage:
+def sent(news: list[News], links: Links = NO_LINKS) -> EmailMessage:
     """A mail as whoever gets it reads it."""
     written = mail_of(
-        read_mail(mail(news, NOON).content),
+        read_mail(mail(news, NOON, links).content),
         "cloudsignal@example.com",
         RECIPIENTS,
         message="alert_1",
@@ -102,6 +112,29 @@ def test_several_are_told_in_one_digest_each_as_it_is_told_alone() -> None:
     assert [each["data"]["cleared"] for each in alone] == [None, None, "2016-01-20T12:05:00+00:00"]
 
 
+def test_a_webhook_leads_to_the_page_of_the_item_and_a_digest_to_that_of_alerts_too() -> None:
+    nasty = alert(order=NASTY)
+    data = json.loads(webhook(raised(nasty), NOON, LINKS).content)["data"]
+    assert data["url"].startswith(
+        "https://signals.example.com/panel/item?order=7%0D%0ABcc%3A%20eve%40example.com"
+    )
+    assert data["url"].endswith("%E2%80%AE&item=1")
+    digest = json.loads(webhook(raised(nasty, alert(18)), NOON, LINKS).content)["data"]
+    assert digest["url"] == "https://signals.example.com/panel/alerts"
+    assert [each["data"]["url"] for each in digest["alerts"]] == [
+        data["url"],
+        "https://signals.example.com/panel/item?order=7&item=1",
+    ]
+
+
+@pytest.mark.parametrize(
+    "settings", [Settings(), Settings(public_url="https://signals.example.com", panel=False)]
+)
+def test_where_no_page_is_known_nothing_leads_there(settings: Settings) -> None:
+    assert links_of(settings) == NO_LINKS
+    assert "url" not in webhook(raised(alert(), alert(18)), NOON, links_of(settings)).content
+
+
 # ---- mails ----
 
 
@@ -124,6 +157,18 @@ def test_a_mail_says_what_is_stalled_and_what_is_not_any_more() -> None:
         "  shipped (it was packed since 2016-01-20 12:00)\n\n"
         "Times are in UTC. The rules, and who is told, are on the page Alerts of the panel.\n"
     )
+
+
+def test_a_mail_leads_to_the_pages_of_its_items_and_of_alerts() -> None:
+    over = News(alert(18, order="a/b", cleared=True), "cleared", NOON)
+    lines = text_of(sent([*raised(alert()), over], LINKS)).splitlines()
+    assert [each.strip() for each in lines if "http" in each] == [
+        "https://signals.example.com/panel/item?order=7&item=1",
+        "https://signals.example.com/panel/item?order=a%2Fb&item=1",
+        "https://signals.example.com/panel/alerts",
+    ]
+    assert lines[-1] == "https://signals.example.com/panel/alerts"
+    assert len(text_of(sent(raised(alert(order=NASTY)), LINKS)).splitlines()) == 6 + 2
 
 
 def test_a_mail_about_one_item_names_it_in_its_subject() -> None:

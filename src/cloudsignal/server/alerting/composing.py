@@ -25,12 +25,28 @@ TEST_SENTENCE: Final = "This is a test. Alerts of stalled items will come this w
 _encode: Final = msgspec.json.Encoder().encode
 
 
+class Links(Struct, frozen=True):
+    """Where what is told can be looked at: the page of an order's item, and that of alerts; empty if not known."""
+
+    item: Callable[[str, str], str] = lambda order, item: ""
+    alerts: str = ""
+
+
+NO_LINKS: Final = Links()
+
+
+class LinkedAlert(AlertView, frozen=True, kw_only=True, omit_defaults=True):
+    """An alert, and the page of its item if that is known."""
+
+    url: str = ""
+
+
 class Webhook(Struct, frozen=True):
     """The body of a webhook about one alert."""
 
     type: str
     timestamp: str
-    data: AlertView
+    data: LinkedAlert
 
 
 class Mail(Struct, frozen=True):
@@ -48,16 +64,19 @@ def read_mail(content: str) -> Mail:
 # ---- webhooks ----
 
 
-def webhook(news: Sequence[News], now: int) -> Written:
+def webhook(news: Sequence[News], now: int, links: Links = NO_LINKS) -> Written:
     """A webhook that tells of an alert, or of several."""
-    told = [_webhook(each) for each in news]
+    told = [_webhook(each, links) for each in news]
     if len(told) == 1:
         return Written(told[0].type, _encode(told[0]).decode())
-    return _posted(DIGEST, {"alerts": told}, now)
+    where = {"url": links.alerts} if links.alerts else {}
+    return _posted(DIGEST, {"alerts": told} | where, now)
 
 
-def _webhook(news: News) -> Webhook:
-    return Webhook(TYPE_OF[news.what], datetimes.write(news.at), _view(news))
+def _webhook(news: News, links: Links) -> Webhook:
+    url = links.item(news.alert.order, news.alert.item)
+    linked = LinkedAlert(**msgspec.structs.asdict(_view(news)), url=url)
+    return Webhook(TYPE_OF[news.what], datetimes.write(news.at), linked)
 
 
 def _view(news: News) -> AlertView:
@@ -74,11 +93,13 @@ def _posted(type: str, data: dict[str, Any], now: int) -> Written:
 # ---- mails ----
 
 
-def mail(news: Sequence[News], now: int) -> Written:
+def mail(news: Sequence[News], now: int, links: Links = NO_LINKS) -> Written:
     """A mail that tells of an alert, or of several."""
     raised = [each.alert for each in news if each.what == "raised"]
     cleared = [each.alert for each in news if each.what == "cleared"]
-    text = "\n".join((*_part(RAISED, raised), *_part(CLEARED, cleared), _FOOT))
+    parts = (*_part(RAISED, raised, links), *_part(CLEARED, cleared, links))
+    foot = f"{_FOOT}\n{links.alerts}" if links.alerts else _FOOT
+    text = "\n".join((*parts, foot, ""))
     kind = TYPE_OF[news[0].what] if len(news) == 1 else DIGEST
     return _mailed(kind, _subject(raised, cleared), text)
 
@@ -92,7 +113,7 @@ def _subject(raised: Sequence[Alert], cleared: Sequence[Alert]) -> str:
     return f"Items: {', '.join(counts)}"
 
 
-def _part(kind: "_Kind", alerts: Sequence[Alert]) -> Iterator[str]:
+def _part(kind: "_Kind", alerts: Sequence[Alert], links: Links) -> Iterator[str]:
     if not alerts:
         return
     yield f"{kind.head}: {len(alerts)}"
@@ -100,6 +121,8 @@ def _part(kind: "_Kind", alerts: Sequence[Alert]) -> Iterator[str]:
     for each in alerts[:LISTED_MAX]:
         yield f"- item {plain(each.item)} of order {plain(each.order)}, {plain(each.partner_name)}:"
         yield f"  {kind.sentence(each)}"
+        if url := links.item(each.order, each.item):
+            yield f"  {url}"
     if len(alerts) > LISTED_MAX:
         yield f"- and {len(alerts) - LISTED_MAX} more: the panel lists all."
     yield ""
@@ -123,9 +146,7 @@ class _Kind(Struct, frozen=True):
 
 RAISED: Final = _Kind("Stalled", _stalled)
 CLEARED: Final = _Kind("No longer stalled", _cleared)
-_FOOT: Final = (
-    "Times are in UTC. The rules, and who is told, are on the page Alerts of the panel.\n"
-)
+_FOOT: Final = "Times are in UTC. The rules, and who is told, are on the page Alerts of the panel."
 
 
 def _mailed(type: str, subject: str, text: str) -> Written:
@@ -151,7 +172,7 @@ def test_of(way: WayName, now: int) -> Written:
     return _mailed(TEST, "Test of alerts", f"{TEST_SENTENCE}\n")
 
 
-WRITE: Final[dict[WayName, Callable[[Sequence[News], int], Written]]] = {
+WRITE: Final[dict[WayName, Callable[[Sequence[News], int, Links], Written]]] = {
     "webhook": webhook,
     "email": mail,
 }

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from cloudsignal.protocol import signatures
-from cloudsignal.server.alerting.composing import NEWS_MAX, WRITE, read_mail
+from cloudsignal.server.alerting.composing import NEWS_MAX, NO_LINKS, WRITE, Links, read_mail
 from cloudsignal.server.alerting.digests import told_at
 from cloudsignal.server.alerting.mailing import MailServer, NotSent, mail_of
 from cloudsignal.server.clock import Clock
@@ -68,12 +68,19 @@ class Teller:
     """Tells what waits to be told, by the ways that it can ``send``."""
 
     def __init__(
-        self, store: Store, send: dict[WayName, Send], *, clock: Clock, chance: Callable[[], float]
+        self,
+        store: Store,
+        send: dict[WayName, Send],
+        *,
+        clock: Clock,
+        chance: Callable[[], float],
+        links: Links = NO_LINKS,
     ) -> None:
         self._messages = store.alert_messages
         self._send = send
         self._clock = clock
         self._chance = chance
+        self._links = links
 
     async def run(self, is_mine: Callable[[], bool]) -> None:
         """Tell, by each way on its own, while it ``is_mine`` to do; until cancelled."""
@@ -115,7 +122,7 @@ class Teller:
             self._give_up(way, now)
             since = self._messages.news_since(way.way)
             if since is not None and told_at(way.digest, since) <= now:
-                write, most = partial(_write, way.way, now), NEWS_MAX[way.way]
+                write, most = partial(_write, way.way, now, self._links), NEWS_MAX[way.way]
                 self._messages.make(way.way, write, message=new_message(), limit=most, now=now)
         return self._messages.next(way.way, now=now)
 
@@ -140,8 +147,8 @@ class Teller:
         return waits(attempt, retry_after_s=outcome.retry_after_s) or 0.0
 
 
-def _write(name: WayName, now: int, news: list[News]) -> Written:
-    return WRITE[name](news, now)
+def _write(name: WayName, now: int, links: Links, news: list[News]) -> Written:
+    return WRITE[name](news, now, links)
 
 
 class Poster:

@@ -49,7 +49,8 @@ from cloudsignal.server.panel.access import ANYBODY, Forbidden, NotSignedIn
 from cloudsignal.server.panel.entrance import Entrance
 from cloudsignal.server.panel.lists import CSV_READS_MAX
 from cloudsignal.server.panel.menu import Group, Menu, entry
-from cloudsignal.server.panel.pages import ASSETS, HEADERS, PREFIX, Asked, going_on_to, page, to
+from cloudsignal.server.panel.pages import ASSETS, HEADERS, Asked, going_on_to, page, to
+from cloudsignal.server.panel.places import PREFIX
 from cloudsignal.server.settings import InForce
 from cloudsignal.server.store.errors import NotFound, StoreUnavailable
 from cloudsignal.server.store.store import Store

@@ -18,14 +18,13 @@ from cloudsignal.server.key_desk import KeyDesk
 from cloudsignal.server.panel import words
 from cloudsignal.server.panel.entrance import SESSION_US, Entrance, Holder, Visitor
 from cloudsignal.server.panel.menu import menu_for
-from cloudsignal.server.panel.places import item_path, order_path, query
+from cloudsignal.server.panel.places import PREFIX, item_path, order_path, query
 from cloudsignal.server.panel.roles import Scope, may, scope_of, state_of
 from cloudsignal.server.rules import NAME_CHARS_MAX
 from cloudsignal.server.store.changes import Actor
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.store import Store
 
-PREFIX: Final = "/panel"
 HEADERS: Final = {
     # No script or style in a page itself, and nothing from anywhere else: what others wrote stays words.
     "Content-Security-Policy": (

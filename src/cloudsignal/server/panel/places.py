@@ -1,11 +1,15 @@
-"""Where orders and items are on the panel.
+"""Where the panel is, and orders and items on it.
 
 Their ids stand in the query of a URL: browsers and proxies take ``..`` and ``/`` in a path for steps, percent-encoded
 or not, and every id that a print partner chose has to lead somewhere.
 """
 
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import quote, urlencode
+
+PREFIX: Final = "/panel"
+"""What the paths of all pages begin with."""
 
 
 def order_path(order: str) -> str:
