@@ -212,6 +212,27 @@ def test_nobody_is_sent_elsewhere_after_signing_in(ada: Visitor, next: str) -> N
 # ---- cookies ----
 
 
+def test_a_sign_in_that_failed_is_in_the_log_and_counted(ada: Visitor) -> None:
+    server, somebody = ada.server, Visitor(ada.server)
+    assert somebody.sign_in("Ada", "a password to guess").status == 403
+    assert somebody.sign_in("a password to keep", "Ada").status == 403
+
+    eventually(lambda: len(server.lines("sign-in failed")) == 2)
+    lines = [
+        {name: each[name] for name in ("level", "why", "user", "address") if name in each}
+        for each in server.lines("sign-in failed")
+    ]
+    whence = {"level": "warning", "address": "127.0.0.1"}
+    assert lines == [
+        whence | {"why": "wrong_password", "user": "Ada"},
+        whence | {"why": "no_such_user"},
+    ]
+    assert "a password to" not in server.stderr
+    figures = server.request("GET", "/metrics").body.decode()
+    for why in ("wrong_password", "no_such_user"):
+        assert f'cloudsignal_failed_sign_ins_total{{why="{why}"}} 1.0\n' in figures
+
+
 def test_a_session_is_for_the_server_only(ada: Visitor) -> None:
     cookie = Visitor(ada.server).sign_in("Ada").headers["set-cookie"]
     assert "HttpOnly" in cookie

@@ -51,11 +51,13 @@ def test_a_group_is_counted_by_post_and_signal_and_type() -> None:
     metrics.note_group(posts, [Receipt(1, 1, 9), None, Receipt(1, 0, 11)], 0.003)
     metrics.note_refused(refuse("not_your_item", "…"))
     metrics.note_refused(refuse("unknown_key", "…"))
+    metrics.note_failed_sign_in("wrong_password")
 
     told = figures(metrics)
     assert told['cloudsignal_posts_total{outcome="accepted"}'] == 2
     assert told['cloudsignal_posts_total{outcome="not_your_item"}'] == 1
     assert told['cloudsignal_posts_total{outcome="unknown_key"}'] == 1
+    assert told['cloudsignal_failed_sign_ins_total{why="wrong_password"}'] == 1
     assert told['cloudsignal_signals_total{type="ItemShipped"}'] == 1
     assert told['cloudsignal_signals_total{type="ItemRegistered"}'] == 2
     assert told["cloudsignal_repeated_signals_total"] == 1

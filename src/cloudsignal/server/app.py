@@ -47,6 +47,7 @@ PANEL: Final = "cloudsignal.server.panel.application"
 DESK: Final = "cloudsignal.server.delivery.desk"
 SEALING: Final = "cloudsignal.server.delivery.sealing"
 ALERT_DESK: Final = "cloudsignal.server.alerting.desk"
+FAILURES: Final = "cloudsignal.server.panel.failures"
 
 
 class App:
@@ -173,6 +174,9 @@ class App:
                 return api, api
             sealer = importlib.import_module(SEALING).Sealer(secret_of(self.settings, make=False))
             alert_desk = importlib.import_module(ALERT_DESK).AlertDesk.of(self.store, self.settings)
+            failed = importlib.import_module(FAILURES).FailedSignIns(
+                self._metrics.note_failed_sign_in, self._logger.warning
+            )
             panel = importlib.import_module(PANEL).create(
                 self.store,
                 self._keyring,
@@ -182,6 +186,7 @@ class App:
                 self._clock,
                 self.followers,
                 self._in_force,
+                failed,
             )
             return api, panel
         finally:

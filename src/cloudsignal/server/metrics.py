@@ -82,6 +82,7 @@ class Figures(Struct):
     waiting: int = 0
     position: int = 0
     told: Told = field(default_factory=Told)
+    failed_sign_ins: dict[str, int] = field(default_factory=dict)
 
     def add(self, other: "Figures") -> None:
         """Count what another process has counted."""
@@ -93,6 +94,7 @@ class Figures(Struct):
         self.waiting += other.waiting
         self.position = max(self.position, other.position)
         self.told.add(other.told)
+        self.failed_sign_ins = _added(self.failed_sign_ins, other.failed_sign_ins)
 
 
 def total(figures: Iterable[Figures]) -> Figures:
@@ -119,6 +121,7 @@ class Metrics:
         self.group_sizes = Distribution(GROUP_SIZES)
         self.commit_seconds = Distribution(COMMIT_SECONDS)
         self.position = 0
+        self.failed_sign_ins: Counter[str] = Counter()
 
     def figures(self) -> Figures:
         """All that was counted so far."""
@@ -131,7 +134,12 @@ class Metrics:
             self._waiting(),
             self.position,
             self._told(),
+            dict(self.failed_sign_ins),
         )
+
+    def note_failed_sign_in(self, why: str) -> None:
+        """Count a sign-in that failed."""
+        self.failed_sign_ins[why] += 1
 
     def note_refused(self, refusal: Refusal) -> None:
         """Count a refused post."""

@@ -60,6 +60,12 @@ class _Collector(Collector):
             "Position of the newest signal written here",
             figures.position,
         )
+        failed = CounterMetricFamily(
+            "cloudsignal_failed_sign_ins",
+            "Sign-ins to the panel that failed by reason",
+            labels=["why"],
+        )
+        yield _filled(failed, figures.failed_sign_ins)
 
 
 class _Told(Collector):

@@ -18,6 +18,7 @@ from cloudsignal.server.keys import Keyring
 from cloudsignal.server.panel import access, pages
 from cloudsignal.server.panel import entrance as its
 from cloudsignal.server.panel.entrance import Entrance, Holder, NotLetIn, Visitor
+from cloudsignal.server.panel.failures import TOLD_MAX, FailedSignIns
 from cloudsignal.server.store.changes import Actor
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.store import Store, open_store
@@ -44,7 +45,18 @@ class Door:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.clock = Clock()
-        self.entrance = Entrance(store, Keyring("secret"), Sealer("secret"), self.clock)
+        self.counted: list[str] = []
+        self.logged: list[dict[str, str]] = []
+        self.entrance = self.made("secret")
+
+    def made(self, secret: str) -> Entrance:
+        """The entrance of a server that seals with a secret."""
+        failed = FailedSignIns(self.counted.append, self.warn)
+        return Entrance(self.store, Keyring("secret"), Sealer(secret), self.clock, failed)
+
+    def warn(self, event: str, **facts: str) -> None:
+        assert event == "sign-in failed"
+        self.logged.append(facts)
 
     async def set_up(self, name: str = "Ada") -> User:
         user = self.store.users.create(name, "admin", now=self.clock())
@@ -247,6 +259,77 @@ async def test_what_was_wrong_long_ago_is_forgotten(door: Door) -> None:
     await door.come_in()
 
 
+# ---- what is noted of it ----
+
+
+async def test_a_sign_in_that_failed_is_logged_with_the_name_of_a_user_and_no_other(
+    door: Door,
+) -> None:
+    await door.set_up()
+    grace = await door.set_up("Grace")
+    door.store.users.set_disabled(grace.id, True)
+    holder, secret = await door.holder(await door.come_in()), pyotp.random_base32()
+    code = pyotp.TOTP(secret).at(door.clock() // SECOND)
+    await door.entrance.add_factor(holder, PASSWORD, secret, code, "192.0.2.7")
+    assert door.logged == door.counted == []
+
+    await door.is_refused(password="not it")
+    await door.is_refused(code="000000")
+    await door.is_refused(name="Grace")
+    await door.is_refused(name="a password of mine")
+    with pytest.raises(NotLetIn):
+        await door.entrance.drop_factor(holder, "not it", "192.0.2.9")
+
+    assert door.logged == [
+        {"why": "wrong_password", "user": "Ada", "address": "192.0.2.7"},
+        {"why": "wrong_code", "user": "Ada", "address": "192.0.2.7"},
+        {"why": "disabled", "user": "Grace", "address": "192.0.2.7"},
+        {"why": "no_such_user", "address": "192.0.2.7"},
+        {"why": "wrong_password", "user": "Ada", "address": "192.0.2.9"},
+    ]
+    assert door.counted == [each["why"] for each in door.logged]
+
+
+async def test_that_nobody_is_listened_to_is_logged_once_until_that_is_over(door: Door) -> None:
+    await door.set_up()
+    for _ in range(its.FREE_BY_NAME):
+        await door.is_refused(password="wrong")
+    door.logged.clear()
+    for _ in range(3):
+        await door.is_refused(why="too often")
+    once = {"why": "too_often", "user": "Ada", "address": "192.0.2.7"}
+    assert door.logged == [once]
+    assert door.counted[-3:] == ["too_often"] * 3
+    door.wait_s(1)
+    await door.is_refused(password="wrong")
+    for _ in range(3):
+        await door.is_refused(why="too often")
+    assert [each["why"] for each in door.logged] == ["too_often", "wrong_password", "too_often"]
+
+
+async def test_an_address_that_is_not_listened_to_is_logged_once_whatever_name_it_tries(
+    door: Door,
+) -> None:
+    for number in range(its.FREE_BY_ADDRESS):
+        await door.is_refused(name=f"somebody {number}")
+    for number in range(3):
+        await door.is_refused(name=f"another {number}", why="too often")
+    assert door.logged[its.FREE_BY_ADDRESS :] == [{"why": "too_often", "address": "192.0.2.7"}]
+    assert not any("somebody" in str(each) for each in door.logged)
+
+
+def test_so_many_are_remembered_who_are_not_listened_to() -> None:
+    failed = FailedSignIns(lambda why: None, lambda event, **facts: None)
+    assert [failed.is_news("a", 1), failed.is_news("a", 1), failed.is_news("a", 2)] == [
+        True,
+        False,
+        True,
+    ]
+    for number in range(TOLD_MAX):
+        assert failed.is_news(f"who {number}", 1)
+    assert len(failed._told) <= TOLD_MAX
+
+
 # ---- second factors ----
 
 
@@ -327,8 +410,9 @@ async def test_another_secret_of_the_server_opens_no_second_factor(door: Door) -
     holder, secret = await door.holder(await door.come_in()), pyotp.random_base32()
     code = pyotp.TOTP(secret).at(door.clock() // SECOND)
     await door.entrance.add_factor(holder, PASSWORD, secret, code, "")
-    door.entrance = Entrance(door.store, Keyring("secret"), Sealer("another"), door.clock)
+    door.entrance = door.made("another")
     await door.is_refused(why="cannot be read")
+    assert door.logged[-1]["why"] == door.counted[-1] == "unreadable_factor"
 
 
 # ---- passwords and links ----

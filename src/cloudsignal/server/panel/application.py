@@ -47,6 +47,7 @@ from cloudsignal.server.panel import (
 )
 from cloudsignal.server.panel.access import ANYBODY, Forbidden, NotSignedIn
 from cloudsignal.server.panel.entrance import Entrance
+from cloudsignal.server.panel.failures import FailedSignIns
 from cloudsignal.server.panel.lists import CSV_READS_MAX
 from cloudsignal.server.panel.menu import Group, Menu, entry
 from cloudsignal.server.panel.pages import ASSETS, HEADERS, Asked, going_on_to, page, to
@@ -281,6 +282,7 @@ def create(
     clock: Clock,
     followers: Followers,
     in_force: InForce,
+    failed: FailedSignIns,
 ) -> Litestar:
     """The panel on a store, as it is set."""
     zone = ZoneInfo(in_force.settings.panel_timezone)
@@ -291,7 +293,7 @@ def create(
                 "store": store,
                 "desk": desk,
                 "reckoner": Reckoner(store, clock),
-                "entrance": Entrance(store, keyring, sealer, clock),
+                "entrance": Entrance(store, keyring, sealer, clock, failed),
                 "keyring": keyring,
                 "in_force": in_force,
                 "alerts": alert_desk,

@@ -13,6 +13,7 @@ from cloudsignal.server.delivery.sealing import Sealer, SealError
 from cloudsignal.server.invitations import invite
 from cloudsignal.server.keys import Keyring
 from cloudsignal.server.panel import codes
+from cloudsignal.server.panel.failures import FailedSignIns, Why
 from cloudsignal.server.panel.passwords import Passwords
 from cloudsignal.server.store.changes import Actor
 from cloudsignal.server.store.sessions import Session
@@ -58,11 +59,19 @@ class Holder(Struct, frozen=True):
 class Entrance:
     """Lets people in and out. Every verb may raise StoreUnavailable."""
 
-    def __init__(self, store: Store, keyring: Keyring, sealer: Sealer, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keyring: Keyring,
+        sealer: Sealer,
+        clock: Clock,
+        failed: FailedSignIns,
+    ) -> None:
         self._store = store
         self._keyring = keyring
         self._sealer = sealer
         self._now = clock
+        self._failed = failed
         self.passwords = Passwords()
 
     # ---- in and out ----
@@ -71,16 +80,33 @@ class Entrance:
         """What the browser is to hold from now on. Raises NotLetIn."""
         by_name, by_address = self._by_name(name), self._by_address(visitor.address)
         for who, free in (by_address, by_name):
-            await self._count(who, free)
+            await self._count(who, free, name, visitor.address)
         user = await asyncio.to_thread(self._store.users.find, name)
-        digest = user.password if user is not None and not user.disabled else ""
-        is_right = await self.passwords.is_right(password, digest)
-        if user is None or not is_right or not await self._is_code(user, code):
+        try:
+            why = await self._why_not(user, password, code)
+        except SealError as error:
+            self._failed.note("unreadable_factor", visitor.address, user)
+            raise NotLetIn(f"The second factor cannot be read: {error}") from None
+        if why is not None:
+            self._failed.note(why, visitor.address, user)
+        if user is None or why is not None:
             raise NotLetIn(WRONG)
         await asyncio.to_thread(self._store.sessions.forgive, by_name[0])
         # Who has an account must not try all others' passwords from the same address with it.
         await asyncio.to_thread(self._store.sessions.take_back, by_address[0])
         return await self.begin(user, visitor)
+
+    async def _why_not(self, user: User | None, password: str, code: str) -> Why | None:
+        """Why somebody is not to be let in, if so: it takes as long where there is nobody. Raises SealError."""
+        digest = user.password if user is not None and not user.disabled else ""
+        is_right = await self.passwords.is_right(password, digest)
+        if user is None:
+            return "no_such_user"
+        if user.disabled:
+            return "disabled"
+        if not is_right:
+            return "wrong_password"
+        return None if await self._is_code(user, code) else "wrong_code"
 
     async def begin(self, user: User, visitor: Visitor) -> str:
         """Have somebody signed in, who was checked: what the browser is to hold."""
@@ -151,7 +177,8 @@ class Entrance:
         Raises NotLetIn when the old one is not right.
         """
         user = holder.user
-        await self._check_password(user, old, wrong="The old password is wrong.")
+        wrong = "The old password is wrong."
+        await self._check_password(user, old, visitor.address, wrong=wrong)
         digest = await self.passwords.digest(new)
         store = self._store.by(Actor(user.name, visitor.address))
         await asyncio.to_thread(store.users.set_password, user.id, digest)
@@ -170,34 +197,32 @@ class Entrance:
         step = codes.step_of(secret, code, now=self._now())
         if step is None:
             raise NotLetIn("This is not the code that the app shows for it now: try the next one.")
-        await self._check_password(user, password)
+        await self._check_password(user, password, address)
         sealed = self._sealer.seal(secret, of=_factor_of(user.id))
         await asyncio.to_thread(store.users.set_totp, user.id, sealed, step=step)
 
     async def drop_factor(self, holder: Holder, password: str, address: str) -> None:
         """Ask for codes no more. Raises NotLetIn when the password is not right."""
         user, store = holder.user, self._store.by(Actor(holder.user.name, address))
-        await self._check_password(user, password)
+        await self._check_password(user, password, address)
         await asyncio.to_thread(store.users.set_totp, user.id, None)
 
     async def _check_password(
-        self, user: User, password: str, *, wrong: str = "The password is wrong."
+        self, user: User, password: str, address: str, *, wrong: str = "The password is wrong."
     ) -> None:
         """Make sure that who is signed in knows the password, as often as who signs in may try. Raises NotLetIn."""
         who, free = self._by_name(user.name)
-        await self._count(who, free)
+        await self._count(who, free, user.name, address)
         if not await self.passwords.is_right(password, user.password):
+            self._failed.note("wrong_password", address, user)
             raise NotLetIn(wrong)
         await asyncio.to_thread(self._store.sessions.forgive, who)
 
     async def _is_code(self, user: User, code: str) -> bool:
-        """Whether a code is right, and was not used before; any is where there is no second factor."""
+        """Whether a code is right, and was not used before; any is where there is no second factor. Raises SealError."""
         if user.totp is None:
             return True
-        try:
-            secret = self._sealer.open(user.totp, of=_factor_of(user.id))
-        except SealError as error:
-            raise NotLetIn(f"The second factor cannot be read: {error}") from None
+        secret = self._sealer.open(user.totp, of=_factor_of(user.id))
         step = codes.step_of(secret, code, now=self._now())
         if step is None:
             return False
@@ -213,8 +238,8 @@ class Entrance:
         """The same of where they come from."""
         return self._keyring.digest(f"address {neighbourhood(address)}"), FREE_BY_ADDRESS
 
-    async def _count(self, who: str, free: int) -> None:
-        """Count an attempt. Raises NotLetIn while nobody is listened to."""
+    async def _count(self, who: str, free: int, name: str, address: str) -> None:
+        """Count an attempt with a name. Raises NotLetIn while nobody is listened to."""
         now = self._now()
         # Before it is known how it ends: of many that come at once, none is listened to that may not be.
         left = await asyncio.to_thread(
@@ -225,6 +250,9 @@ class Entrance:
             now=now,
         )
         if left:
+            is_news = self._failed.is_news(who, now + left)
+            user = await asyncio.to_thread(self._store.users.find, name) if is_news else None
+            self._failed.note("too_often", address, user, in_log=is_news)
             raise NotLetIn(
                 f"This was wrong too often: try again in {-(-left // SECOND_US)} seconds."
             )
