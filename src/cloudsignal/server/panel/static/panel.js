@@ -20,6 +20,13 @@ document.addEventListener("submit", (event) => {
   }
 });
 
+// On a narrow screen the menu is a line that is longer than the screen: it begins where one is.
+const here = document.querySelector("nav [aria-current]");
+if (here) {
+  const menu = here.closest("nav");
+  menu.scrollLeft = here.offsetLeft - (menu.clientWidth - here.offsetWidth) / 2;
+}
+
 // The newest is at the right, where a narrow screen does not begin.
 const showNewest = (root) => {
   for (const chart of root.querySelectorAll(".chart")) {
