@@ -26,7 +26,7 @@ from cloudsignal.partner.answers import (
 from cloudsignal.partner.errors import NoAnswer, SendError, SetupError
 from cloudsignal.partner.exchange import Exchange, Manner, Outcome, Pause, exchange, judged
 from cloudsignal.partner.keys import ApiKey, read_apikey
-from cloudsignal.partner.posts import Post, bundled, checked
+from cloudsignal.partner.posts import Post, bundled, check_of, checked
 from cloudsignal.partner.receipts import Receipt
 from cloudsignal.protocol.signals import Signal
 from cloudsignal.protocol.wire import BUNDLE_MAX
@@ -215,9 +215,9 @@ class Client(Sending):
         except StopIteration as end:
             return cast(Receipt, end.value)
 
-    def empty_post(self) -> bytes:
-        """A post that bears the key and nothing that could be stored."""
-        return Post(()).sealed(self._apikey)
+    def check(self) -> bytes:
+        """The body of a post that only asks whether the key is good."""
+        return check_of(self._apikey)
 
     def ask(self, body: bytes) -> Outcome:
         """Post a body once, as it is: the answer, or why there is none."""

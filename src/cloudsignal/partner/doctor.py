@@ -19,7 +19,7 @@ from cloudsignal.partner.errors import NoAnswer, OutboxError, SetupError
 from cloudsignal.partner.keys import ApiKey
 from cloudsignal.partner.outbox.file import File
 from cloudsignal.partner.outbox.sender import sender_path
-from cloudsignal.partner.posts import Post
+from cloudsignal.partner.posts import check_of
 
 CLOCK_S: Final = 60.0
 """How far this machine's clock may be from the server's."""
@@ -27,7 +27,7 @@ TOLD_S: Final = 2.0
 """What is less is not told: servers tell their time in whole seconds."""
 HEALTH: Final = "/healthz"
 EMPTY: Final = "empty_bundle"
-"""What a cloudsignal server calls a post with a good key and nothing else. It does not remember it as refused."""
+"""What a cloudsignal server calls a post with a good key and nothing else. It does not remember a check as refused."""
 
 
 class Finding(Struct, frozen=True):
@@ -48,7 +48,7 @@ def examine(
     yield _address(client)
     began = time.monotonic()
     # Nothing in it can be stored: a bundle holds at least one signal. Keys are looked at before that.
-    answer = client.ask(client.empty_post())
+    answer = client.ask(client.check())
     seconds = time.monotonic() - began
     server = client.ask(_post_of_a_stranger()) if _may_be_anybodys(answer) else answer
     found = _server(server, seconds)
@@ -72,7 +72,7 @@ def _may_be_anybodys(answer: Answer | NoAnswer) -> bool:
 
 def _post_of_a_stranger() -> bytes:
     # A server may count it as a try to find out a key, so ours is not asked in this way.
-    return Post(()).sealed(ApiKey(secrets.token_hex(16)))
+    return check_of(ApiKey(secrets.token_hex(16)))
 
 
 def _address(client: Client) -> Finding:

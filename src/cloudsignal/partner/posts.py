@@ -42,6 +42,11 @@ class Post(Struct, frozen=True):
         return Post(self.bodies[:middle]), Post(self.bodies[middle:])
 
 
+def check_of(apikey: ApiKey) -> Sealed:
+    """The body of a post that only asks whether a key is good, and holds nothing that could be stored."""
+    return Sealed(_encode({"apikey": apikey.reveal(), "items": [], wire.CHECK: True}))
+
+
 def checked(signals: Sequence[Signal]) -> list[bytes]:
     """The signals as they are sent, if a server would take them (contract, section 3).
 

@@ -31,6 +31,8 @@ NESTING_MAX: Final = 32
 """How deep arrays and objects may be nested in a body."""
 BUNDLE_MAX: Final = 1000
 """How many signals a bundle may hold, unless a setting says otherwise."""
+CHECK: Final = "check"
+"""A member of a post that only asks whether its key is good (contract, section 4): its bundle is empty."""
 ECHO_MAX: Final = 64
 """How many characters of what was sent are repeated in an error's sentence."""
 

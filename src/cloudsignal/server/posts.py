@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from cloudsignal.protocol.excerpts import Sent, excerpt
 from cloudsignal.protocol.refusals import Refusal
-from cloudsignal.protocol.wire import Receipt, hide_keys
+from cloudsignal.protocol.wire import CHECK, Receipt, hide_keys
 from cloudsignal.server.addresses import neighbourhood
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.interfaces import Caller
@@ -132,11 +132,11 @@ class Posts:
     ) -> None:
         """Count a refused post, and keep what tells of it if it came through an interface.
 
-        ``sent`` is what it held, if that was looked at: of all others nothing is kept. One that held nothing at all is
-        not remembered: nothing is missing for it, and so print partners find out whether their key is good.
+        ``sent`` is what it held, if that was looked at: of all others nothing is kept. One by which a print partner finds
+        out whether the key is good leaves no trace.
         """
         now, type = self._clock(), refusal.type
-        if type == EMPTY:
+        if type == EMPTY and sent is not None and CHECK in sent:
             return
         if caller is None:
             place = hide_keys(neighbourhood(address))[:ADDRESS_MAX]
