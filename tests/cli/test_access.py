@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from cloudsignal.protocol import wire
+from cloudsignal.protocol.units import HOUR_US
 from cloudsignal.server import clock
 from cloudsignal.server.keys import APIKEY, Keyring
-from cloudsignal.server.store.posts import HOUR_US, Count, Gathered
+from cloudsignal.server.store.posts import Count, Gathered
 from cloudsignal.server.store.store import Store
 from tests.cli.conftest import Ran, Run
 

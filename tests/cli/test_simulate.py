@@ -12,12 +12,12 @@ import pytest
 from cloudsignal.cli.simulate import _driving, _stopping
 from cloudsignal.cli.simulate_orders import OWNER
 from cloudsignal.protocol import datetimes
+from cloudsignal.protocol.units import DAY_US, SECOND_US
 from cloudsignal.server import clock
 from cloudsignal.server.store.store import Store
 from cloudsignal.simulator.pace import AsPlanned, AtOnce, Braking, Pace, Steady
 from cloudsignal.simulator.partners import print_partners
 from cloudsignal.simulator.plan import Plan
-from cloudsignal.simulator.working_hours import DAY_US, SECOND_US
 from cloudsignal.testing import FakeServer
 from tests.cli.conftest import Run
 

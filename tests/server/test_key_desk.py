@@ -3,7 +3,8 @@
 from contextlib import closing
 from pathlib import Path
 
-from cloudsignal.server.key_desk import HOUR_US, KeyDesk, is_valid
+from cloudsignal.protocol.units import HOUR_US
+from cloudsignal.server.key_desk import KeyDesk, is_valid
 from cloudsignal.server.keys import APIKEY, Keyring
 from cloudsignal.server.store.store import open_store
 

@@ -10,11 +10,12 @@ import pytest
 
 from cloudsignal.protocol import http, wire
 from cloudsignal.protocol.refusals import Problem, Refusal, refuse
+from cloudsignal.protocol.units import DAY_US, HOUR_US
 from cloudsignal.protocol.wire import Receipt
 from cloudsignal.server import posts
-from cloudsignal.server.posts import DAY_US, FORGET_S, Posts
+from cloudsignal.server.posts import FORGET_S, Posts
 from cloudsignal.server.store.errors import StoreUnavailable
-from cloudsignal.server.store.posts import HOUR_US, Count, Gathered, Traffic
+from cloudsignal.server.store.posts import Count, Gathered, Traffic
 from cloudsignal.server.store.store import Store, open_store
 from tests.acceptance.conftest import eventually
 from tests.server.arrivals import NOON, SECOND, arrival, report

@@ -14,6 +14,7 @@ from cloudsignal import Receipt
 from cloudsignal.partner.posts import checked
 from cloudsignal.protocol import datetimes
 from cloudsignal.protocol.signals import CANCELLATION_CAUSES, ItemCanceled, ItemShipped
+from cloudsignal.protocol.units import DAY_US, HOUR_US
 from cloudsignal.simulator.defaults import START
 from cloudsignal.simulator.ledger import Ledger
 from cloudsignal.simulator.lives import Life
@@ -22,7 +23,7 @@ from cloudsignal.simulator.rates import FAULTS, NO_FAULTS, Rates, declared
 from cloudsignal.simulator.registrations import DAYS_WEIGHTS, registrations
 from cloudsignal.simulator.spellings import SPELLINGS, spelled
 from cloudsignal.simulator.standings import folded_standing
-from cloudsignal.simulator.working_hours import DAY_US, HOUR_US, WorkingHours
+from cloudsignal.simulator.working_hours import WorkingHours
 
 seeds = st.integers(0, 2**32 - 1)
 all_rates = st.sampled_from([Rates(), FAULTS, NO_FAULTS])

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from cloudsignal import AsyncClient
+from cloudsignal.protocol.units import DAY_US
 from cloudsignal.simulator.comparison import item_differences, receipt_differences
 from cloudsignal.simulator.defaults import CONNECTIONS, ITEMS_PER_DAY, START
 from cloudsignal.simulator.ledger import Ledger
@@ -27,7 +28,6 @@ from cloudsignal.simulator.plan import Plan, instant
 from cloudsignal.simulator.rates import FAULTS, NO_FAULTS, Rates
 from cloudsignal.simulator.reader import ReadFailed, ShownItem
 from cloudsignal.simulator.simulation import Result, run
-from cloudsignal.simulator.working_hours import DAY_US
 from cloudsignal.testing import FakeServer, answering, hanging_up, unavailable
 from tests.simulator.api import STARTED, FakeApi, Shown, view
 

@@ -24,6 +24,7 @@ from cloudsignal.cli.output import (
     shown,
     where,
 )
+from cloudsignal.protocol.units import DAY_US
 
 if TYPE_CHECKING:
     from cloudsignal.server.key_desk import Given
@@ -114,7 +115,6 @@ def list_interfaces(json: Json = False, database: Database = None, config: Confi
     with opened(database, config) as (store, _):
         from cloudsignal.server.clock import now
         from cloudsignal.server.key_desk import is_valid
-        from cloudsignal.server.posts import DAY_US
 
         found = store.access.interfaces()
         keys = store.access.apikeys()

@@ -17,6 +17,7 @@ from cloudsignal.cli.output import (
     program,
     where,
 )
+from cloudsignal.protocol.units import HOUR_S
 
 if TYPE_CHECKING:
     from cloudsignal.server.insight.calendars import Calendar
@@ -46,7 +47,7 @@ def set_calendar(
     found = _read(file)
     with opened(database, config) as (store, _):
         store.calendars.set(name, found)
-    print(plain(f"{name} works {found.weekly_s / 3600:g} hours a week, in {found.timezone}."))
+    print(plain(f"{name} works {found.weekly_s / HOUR_S:g} hours a week, in {found.timezone}."))
     print("What was counted before is counted with it by:")
     print(f"  {program()} rebuild{where(database, config)}")
 

@@ -16,6 +16,7 @@ from typing import Final, Literal
 from msgspec import Struct, field
 
 from cloudsignal.protocol.signals import CANCELLATION_CAUSES, ItemCanceled, ItemShipped, Signal
+from cloudsignal.protocol.units import HOUR_US, MINUTE_US
 from cloudsignal.protocol.wire import Report
 
 State = Literal["unknown", "registered", "producing", "produced", "packed", "shipped", "canceled"]
@@ -29,9 +30,9 @@ STEPS: Final = (*PROGRESS, *FINAL, "delayed")
 
 PARCELS_MAX: Final = 1000
 """How many parcels an item keeps: the earliest ones."""
-FUTURE_US: Final = 5 * 60 * 1_000_000
+FUTURE_US: Final = 5 * MINUTE_US
 """How far ahead of the server's clock a datetime may be before it is a finding."""
-SLOW_US: Final = 60 * 60 * 1_000_000
+SLOW_US: Final = HOUR_US
 """How long after its datetime a signal may arrive before it is a finding."""
 
 FINDINGS: Final[dict[str, str]] = {

@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from cloudsignal.protocol import datetimes, signals
 from cloudsignal.protocol.signals import Signal
+from cloudsignal.protocol.units import SECOND_US
 
 Format = Literal["cloudsignal-2.0", "cloudsignal-2.1"]
 """2.1 has the address at which a parcel can be followed, ``url``, in ItemShipped."""
@@ -175,7 +176,7 @@ def moment(instant: int) -> str:
 
     Fractions would be ISO 8601 too, but no webhook of the field has any, and who reads these may expect none.
     """
-    return datetimes.write(instant - instant % 1_000_000)
+    return datetimes.write(instant - instant % SECOND_US)
 
 
 def _own_fields(kind: type[ItemWebhook]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from cloudsignal.protocol.items import FINAL, State
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.insight import causes, counting, promises, reckoning
 from cloudsignal.server.insight.calendars import Calendar
@@ -211,7 +212,7 @@ class Reckoner:
 
     def _posts(self, since_s: int) -> dict[str, Tally]:
         """How many posts of each print partner were refused through its own fault. Tests count nowhere."""
-        traffic = self._store.posts.of_partners(since_s * counting.SECOND_US, live=True)
+        traffic = self._store.posts.of_partners(since_s * SECOND_US, live=True)
         return {name: each.tally for name, each in traffic.items()}
 
     def _look(self, now: int, days: int, partner: str | None, zone: tzinfo = UTC) -> "Look":

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from cloudsignal.protocol import http
 from cloudsignal.protocol.refusals import Refusal, not_now, refuse
+from cloudsignal.protocol.units import MINUTE_S
 from cloudsignal.server import addresses
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.keys import Keyring
@@ -24,7 +25,6 @@ from cloudsignal.server.windows import Windows
 
 _log: Final = logging.getLogger(__name__)
 
-MINUTE_S: Final = 60
 TRUSTED_S: Final = 5.0
 """For how long keys in memory open anything while the store cannot say that they still do."""
 

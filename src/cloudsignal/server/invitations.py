@@ -3,13 +3,14 @@
 import secrets
 from typing import Final
 
+from cloudsignal.protocol.units import HOUR_US
 from cloudsignal.server.keys import Keyring
 from cloudsignal.server.store.store import Store
 
 PATH: Final = "/panel/invitation/"
 """Where they lead to; the secret follows."""
 GOOD_HOURS: Final = 72
-GOOD_US: Final = GOOD_HOURS * 3600 * 1_000_000
+GOOD_US: Final = GOOD_HOURS * HOUR_US
 
 
 def invite(store: Store, keyring: Keyring, user: int, *, now: int) -> str:

@@ -1,10 +1,11 @@
 """Where keys are given out: what people want of print partners, interfaces, owners and tokens, checked and done."""
 
 from collections.abc import Sequence
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from cloudsignal.protocol.units import HOUR_US
 from cloudsignal.server import rules
 from cloudsignal.server.keys import Keyring, new_apikey, new_token
 from cloudsignal.server.rules import Unfit
@@ -13,8 +14,6 @@ from cloudsignal.server.store.orders import Owner, OwnerKey
 from cloudsignal.server.store.store import Store
 
 T = TypeVar("T")
-
-HOUR_US: Final = 3600 * 1_000_000
 
 
 class Given(Struct, Generic[T], frozen=True):

@@ -8,12 +8,12 @@ from typing import Any, Final
 import msgspec
 
 from cloudsignal.protocol.refusals import Refusal
+from cloudsignal.protocol.units import MINUTE_US, SECOND_US
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.interfaces import Caller
 from cloudsignal.server.settings import Settings
 
-MINUTE_US: Final = 60 * 1_000_000
-FAILED_EVERY_US: Final = 10 * 1_000_000
+FAILED_EVERY_US: Final = 10 * SECOND_US
 """How often it is said that the store is still away."""
 NAME: Final = "cloudsignal"
 

@@ -17,13 +17,14 @@ from msgspec.structs import replace
 
 from cloudsignal.protocol.excerpts import Sent, excerpt
 from cloudsignal.protocol.refusals import Refusal
+from cloudsignal.protocol.units import DAY_US, HOUR_US
 from cloudsignal.protocol.wire import CHECK, Receipt, hide_keys
 from cloudsignal.server.addresses import neighbourhood
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.interfaces import Caller
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.log import Arrival
-from cloudsignal.server.store.posts import ACCEPTED, HOUR_US, NOBODY, Count, Gathered, RefusedPost
+from cloudsignal.server.store.posts import ACCEPTED, NOBODY, Count, Gathered, RefusedPost
 from cloudsignal.server.store.store import Store
 
 _log: Final = logging.getLogger(__name__)
@@ -43,7 +44,6 @@ FORGET_S: Final = 600.0
 """How often what is old is forgotten."""
 ADDRESS_MAX: Final = 64
 EMPTY: Final = "empty_bundle"
-DAY_US: Final = 24 * HOUR_US
 
 Key = TypeVar("Key", bound=Hashable)
 

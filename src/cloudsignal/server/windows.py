@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
 
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.clock import Clock
 
 REMEMBERED_MAX: Final = 10_000
@@ -14,7 +15,7 @@ class Windows:
     """Counts for each of many, in a window of time that begins with its first act."""
 
     def __init__(self, window_s: int, clock: Clock) -> None:
-        self._window_us = window_s * 1_000_000
+        self._window_us = window_s * SECOND_US
         self._clock = clock
         self._windows: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
 
@@ -22,7 +23,7 @@ class Windows:
         """How often in the current window, and how many whole seconds are left of it."""
         ends, times = self._windows.get(who, (0, 0))
         left_us = ends - self._clock()
-        return (times, -(-left_us // 1_000_000)) if left_us > 0 else (0, 0)
+        return (times, -(-left_us // SECOND_US)) if left_us > 0 else (0, 0)
 
     def count(self, who: Hashable) -> None:
         """Count one act."""

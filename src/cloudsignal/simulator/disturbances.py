@@ -8,11 +8,11 @@ from typing import Final
 from msgspec import Struct, structs
 
 from cloudsignal.protocol.signals import Signal
+from cloudsignal.protocol.units import HOUR_US, SECOND_US
 from cloudsignal.simulator.lives import Life, Order, Step
 from cloudsignal.simulator.partners import PrintPartner
 from cloudsignal.simulator.rates import Rates
 from cloudsignal.simulator.spellings import SPELLINGS, spelled
-from cloudsignal.simulator.working_hours import HOUR_US, SECOND_US
 
 DAY_END_HOUR: Final = 17
 BUNDLE_HOURS: Final = 4

@@ -16,10 +16,10 @@ from cloudsignal.protocol.signals import (
     ItemShipped,
     Signal,
 )
+from cloudsignal.protocol.units import HOUR_US, SECOND_US
 from cloudsignal.simulator.partners import PrintPartner
 from cloudsignal.simulator.rates import Rates
 from cloudsignal.simulator.standings import Parcel, Standing
-from cloudsignal.simulator.working_hours import HOUR_US, SECOND_US
 
 ITEMS_WEIGHTS: Final = {1: 60, 2: 25, 3: 10, 4: 5}
 """How many orders of a hundred have so many items."""

@@ -8,9 +8,9 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.simulator.defaults import CONNECTIONS
 from cloudsignal.simulator.disturbances import PlannedPost
-from cloudsignal.simulator.working_hours import SECOND_US
 
 Sleep = Callable[[float], Awaitable[None]]
 

@@ -12,12 +12,12 @@ import msgspec
 from msgspec import Struct
 
 from cloudsignal.protocol import datetimes
+from cloudsignal.protocol.units import DAY_US, SECOND_US
 from cloudsignal.simulator.defaults import ITEMS_PER_DAY
 from cloudsignal.simulator.disturbances import Disturber, PlannedPost
 from cloudsignal.simulator.lives import ITEMS_WEIGHTS, Order, items_per_order, life
 from cloudsignal.simulator.partners import PrintPartner, print_partners
 from cloudsignal.simulator.rates import Rates
-from cloudsignal.simulator.working_hours import DAY_US, SECOND_US
 
 NAME_BYTES: Final = 4
 TOLD_BEFORE_DAYS: Final = 7

@@ -4,9 +4,8 @@ from typing import Final
 
 from msgspec import Struct
 
-SECOND_US: Final = 1_000_000
-HOUR_US: Final = 3600 * SECOND_US
-DAY_US: Final = 24 * HOUR_US
+from cloudsignal.protocol.units import DAY_US, HOUR_US
+
 WEEKDAY_OF_EPOCH: Final = 3
 """1970-01-01 was a Thursday; Monday is 0."""
 

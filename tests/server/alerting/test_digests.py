@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloudsignal.server.alerting.digests import HOUR_US, told_at
+from cloudsignal.protocol.units import HOUR_US
+from cloudsignal.server.alerting.digests import told_at
 from cloudsignal.server.store.alert_messages import Digest
 from tests.server.insight.test_calendars import CHANGES, EPOCH, MINUTE_US, ZONES, instant
 

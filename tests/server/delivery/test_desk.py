@@ -10,11 +10,11 @@ import pytest
 from msgspec import ValidationError, convert
 
 from cloudsignal.protocol import signatures
+from cloudsignal.protocol.units import HOUR_US
 from cloudsignal.protocol.webhooks import FORMATS, Format
 from cloudsignal.server.addresses import network
 from cloudsignal.server.bodies import Unfit
 from cloudsignal.server.delivery.desk import (
-    HOUR_US,
     TEST_ORDER,
     Desk,
     EndpointChange,

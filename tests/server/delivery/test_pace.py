@@ -2,12 +2,12 @@
 
 import pytest
 
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.delivery.pace import (
     AT_ONCE_FIRST,
     AT_ONCE_MAX,
     DISABLED_AFTER,
     RESTS_AFTER,
-    SECOND_US,
     SLOW_S,
     Pace,
 )

@@ -3,6 +3,7 @@
 import pytest
 
 from cloudsignal.protocol.items import Item
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.insight import counting
 from cloudsignal.server.insight.buckets import ERROR
 from cloudsignal.server.insight.calendars import Calendar
@@ -39,7 +40,7 @@ def test_a_key_says_what_it_was_made_of() -> None:
 def test_what_goes_on_counts_for_as_long_as_it_has() -> None:
     # Friday at 10:30, and now it is Monday at 09:00: two and a half hours on Friday, and one today.
     begun, now = berlin("2026-12-04 10:00"), berlin("2026-12-07 09:00")
-    going = {(begun // counting.SECOND_US, ""): 3}
+    going = {(begun // SECOND_US, ""): 3}
     wall = curve({"219": 3}, going, now)
     assert (wall.observed, wall.ended) == (6, 3)
     # Half of them ended after some twelve hours; of those that go on all lasted longer.
@@ -51,7 +52,7 @@ def test_what_goes_on_counts_for_as_long_as_it_has() -> None:
 
 def test_what_begins_in_the_future_has_not_lasted() -> None:
     now = berlin("2026-12-04 10:00")
-    going = {(now // counting.SECOND_US + HOUR_S, ""): 1}
+    going = {(now // SECOND_US + HOUR_S, ""): 1}
     assert curve({"219": 1}, going, now).at_risk == (1,)
 
 

@@ -7,17 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudsignal.protocol.items import STEPS, Item
-from cloudsignal.server.panel.picture import (
-    DAY_US,
-    DRAWN,
-    HOUR_US,
-    MINUTE_US,
-    SECOND_US,
-    TICKS_MAX,
-    Picture,
-    lasting,
-    picture,
-)
+from cloudsignal.protocol.units import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from cloudsignal.server.panel.picture import DRAWN, TICKS_MAX, Picture, lasting, picture
 from tests.server.arrivals import NOON
 
 NOW = NOON + 10 * DAY_US

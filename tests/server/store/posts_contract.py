@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from cloudsignal.protocol.refusals import STATUS, Problem
+from cloudsignal.protocol.units import HOUR_US
 from cloudsignal.server.insight.reporting import Tally
 from cloudsignal.server.store import posts
 from cloudsignal.server.store.posts import (
-    HOUR_US,
     NOBODY,
     REFUSALS_MAX,
     Count,

@@ -18,6 +18,7 @@ from cloudsignal.partner.outbox.group_commit import GroupCommit
 from cloudsignal.partner.outbox.sender import POLL_S, Sender
 from cloudsignal.partner.posts import checked
 from cloudsignal.protocol.signals import Signal
+from cloudsignal.protocol.units import DAY_US
 
 KEEP_DAYS: Final = 7.0
 """How long it can be looked up what became of a signal."""
@@ -69,7 +70,7 @@ class Outbox:
         self.path = Path(path).resolve()
         seal(options)
         self._bytes_max = bytes_max
-        self._keep_us = round(keep_days * 86_400 * 1_000_000)
+        self._keep_us = round(keep_days * DAY_US)
         self._new_client: Callable[[], AsyncClient] | None = None
         if base_url is not None:
             self._new_client = partial(AsyncClient, base_url, **options)

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from cloudsignal.protocol import datetimes
+from cloudsignal.protocol.units import HOUR_S
 from cloudsignal.server.alerting.views import AlertView, alert_view
 from cloudsignal.server.store.alert_messages import TEST, News, WayName, Written
 from cloudsignal.server.store.alerts import Alert, What
@@ -129,7 +130,7 @@ def _part(kind: "_Kind", alerts: Sequence[Alert], links: Links) -> Iterator[str]
 
 
 def _stalled(alert: Alert) -> str:
-    allowed = f"{alert.limit_s / 3600:g} h of working time"
+    allowed = f"{alert.limit_s / HOUR_S:g} h of working time"
     return f"{alert.state} since {_moment(alert.since)}, longer than {allowed}"
 
 

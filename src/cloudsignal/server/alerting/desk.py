@@ -10,12 +10,13 @@ from zoneinfo import ZoneInfo
 from msgspec.structs import replace
 
 from cloudsignal.protocol import signatures
+from cloudsignal.protocol.units import HOUR_S
 from cloudsignal.server.alerting.composing import test_of
 from cloudsignal.server.alerting.telling import SECRET, URL, new_message, sealed_as
 from cloudsignal.server.bodies import Unfit, Wrong
 from cloudsignal.server.delivery.sealing import Sealer
 from cloudsignal.server.delivery.targets import Rules, shown, target_of
-from cloudsignal.server.insight.stalling import HOUR_S, HOURS_MAX, STATES, Rule
+from cloudsignal.server.insight.stalling import HOURS_MAX, STATES, Rule
 from cloudsignal.server.keys import secret_of
 from cloudsignal.server.settings import MAIL_ADDRESS, Settings
 from cloudsignal.server.store.alert_messages import EVERY, Digest, Way, WayName

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from cloudsignal.protocol.units import HOUR_US
 from cloudsignal.server.store.alert_messages import Digest
 
-HOUR_US: Final = 3600 * 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _DAY: Final = timedelta(days=1)

@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from msgspec import Struct
 
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.alerting.composing import Mail, plain
 from cloudsignal.server.settings import Settings
 
@@ -134,7 +135,7 @@ def mail_of(
     written["To"] = ", ".join(recipients)
     # What looks like an encoded word would be decoded here: to another header, or to the mail's text.
     written["Subject"] = plain(mail.subject).replace("=?", "= ?")
-    written["Date"] = datetime.fromtimestamp(made // 1_000_000, UTC)
+    written["Date"] = datetime.fromtimestamp(made // SECOND_US, UTC)
     written["Message-ID"] = f"<{message}@{sender.partition('@')[2]}>"
     # So that nobody's holiday answers it.
     written["Auto-Submitted"] = "auto-generated"

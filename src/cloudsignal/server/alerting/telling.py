@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from cloudsignal.protocol import signatures
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.alerting.composing import NEWS_MAX, NO_LINKS, WRITE, Links, read_mail
 from cloudsignal.server.alerting.digests import told_at
 from cloudsignal.server.alerting.mailing import MailServer, NotSent, mail_of
@@ -29,7 +30,6 @@ from cloudsignal.server.store.alert_messages import (
 from cloudsignal.server.store.errors import StoreUnavailable
 from cloudsignal.server.store.store import Store
 
-SECOND_US: Final = 1_000_000
 EVERY_S: Final = 1.0
 """How often is looked whether there is anything to tell."""
 GIVE_UP_AFTER_US: Final = int(GIVE_UP_AFTER_S) * SECOND_US

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from cloudsignal.protocol import datetimes
-from cloudsignal.server.insight.stalling import HOUR_S
+from cloudsignal.protocol.units import HOUR_S
 from cloudsignal.server.store.alert_messages import Message, MessageState, Way, WayName
 from cloudsignal.server.store.alerts import Alert, RuleAt
 from cloudsignal.server.views import Instant

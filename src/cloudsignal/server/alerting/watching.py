@@ -4,20 +4,20 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Final
 
+from cloudsignal.protocol.units import DAY_US
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.insight import stalling
 from cloudsignal.server.insight.stalling import STATES, Limit, Place, Standing
 from cloudsignal.server.store.alerts import Stalled, Uncleared, Watched
 from cloudsignal.server.store.store import Store
 
-SECOND_US: Final = 1_000_000
 EVERY_S: Final = 60.0
 """How often is looked, unless rules are changed: then it is at once."""
 SOME: Final = 500
 """How many alerts are raised or cleared in one transaction."""
 WORKS_S: Final = 0.1
 """For how long it works at once."""
-KEPT_US: Final = 90 * 24 * 3600 * SECOND_US
+KEPT_US: Final = 90 * DAY_US
 """For how long alerts are kept that were cleared, and messages that were told or given up."""
 _OVER: Final = object()
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 from msgspec import UNSET, Struct
 
 from cloudsignal.protocol import datetimes, signatures
+from cloudsignal.protocol.units import HOUR_US
 from cloudsignal.protocol.webhooks import (
     SENT,
     CloudprinterOrderValidated,
@@ -39,7 +40,6 @@ from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.store import Store
 
 SECRET_BYTES: Final = 32
-HOUR_US: Final = 3600 * 1_000_000
 TEST_ORDER: Final = "cloudsignal-test"
 """The order and the item that tests of an endpoint are about: nobody's."""
 

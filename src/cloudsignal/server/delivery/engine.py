@@ -9,11 +9,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from cloudsignal.protocol.units import DAY_US, SECOND_US
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.delivery.composing import Composer
 from cloudsignal.server.delivery.dialing import Dialer
 from cloudsignal.server.delivery.keeper import AGAIN_S, Keeper
-from cloudsignal.server.delivery.pace import SECOND_US
 from cloudsignal.server.delivery.reader import Reader, delivery_of
 from cloudsignal.server.delivery.recipient import Opened, Recipient, opened
 from cloudsignal.server.delivery.schedule import RETRY_AFTER_MAX_S
@@ -38,7 +38,6 @@ FORGET_S: Final = 600.0
 """How often old attempts are forgotten."""
 FORGET_REST_S: Final = 0.2
 """How long to rest between some of them and the next."""
-DAY_US: Final = 24 * 3600 * SECOND_US
 
 Tell = Callable[[str], None]
 

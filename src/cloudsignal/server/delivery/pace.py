@@ -7,9 +7,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.delivery.schedule import ATTEMPTS_MAX, wait_s
 
-SECOND_US: Final = 1_000_000
 AT_ONCE_MAX: Final = 16
 """How many attempts are made at an endpoint at the same time."""
 AT_ONCE_FIRST: Final = 4

@@ -5,6 +5,7 @@ from typing import Final
 from msgspec import Struct
 
 from cloudsignal.protocol import signatures
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.protocol.webhooks import encode
 from cloudsignal.server.delivery.lineup import Lineup
 from cloudsignal.server.delivery.pace import Pace
@@ -43,7 +44,7 @@ class Opened(Struct, frozen=True, repr_omit_defaults=True):
         secrets = [self.secret]
         if self.old_secret is not None and now < self.old_secret_until:
             secrets.append(self.old_secret)
-        return signatures.headers(secrets, id=id, now_s=now // 1_000_000, body=body)
+        return signatures.headers(secrets, id=id, now_s=now // SECOND_US, body=body)
 
     def hide(self, told: bytes, *, is_cut: bool) -> bytes:
         """What an endpoint told, without what is secret of it; if it ``is_cut``, without the beginning of that too."""

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.delivery import composing
 from cloudsignal.server.delivery.dialing import Attempt, Dialer
 from cloudsignal.server.delivery.keeper import Keeper
 from cloudsignal.server.delivery.lineup import Delivery
-from cloudsignal.server.delivery.pace import DISABLED_AFTER, SECOND_US, WARNED_AT
+from cloudsignal.server.delivery.pace import DISABLED_AFTER, WARNED_AT
 from cloudsignal.server.delivery.recipient import Recipient
 from cloudsignal.server.delivery.schedule import wait_s
 from cloudsignal.server.metrics import Told

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Raw, Struct, structs
 
 from cloudsignal.protocol import datetimes, signatures
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.delivery.pace import DISABLED_AFTER, WARNED_AT
 from cloudsignal.server.store.deliveries import Attempted, Noted, NotedState
 from cloudsignal.server.store.endpoints import Endpoint, EndpointState
@@ -250,7 +251,7 @@ def attempt_view(attempted: Attempted) -> AttemptView:
 
 def sent_headers(attempted: Attempted) -> dict[str, str]:
     """The headers that an attempt was made with, those that every one has; of the signature only that it was there."""
-    at_s = attempted.at // 1_000_000
+    at_s = attempted.at // SECOND_US
     signed = signatures.headers([], id=attempted.message, now_s=at_s, body=b"")
     return {"content-type": "application/json", **signed, signatures.SIGNATURE: "…"}
 

@@ -13,20 +13,21 @@ from collections.abc import Iterable
 from math import sqrt
 from typing import Final
 
+from cloudsignal.protocol.units import SECOND_US
+
 WIDTH_PERCENT: Final = 5
 ERROR: Final = sqrt(1 + WIDTH_PERCENT / 100) - 1
 """The greatest relative error of a middle."""
 LONGEST_S: Final = 100 * 366 * 24 * 3600
 """What is longer falls into the last bucket."""
-_SECOND_US: Final = 1_000_000
 
 
 def _borders() -> Iterable[float]:
     percent, number = 100 + WIDTH_PERCENT, 0
     while True:
-        border_us = _SECOND_US * percent**number // 100**number
-        yield border_us / _SECOND_US
-        if border_us > LONGEST_S * _SECOND_US:
+        border_us = SECOND_US * percent**number // 100**number
+        yield border_us / SECOND_US
+        if border_us > LONGEST_S * SECOND_US:
             return
         number += 1
 

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from cloudsignal.protocol.refusals import DETAILS_MAX
+from cloudsignal.protocol.units import DAY_US, MINUTE_US, SECOND_US
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SHIFTS_MAX: Final = 10
@@ -40,11 +41,8 @@ ALL_HOURS: Final[Hours] = (_WHOLE_DAY,) * 7
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY: Final = _EPOCH.date().toordinal()
 _MICROSECOND: Final = timedelta(microseconds=1)
-_SECOND_US: Final = 1_000_000
-_MINUTE_US: Final = 60 * _SECOND_US
-_DAY_US: Final = DAY_MINUTES * _MINUTE_US
-_WEEK_US: Final = 7 * _DAY_US
-_SINCE_MONDAY_US: Final = 3 * _DAY_US
+_WEEK_US: Final = 7 * DAY_US
+_SINCE_MONDAY_US: Final = 3 * DAY_US
 """1970-01-01 was a Thursday."""
 
 _SHIFT: Final = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])-([01][0-9]|2[0-4]):([0-5][0-9])")
@@ -81,7 +79,7 @@ class Calendar(Struct, frozen=True, dict=True):
                 break
             last = min(until, end + offset)
             worked_us += self._week.worked(last) - self._week.worked(begin)
-        return worked_us / _SECOND_US
+        return worked_us / SECOND_US
 
     @property
     def weekly_s(self) -> int:
@@ -96,7 +94,7 @@ class Calendar(Struct, frozen=True, dict=True):
         """
         if not working_s >= 0:
             raise ValueError(f"working_s must be 0 or more, not {working_s}")
-        left_us = round(min(working_s * _SECOND_US, _END))
+        left_us = round(min(working_s * SECOND_US, _END))
         if not left_us:
             return start
         for begin, until, offset in self._stretches(start):
@@ -122,11 +120,11 @@ class Calendar(Struct, frozen=True, dict=True):
         """
         for since, until, offset in _even(self.timezone, start):
             begin, end = since + offset, until + offset
-            first = bisect_left(self._days_off, begin // _DAY_US)
-            for day in self._days_off[first : bisect_left(self._days_off, -(-end // _DAY_US))]:
-                if begin < day * _DAY_US:
-                    yield begin, day * _DAY_US, offset
-                begin = (day + 1) * _DAY_US
+            first = bisect_left(self._days_off, begin // DAY_US)
+            for day in self._days_off[first : bisect_left(self._days_off, -(-end // DAY_US))]:
+                if begin < day * DAY_US:
+                    yield begin, day * DAY_US, offset
+                begin = (day + 1) * DAY_US
             if begin < end:
                 yield begin, end, offset
 
@@ -142,10 +140,10 @@ class _Week:
         self._total = 0
         for weekday, shifts in enumerate(hours):
             for begin, end in shifts:
-                self._begins.append(weekday * _DAY_US + begin * _MINUTE_US)
-                self._ends.append(weekday * _DAY_US + end * _MINUTE_US)
+                self._begins.append(weekday * DAY_US + begin * MINUTE_US)
+                self._ends.append(weekday * DAY_US + end * MINUTE_US)
                 self._before.append(self._total)
-                self._total += (end - begin) * _MINUTE_US
+                self._total += (end - begin) * MINUTE_US
                 self._after.append(self._total)
 
     def worked(self, local: int) -> int:
@@ -204,8 +202,8 @@ def _year(timezone: str, year: int) -> tuple[tuple[int, int, int], ...]:
 
 def _change(zone: tzinfo, before: int, after: int) -> int:
     """When the clocks change between two instants: at a whole second."""
-    while after - before > _SECOND_US:
-        middle = before + (after - before) // (2 * _SECOND_US) * _SECOND_US
+    while after - before > SECOND_US:
+        middle = before + (after - before) // (2 * SECOND_US) * SECOND_US
         if _offset(zone, middle) == _offset(zone, before):
             before = middle
         else:

@@ -43,17 +43,14 @@ from typing import Final
 from msgspec import Struct
 
 from cloudsignal.protocol.items import Item
+from cloudsignal.protocol.units import DAY_S, HOUR_S, MINUTE_S, SECOND_US
 from cloudsignal.server.insight import promises, reporting
 from cloudsignal.server.insight.buckets import bucket
 from cloudsignal.server.insight.calendars import Calendar
 from cloudsignal.server.insight.steps import ALL_STEPS, WAY, Span, Step, spans
 
-SECOND_US: Final = 1_000_000
-MINUTE_S: Final = 60
 QUARTER_S: Final = 15 * MINUTE_S
 """The coarsest time of which every zone's days are made."""
-HOUR_S: Final = 60 * MINUTE_S
-DAY_S: Final = 24 * HOUR_S
 KEY_CHARS: Final = 64
 """How much of a key tells it from others: print partners write what they like into a cause."""
 HOURS_MAX: Final = 10_000

@@ -12,10 +12,10 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from cloudsignal.protocol.items import Item
+from cloudsignal.protocol.units import HOUR_US
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_HOUR_US: Final = 3600 * 1_000_000
 
 # ---- due dates ---------------------------------------------------------------------------------
 
@@ -152,7 +152,7 @@ class Delay(Struct, frozen=True):
     def real_h(self, now: int) -> float:
         """By how many hours the item is late, until now if it is not shipped; negative if early."""
         end = now if self.promise.shipped is None else self.promise.shipped
-        return (end - self.promise.due) / _HOUR_US
+        return (end - self.promise.due) / HOUR_US
 
     def verdict(self, now: int) -> Verdict:
         """What the announcement is worth."""

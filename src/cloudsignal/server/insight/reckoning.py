@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from cloudsignal.protocol.units import DAY_S, HOUR_S, MINUTE_S, SECOND_US
 from cloudsignal.server.insight import counting, promises, reporting, survival
 from cloudsignal.server.insight.buckets import middle_s
 from cloudsignal.server.insight.calendars import Calendar
@@ -32,12 +33,12 @@ def days_s(now: int, days: int, zone: tzinfo = UTC) -> tuple[int, int]:
     Raises ValueError when there is not at least one day.
     """
     begin, end = promises.days_until(now, days, zone)
-    return begin // counting.SECOND_US, end // counting.SECOND_US
+    return begin // SECOND_US, end // SECOND_US
 
 
 def quarter_s(now: int) -> int:
     """When the quarter of an hour began that it is: what was due before is over, what is due from then on is not."""
-    return now // counting.SECOND_US // counting.QUARTER_S * counting.QUARTER_S
+    return now // SECOND_US // counting.QUARTER_S * counting.QUARTER_S
 
 
 # ---- how long steps take ----
@@ -61,9 +62,9 @@ def curve(lasted: Sums, going: Counted, now: int, calendar: Calendar | None = No
 
 
 def _age_s(hour: int, now: int, calendar: Calendar | None) -> float:
-    begin = (hour + counting.HOUR_S // 2) * counting.SECOND_US
+    begin = (hour + HOUR_S // 2) * SECOND_US
     if calendar is None:
-        return (now - begin) / counting.SECOND_US
+        return (now - begin) / SECOND_US
     return calendar.working_s(begin, now)
 
 
@@ -160,7 +161,7 @@ class Lags(Struct, frozen=True):
     bands: tuple[Band, ...]
 
 
-BANDS_S: Final = (60, 5 * 60, 3600, 6 * 3600, 24 * 3600)
+BANDS_S: Final = (MINUTE_S, 5 * MINUTE_S, HOUR_S, 6 * HOUR_S, DAY_S)
 """Where the bands of lags end: a minute, five, an hour, a quarter of a day, a day."""
 
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from cloudsignal.protocol.items import FUTURE_US, SLOW_US, Item
 from cloudsignal.protocol.refusals import STATUS
+from cloudsignal.protocol.units import SECOND_US
 
 OPTIONAL_STEPS: Final = ("producing", "produced", "packed")
 """The steps that nobody has to report."""
@@ -25,7 +26,6 @@ disable keys, register orders late, and set limits."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_SECOND_US: Final = 1_000_000
 _DAY_ENDS: Final = frozenset({time(23, 59, 59), time(0, 0, 0)})
 
 # ---- what offends ------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ _DAY_ENDS: Final = frozenset({time(23, 59, 59), time(0, 0, 0)})
 
 def lag_s(when: int, received: int) -> float:
     """How many seconds a signal came after it happened; 0 when it is dated ahead."""
-    return max(received - when, 0) / _SECOND_US
+    return max(received - when, 0) / SECOND_US
 
 
 def is_slow(when: int, received: int) -> bool:

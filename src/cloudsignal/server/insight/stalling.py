@@ -11,14 +11,13 @@ from typing import Final, Literal, get_args
 from msgspec import Struct
 
 from cloudsignal.protocol.items import FINAL, PROGRESS
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.insight.calendars import Calendar
 
 STATES: Final = PROGRESS
 """The states that an item can be stalled in."""
 HOURS_MAX: Final = 10_000
 """The longest period, and the longest grace: more than a year."""
-HOUR_S: Final = 3600
-_SECOND_US: Final = 1_000_000
 
 Why = Literal["went on", "heard of", "shipped", "canceled", "given on", "rule changed", "gone"]
 """Why an alert was cleared: the item is in another state, or in the same and was heard of again; it was
@@ -85,7 +84,7 @@ def limit_at(
 def stalled_since(calendar: Calendar, limit_s: int, now: int) -> int:
     """The last instant since which more than so much working time has passed until now."""
     # Looked for backwards from now, twice as far each time: mostly it is a few days ago.
-    ago = max(1, limit_s) * _SECOND_US
+    ago = max(1, limit_s) * SECOND_US
     while ago < now and calendar.working_s(now - ago, now) <= limit_s:
         ago *= 2
     span = range(now - min(ago, now), now + 1)

@@ -11,6 +11,7 @@ from litestar.datastructures import State
 from litestar.exceptions import ClientException, HTTPException, NotFoundException
 
 from cloudsignal.protocol.refusals import RETRY_AFTER_S
+from cloudsignal.protocol.units import DAY_S
 from cloudsignal.server.alerting.desk import AlertDesk
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.delivery.composing import templates
@@ -56,7 +57,7 @@ from cloudsignal.server.settings import InForce
 from cloudsignal.server.store.errors import NotFound, StoreUnavailable
 from cloudsignal.server.store.store import Store
 
-YEAR_S: Final = 365 * 24 * 3600
+YEAR_S: Final = 365 * DAY_S
 _SENTENCES: Final = {
     400: "Something in the address or in the form is nothing that this page takes.",
     404: "There is no such page here.",

@@ -8,8 +8,8 @@ from typing import Any, Final
 from litestar import Response, get
 from msgspec import Struct
 
+from cloudsignal.protocol.units import HOUR_S
 from cloudsignal.server.clock import now
-from cloudsignal.server.insight.stalling import HOUR_S
 from cloudsignal.server.panel import overview, pages, refusals
 from cloudsignal.server.panel.access import READER_OR_PARTNER
 from cloudsignal.server.panel.lists import Column, Listing, listed, table

@@ -6,6 +6,8 @@ from typing import Final
 import pyotp
 import segno
 
+from cloudsignal.protocol.units import SECOND_US
+
 STEP_S: Final = 30
 DRIFT_STEPS: Final = 1
 """How many steps a phone's clock may be wrong."""
@@ -27,7 +29,7 @@ def step_of(secret: str, code: str, *, now: int) -> int | None:
     """The time step that a code was made for, None if it is none of about now, in microseconds."""
     given = "".join(code.split())
     totp = pyotp.TOTP(secret, interval=STEP_S)
-    current = now // 1_000_000 // STEP_S
+    current = now // SECOND_US // STEP_S
     for step in range(max(0, current - DRIFT_STEPS), current + DRIFT_STEPS + 1):
         if pyotp.utils.strings_equal(totp.generate_otp(step), given):
             return step

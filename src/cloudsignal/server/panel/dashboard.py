@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 from markupsafe import Markup
 from msgspec import Struct
 
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.events import Followers
 from cloudsignal.server.live import Live, NoMore
@@ -61,7 +62,7 @@ class Dashboard:
         return standing + chart
 
     async def _drawn(self, key: object, every_s: int, draw: Callable[[], Markup]) -> Markup:
-        tick = self._clock() // (every_s * 1_000_000)
+        tick = self._clock() // (every_s * SECOND_US)
         kept = self._kept.get(key)
         if kept is None or kept[0] != tick:
             if len(self._kept) >= KEPT_MAX:

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from cloudsignal.protocol.units import HOUR_US, SECOND_US
 from cloudsignal.server.addresses import neighbourhood
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.delivery.sealing import Sealer, SealError
@@ -20,8 +21,6 @@ from cloudsignal.server.store.sessions import Session
 from cloudsignal.server.store.store import Store
 from cloudsignal.server.store.users import Invitation, User
 
-SECOND_US: Final = 1_000_000
-HOUR_US: Final = 3600 * SECOND_US
 IDLE_US: Final = 12 * HOUR_US
 """After how long without a page somebody has to sign in again."""
 SESSION_US: Final = 7 * 24 * HOUR_US

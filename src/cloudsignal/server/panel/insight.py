@@ -11,8 +11,9 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 from msgspec import Struct
 
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.figures import Reckoner
-from cloudsignal.server.insight import counting, reckoning, reporting
+from cloudsignal.server.insight import reckoning, reporting
 from cloudsignal.server.insight.reporting import PARTS, Part
 from cloudsignal.server.panel.access import READER_OR_PARTNER
 from cloudsignal.server.panel.lists import Column, Listing, exported, wants_csv
@@ -128,7 +129,7 @@ def _offending(
     found: list[Offending] = []
     looked_at = 0
     # Signals stand in the log about in the order in which they came: the first that is too old ends it.
-    while looked_at < len(read) and read[looked_at].received >= begin_s * counting.SECOND_US:
+    while looked_at < len(read) and read[looked_at].received >= begin_s * SECOND_US:
         each = read[looked_at]
         looked_at += 1
         parts = tuple(_offended(each, zones.get(each.interface, UTC)))

@@ -8,6 +8,7 @@ from typing import Any, Final
 from litestar import Response, get, post
 from msgspec.structs import replace
 
+from cloudsignal.protocol.units import DAY_US
 from cloudsignal.server import rules
 from cloudsignal.server.clock import now
 from cloudsignal.server.key_desk import KeyDesk, is_valid
@@ -26,7 +27,6 @@ from cloudsignal.server.panel.pages import (
     store_for,
     to,
 )
-from cloudsignal.server.posts import DAY_US
 from cloudsignal.server.rules import Unfit
 from cloudsignal.server.store.access import Interface
 from cloudsignal.server.store.store import Store

@@ -9,14 +9,9 @@ from msgspec import Struct
 
 from cloudsignal.protocol.items import FINAL, State
 from cloudsignal.protocol.signals import BY_NAME
+from cloudsignal.protocol.units import DAY_S, HOUR_S, MINUTE_S, SECOND_US
 from cloudsignal.server.insight import reckoning
-from cloudsignal.server.insight.counting import (
-    DAY_S,
-    HOUR_S,
-    MINUTE_S,
-    QUARTER_S,
-    SECOND_US,
-)
+from cloudsignal.server.insight.counting import QUARTER_S
 from cloudsignal.server.insight.promises import Punctuality
 from cloudsignal.server.panel.charts import Chart, stacked
 from cloudsignal.server.store.store import Store

@@ -13,6 +13,7 @@ from litestar.datastructures import Cookie
 from litestar.params import Parameter
 from markupsafe import Markup
 
+from cloudsignal.protocol.units import DAY_S, HOUR_S, MINUTE_S, SECOND_US
 from cloudsignal.server.clock import now
 from cloudsignal.server.key_desk import KeyDesk
 from cloudsignal.server.panel import words
@@ -92,7 +93,7 @@ def _leads_to(path: str, entry: str) -> bool:
 
 def _unit(seconds: int) -> str:
     """A round duration in words: minute, 5 minutes, day."""
-    for unit, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
+    for unit, name in ((DAY_S, "day"), (HOUR_S, "hour"), (MINUTE_S, "minute")):
         if seconds % unit == 0:
             return name if seconds == unit else f"{seconds // unit} {name}s"
     return f"{seconds} seconds"
@@ -242,7 +243,7 @@ def held(request: Asked) -> str | None:
 
 def hold(request: Asked, token: str) -> Cookie:
     """Have the browser hold this from now on."""
-    return _cookie(request, token, SESSION_US // 1_000_000)
+    return _cookie(request, token, SESSION_US // SECOND_US)
 
 
 def drop(request: Asked) -> Cookie:

@@ -8,12 +8,17 @@ from typing import Final
 from msgspec import Struct
 
 from cloudsignal.protocol.items import PROGRESS, Item
+from cloudsignal.protocol.units import (
+    DAY_S,
+    DAY_US,
+    HOUR_S,
+    HOUR_US,
+    MINUTE_S,
+    MINUTE_US,
+    SECOND_US,
+)
 from cloudsignal.server.insight.steps import STEPS, TO_SHIPPED, Span, Step, spans
 
-SECOND_US: Final = 1_000_000
-MINUTE_US: Final = 60 * SECOND_US
-HOUR_US: Final = 60 * MINUTE_US
-DAY_US: Final = 24 * HOUR_US
 TICKS_MAX: Final = 4
 """How many times stand at the axis: as many as fit a phone."""
 DRAWN: Final = (TO_SHIPPED[0], *STEPS)
@@ -132,7 +137,7 @@ def _shown(at: int, apart: int) -> str:
 def lasting(us: int) -> str:
     """How long something takes, for people: its two largest units."""
     seconds = abs(us) // SECOND_US
-    for unit, size, below, part in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60)):
+    for unit, size, below, part in (("d", DAY_S, "h", HOUR_S), ("h", HOUR_S, "min", MINUTE_S)):
         if seconds >= size:
             whole, rest = seconds // size, seconds % size // part
             return f"{whole} {unit} {rest} {below}" if rest else f"{whole} {unit}"

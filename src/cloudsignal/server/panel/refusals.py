@@ -10,12 +10,12 @@ from litestar import Response, get
 from msgspec import Struct
 
 from cloudsignal.protocol.refusals import ERROR_TYPES
+from cloudsignal.protocol.units import DAY_US
 from cloudsignal.server.clock import now
 from cloudsignal.server.insight.reporting import is_own_fault
 from cloudsignal.server.panel.access import READER_OR_PARTNER
 from cloudsignal.server.panel.lists import Column, Listing, exported, wants_csv
 from cloudsignal.server.panel.pages import Asked, Before, page, scope
-from cloudsignal.server.posts import DAY_US
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.posts import REFUSALS_MAX, Count, RefusedPost
 from cloudsignal.server.store.store import Store

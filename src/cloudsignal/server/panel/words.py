@@ -2,12 +2,11 @@
 
 from typing import Final
 
+from cloudsignal.protocol.units import HOUR_S, MINUTE_S
 from cloudsignal.server.insight.survival import Curve
 
 NOTHING: Final = "\N{EN DASH}"
 """What stands where nothing can be told."""
-MINUTE_S: Final = 60
-HOUR_S: Final = 3600
 DIGITS_FROM: Final = 10
 """From so much on, whole numbers are told."""
 # A number and its unit stay in one line.

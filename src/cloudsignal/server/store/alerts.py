@@ -23,8 +23,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from cloudsignal.protocol.units import HOUR_S
 from cloudsignal.server.insight.calendars import Calendar
-from cloudsignal.server.insight.stalling import EVERY, HOUR_S, STATES, Place, Rule, Standing, Why
+from cloudsignal.server.insight.stalling import EVERY, STATES, Place, Rule, Standing, Why
 from cloudsignal.server.store import calendars, facts
 from cloudsignal.server.store.batches import insert_all
 from cloudsignal.server.store.changes import Notes

@@ -17,6 +17,7 @@ from sqlalchemy import (
     update,
 )
 
+from cloudsignal.protocol.units import MINUTE_US
 from cloudsignal.protocol.webhooks import CloudprinterOrderCanceled, CloudprinterOrderValidated
 from cloudsignal.server.store import facts
 from cloudsignal.server.store import messages as messages_of
@@ -43,7 +44,7 @@ ORDER_WEBHOOKS: Final = (CloudprinterOrderValidated, CloudprinterOrderCanceled)
 """What is told of whole orders."""
 FORGOTTEN: Final = 1_000
 """How many attempts are forgotten in one transaction."""
-LATE_US: Final = 10 * 60 * 1_000_000
+LATE_US: Final = 10 * MINUTE_US
 """How much later than one with a higher number an attempt may have begun: they are numbered as they are noted, and
 a node that cannot reach the store notes its own later."""
 

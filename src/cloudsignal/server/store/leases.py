@@ -1,14 +1,11 @@
 """What only one node at a time does: each says again and again that it is still there."""
 
-from typing import Final
-
 from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.store.database import Database
 from cloudsignal.server.store.schema import leases
-
-SECOND_US: Final = 1_000_000
 
 
 class Leases:

@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.store import endpoints as its_endpoints
 from cloudsignal.server.store import facts
 from cloudsignal.server.store.database import Database
@@ -18,7 +19,6 @@ from cloudsignal.server.store.schema import endpoints, nodes
 
 ALONE_TIMES: Final = 10
 """How many times as long a node is believed to be there, where there is only one."""
-SECOND_US: Final = 1_000_000
 
 
 class Turn(Struct, frozen=True):

@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from cloudsignal.protocol.refusals import STATUS, Problem
+from cloudsignal.protocol.units import HOUR_US
 from cloudsignal.server.insight.reporting import Tally, is_own_fault, refused_posts
 from cloudsignal.server.store.batches import insert_all, insert_or
 from cloudsignal.server.store.database import Database
@@ -20,7 +21,6 @@ ACCEPTED: Final = "accepted"
 """The outcome of a post that was not refused; that of any other is its error type."""
 NOBODY: Final = 0
 """The interface of posts with a key that nobody has, or with none."""
-HOUR_US: Final = 3600 * 1_000_000
 REFUSALS_MAX: Final = 20
 """How many refused posts of each type are kept of each interface: so many of one leave the others alone."""
 STRANGERS_MAX: Final = 10_000

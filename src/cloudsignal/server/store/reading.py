@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from cloudsignal.protocol.items import Item, State
+from cloudsignal.protocol.units import MINUTE_US
 from cloudsignal.protocol.wire import Report, reread
 from cloudsignal.server.store import facts
 from cloudsignal.server.store.database import Database
@@ -43,7 +44,7 @@ PAGE_BYTES_MAX: Final = 4 << 20
 """How much of what was sent is read at once: the signal that reaches it is the last of its page."""
 FETCHED: Final = 25
 """How many signals are fetched from the database at once."""
-CLOCK_SLACK_US: Final = 60 * 1_000_000
+CLOCK_SLACK_US: Final = MINUTE_US
 """By how much signals may stand in the log in another order than that of their arrival."""
 LOOKED_AT_MAX: Final = 10_000
 """Among how many a page of items is looked for that no index leads to."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 from sqlalchemy import Column, Connection, Select, func, select
 
+from cloudsignal.protocol.units import SECOND_US
 from cloudsignal.server.insight import counting
 from cloudsignal.server.insight.counting import Counts
 from cloudsignal.server.store import facts
@@ -217,7 +218,7 @@ class _Kept(Struct, frozen=True):
             oldest = connection.scalar(select(func.min(signals.c.received))) or 0
             for what, unit_s in counting.OF_SIGNALS.items():
                 # Of the time in which the log begins now, it has a part.
-                whole = (oldest // (unit_s * counting.SECOND_US) + 1) * unit_s
+                whole = (oldest // (unit_s * SECOND_US) + 1) * unit_s
                 since[what] = max(since.get(what, 0), whole)
         return cls(since)
 

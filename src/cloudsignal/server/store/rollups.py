@@ -31,6 +31,7 @@ from sqlalchemy import (
     update,
 )
 
+from cloudsignal.protocol.units import DAY_S, SECOND_US
 from cloudsignal.server.insight import counting
 from cloudsignal.server.insight.calendars import Calendar
 from cloudsignal.server.insight.counting import Count, Counted, Counts
@@ -68,11 +69,11 @@ RECOUNTED_ITEMS_MAX: Final = 2_000
 """How many items these have together, unless a single one has more."""
 CLEARED_MAX: Final = 5_000
 """How many counts are forgotten, or orders made to wait, in one transaction when counting begins anew."""
-BEHIND_US: Final = 60 * counting.SECOND_US
+BEHIND_US: Final = 60 * SECOND_US
 """How long signals may wait to be counted."""
 SOME: Final = 1_000
 """How many counts are looked at by one statement."""
-FINE_S: Final = 2 * counting.DAY_S
+FINE_S: Final = 2 * DAY_S
 """For how long signals are counted by the minute."""
 
 _encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -187,7 +188,7 @@ class Rollups:
 
     def forget_minutes(self, now: int) -> None:
         """Forget what was counted by the minute longer ago than ``FINE_S``. ``now`` in microseconds."""
-        before = now // counting.SECOND_US - FINE_S
+        before = now // SECOND_US - FINE_S
         with self._database.writing() as connection:
             connection.execute(
                 delete(rollups).where(rollups.c.what == "minute", rollups.c.at < before)
@@ -531,7 +532,7 @@ def _pruned(connection: Connection) -> Iterator[Any]:
     """Which counts are of signals that are in the log no more."""
     oldest = connection.scalar(select(func.min(signals.c.received))) or 0
     for what, unit_s in counting.OF_SIGNALS.items():
-        begin = oldest // (unit_s * counting.SECOND_US) * unit_s
+        begin = oldest // (unit_s * SECOND_US) * unit_s
         yield (rollups.c.what == what) & (rollups.c.at < begin)
 
 
