@@ -32,7 +32,7 @@ class FailedSignIns:
             self._warn("sign-in failed", why=why, **whose, address=address)
 
     def is_news(self, who: str, until: int) -> bool:
-        """Whether this is the first time that it is asked of ``who`` is not listened to until an instant."""
+        """Whether it is new that ``who`` is not listened to until an instant: to the first who asks."""
         if self._told.get(who) == until:
             return False
         if len(self._told) >= TOLD_MAX:
