@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from cloudsignal.server.insight.calendars import Calendar
 from cloudsignal.server.insight.stalling import Rule, Standing
@@ -20,6 +19,7 @@ from cloudsignal.server.store.alerts import Alert, RuleAt, Stalled
 from cloudsignal.server.store.errors import NotFound
 from cloudsignal.server.store.store import Store
 from tests.server.arrivals import MINUTE, NOON, arrival, report
+from tests.server.store.search_contract import asked
 
 HOUR_S = 3600
 PACKED = (1, "packed")
@@ -173,19 +173,14 @@ class AlertsContract:
         # As many as make it worth while to look where they are.
         pack(store, *map(str, range(600)))
         raise_packed(store, limit=500)
-        asked: list[tuple[str, Any]] = []
 
-        @event.listens_for(store._database.engine, "before_cursor_execute")
-        def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-            asked.append((statement, parameters))
+        with asked(store) as questions:
+            store.alerts.stalled(PACKED, since=NOON, limit=9)
+            store.alerts.uncleared(after=0, limit=9)
 
-        store.alerts.stalled(PACKED, since=NOON, limit=9)
-        store.alerts.uncleared(after=0, limit=9)
-
-        assert len(asked) >= 2
-        for statement, parameters in asked:
-            if statement.lstrip().startswith("SELECT"):
-                assert read_whole(store, statement, parameters) == [], statement
+        assert len(questions) >= 2
+        for each in questions:
+            assert read_whole(store, *each) == [], each
 
     def test_what_was_cleared_long_ago_is_forgotten(self, store: Store) -> None:
         pack(store, "1", "2")

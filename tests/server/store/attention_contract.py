@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from cloudsignal.server.store import attention as its
 from cloudsignal.server.store.attention import KINDS, Case, Kind, Part, Total
@@ -14,6 +13,7 @@ from cloudsignal.server.store.store import Store
 from tests.server.arrivals import MINUTE, NOON, arrival, report
 from tests.server.store import told
 from tests.server.store.alerts_contract import count, pack, raise_packed
+from tests.server.store.search_contract import asked
 
 NOW = NOON + 50 * MINUTE
 DAY_US = 86_400_000_000
@@ -210,20 +210,15 @@ class AttentionContract:
         busy(store)
         pack(store, *map(str, range(300)))
         raise_packed(store)
-        asked: list[tuple[str, Any]] = []
 
-        @event.listens_for(store._database.engine, "before_cursor_execute")
-        def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-            asked.append((statement, parameters))
+        with asked(store) as questions:
+            for partner in (None, "Beta"):
+                store.attention.parts(now=NOW, first=5, partner=partner)
+                store.attention.cleared(partner=partner, limit=5)
+                for kind in KINDS:
+                    store.attention.cases(kind, now=NOW, after=(NOON, 5), limit=5, partner=partner)
 
-        for partner in (None, "Beta"):
-            store.attention.parts(now=NOW, first=5, partner=partner)
-            store.attention.cleared(partner=partner, limit=5)
-            for kind in KINDS:
-                store.attention.cases(kind, now=NOW, after=(NOON, 5), limit=5, partner=partner)
-
-        assert len(asked) >= 18
-        questions = [each for each in asked if each[0].lstrip().startswith("SELECT")]
+        assert len(questions) >= 18
         whole = {each[0]: read_whole(store, *each) for each in questions}
         found = sorted({table for tables in whole.values() for table in tables})
         assert found == [], found

@@ -12,6 +12,7 @@ import pytest
 from cloudsignal.server.store.store import Store, open_store
 from tests.server.store import told
 from tests.server.store.contract import OF_SOME, StoreContract, furnish
+from tests.server.store.search_contract import asked
 
 
 def is_of_few(step: str) -> bool:
@@ -75,6 +76,22 @@ class TestSQLite(StoreContract):
 
         assert len(files) == 3
         assert [each for each in files if each.stat().st_mode & 0o077] == []
+
+    @pytest.mark.parametrize(
+        "few", [{"message": "a"}, {"order": "1"}, {"message": "a", "before": 9}]
+    )
+    def test_attempts_of_few_messages_are_not_looked_for_among_all_at_an_endpoint(
+        self, store: Store, few: dict[str, Any]
+    ) -> None:
+        with asked(store) as questions:
+            store.delivery_log.attempts(endpoint=1, limit=50, **few)
+
+        [*_, (statement, parameters)] = questions
+        with store._database.reading() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            steps = [step for *_, step in plan if "attempts" in step]
+        assert len(steps) == 1
+        assert "USING INDEX attempts_message (message=?" in steps[0]
 
     def test_a_node_that_is_known_to_be_there_writes_nothing(
         self, store: Store, monkeypatch: pytest.MonkeyPatch

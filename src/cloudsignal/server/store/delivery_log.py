@@ -167,8 +167,12 @@ class DeliveryLog:
         Those of an ``order``, or of an ``item`` of it, are found by its signals that are in the log.
         """
         chosen: list[ColumnElement[bool]] = []
+        is_of_few = message is not None or order is not None
         if endpoint is not None:
-            chosen.append(attempts.c.endpoint == endpoint)
+            # Of few messages, SQLite would still go through all attempts at the endpoint, which are in order.
+            chosen.append(
+                (attempts.c.endpoint + 0 if is_of_few else attempts.c.endpoint) == endpoint
+            )
         if message is not None:
             chosen.append(attempts.c.message == message)
         if failed is not None:
