@@ -28,7 +28,7 @@ def main() -> None:
     options = read_options()
     console = Console()
     console.width = max(console.width, TABLE_WIDTH)  # cut off figures help nobody
-    require(options.rows)
+    require(options.rows, with_postgresql=options.on != "sqlite")
     machine = describe(emptied(options.folder))
     console.print(*(f"{name}: {text}" for name, text in machine.items()), sep="\n")
     run = Run(options, console, machine)
@@ -49,6 +49,8 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, help="of each measurement, default 4")
     letters = ",".join(LETTERS)
     parser.add_argument("--rows", default=letters, help=f"default {letters}")
+    stores = ("sqlite", "postgresql")
+    parser.add_argument("--on", choices=stores, help="only there, default both")
     parser.add_argument("--quick", action="store_true", help="2 s each, stops at a million signals")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="for stores; is emptied")
@@ -61,7 +63,7 @@ def read_options() -> argparse.Namespace:
     return options
 
 
-def require(letters: list[str]) -> None:
+def require(letters: list[str], *, with_postgresql: bool) -> None:
     require_wrk()
     if set(OURS) & set(letters) and not CLOUDSIGNAL.exists():
         sys.exit(f"{CLOUDSIGNAL} is missing: `make setup` installs it, --rows a,d,h does without.")
@@ -70,7 +72,7 @@ def require(letters: list[str]) -> None:
         if letter in letters and missing:
             needed = ", ".join(missing)
             sys.exit(f"Row {letter} needs {needed}: install the benchmark dependencies.")
-    if set(ON_POSTGRESQL) & set(letters):
+    if with_postgresql and set(ON_POSTGRESQL) & set(letters):
         require_postgresql()
 
 

@@ -66,9 +66,9 @@ class Run:
 def measure_all(run: Run) -> None:
     files = Files(run.options.folder)
     empty = make_store("empty", files, run.first_item)
-    if run.wants(ON_SQLITE):
+    if run.wants(ON_SQLITE) and run.options.on != "postgresql":
         measure_on_sqlite(run, files, empty)
-    if run.wants(ON_POSTGRESQL):
+    if run.wants(ON_POSTGRESQL) and run.options.on != "sqlite":
         with databases(emptied(run.options.folder / "postgresql")) as home:
             run.machine["postgresql"] = home.described()
             run.console.print(f"postgresql: {run.machine['postgresql']}")
