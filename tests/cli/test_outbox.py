@@ -84,6 +84,8 @@ def test_what_is_not_sent_in_time_is_said(outbox: Callable[..., Any], server: Fa
     assert ran.code == 4
     assert "2 signals wait: the store cannot be used just now" in ran.err
     assert "trouble  the store cannot be used just now" in outbox("status").out
+    ran = outbox("flush", "--within", "0.5", "--json")
+    assert (ran.code, json.loads(ran.out)["waiting"]) == (4, 2)
 
 
 def test_who_breaks_it_off_is_told_what_was_sent_and_what_waits(

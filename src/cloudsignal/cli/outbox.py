@@ -87,11 +87,11 @@ def flush_outbox(
     """Try everything that waits at once, and wait until it is sent. Good for cron."""
     with failing(), sending(in_force(reach), outbox) as sender:
         sender.hurry()
-        drain(sender, within)
-        health = sender.health()
+        health = drain(sender, within)
     if json:
         _print_health(health)
-    else:
+    fail_unless_empty(health)
+    if not json:
         print("everything else is sent" if health.refused else "everything is sent")
     fail_if_refused(health)
 
@@ -268,8 +268,8 @@ def logging_to_stderr() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def drain(sender: "Outbox", within_s: float) -> None:
-    """Wait until everything is sent, with a bar. Raises Failed when it is not, in so many seconds."""
+def drain(sender: "Outbox", within_s: float) -> "Health":
+    """Wait until everything is sent, or so many seconds, with a bar: how it stands then."""
     before = sender.health()
     waiting = before.waiting
     with (
@@ -282,7 +282,17 @@ def drain(sender: "Outbox", within_s: float) -> None:
             told("signals sent", max(0, waiting - left), waiting)
             if not left or sender.health().paused is not None:
                 break
-    _fail_unless_empty(sender.health())
+    return sender.health()
+
+
+def fail_unless_empty(health: "Health") -> None:
+    """Raises Failed when signals wait still."""
+    if health.paused is not None:
+        told = f"{health.waiting} signals wait, and the outbox is PAUSED: {plain(health.paused)}"
+        raise Failed(told, Exit.KEY_REFUSED)
+    if health.waiting:
+        why = "they are not sent yet" if health.trouble is None else plain(health.trouble.info)
+        raise Failed(f"{health.waiting} signals wait: {why}", Exit.NOT_SENT)
 
 
 def fail_if_refused(health: "Health") -> None:
@@ -299,15 +309,6 @@ def _print_health(health: "Health") -> None:
     from cloudsignal.partner.outbox.views import health_view
 
     print_json(health_view(health))
-
-
-def _fail_unless_empty(health: "Health") -> None:
-    if health.paused is not None:
-        told = f"{health.waiting} signals wait, and the outbox is PAUSED: {plain(health.paused)}"
-        raise Failed(told, Exit.KEY_REFUSED)
-    if health.waiting:
-        why = "they are not sent yet" if health.trouble is None else plain(health.trouble.info)
-        raise Failed(f"{health.waiting} signals wait: {why}", Exit.NOT_SENT)
 
 
 def _how_far(before: "Health", now: "Health") -> str:

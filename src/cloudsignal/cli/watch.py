@@ -13,6 +13,7 @@ from cloudsignal.cli.outbox import (
     OutboxFile,
     drain,
     fail_if_refused,
+    fail_unless_empty,
     logging_to_stderr,
     sending,
 )
@@ -63,7 +64,7 @@ def watch_folder(
         finally:
             watched.close()
         if once:
-            drain(sender, FLUSH_S)
+            fail_unless_empty(drain(sender, FLUSH_S))
             if failed:
                 raise Failed(
                     f"{failed} files are in {folder / 'failed'}, beside what is wrong", Exit.REFUSED
