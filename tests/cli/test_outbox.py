@@ -241,6 +241,14 @@ def test_a_relay_forwards_what_it_was_sent_before_it_was_killed(
     assert (tmp_path / "outbox.db").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("command", ["relay", "listen"])
+def test_what_says_that_it_listens_heeds_who_ends_it_at_once(command: str, tmp_path: Path) -> None:
+    outbox = ["--outbox", str(tmp_path / "outbox.db")] if command == "relay" else []
+    process, _ = started(command, "--port", "0", *outbox, until="listening on")
+    assert ended(process, signal.SIGTERM) == 0
+
+
 # ---- without the right to write ----
 
 

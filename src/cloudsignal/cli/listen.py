@@ -38,8 +38,8 @@ def listen(
         serving = Serving(
             Listener(print_json_line if json else _print, status=answer), host=host, port=port
         )
-        note(f"listening on {serving.url}: signals at {ENDPOINT}, webhooks everywhere else")
-        serving.run()
+        told = f"listening on {serving.url}: signals at {ENDPOINT}, webhooks everywhere else"
+        serving.run(lambda: note(told))
 
 
 def _print(heard: "Heard") -> None:

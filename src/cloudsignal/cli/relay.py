@@ -57,5 +57,5 @@ def run_relay(
                     f"upstream is {address.base}, which is the relay itself: it would send to itself for ever;"
                     " say where the server is with --upstream"
                 )
-            note(f"listening on {serving.url}, forwarding to {address.base}")
-            serving.run()
+            told = f"listening on {serving.url}, forwarding to {address.base}"
+            serving.run(lambda: note(told))

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any, Final, Self
 
 import h11
@@ -81,8 +82,12 @@ class Serving:
         everywhere = own[0] in ("0.0.0.0", "::")
         return any(to[0] == own[0] or (everywhere and _is_of_here(to[0])) for *_, to in found)
 
-    def run(self) -> None:
-        """Serve until it is stopped, or the process is asked to end by SIGTERM or SIGINT."""
+    def run(self, begun: Callable[[], None] = lambda: None) -> None:
+        """Serve until it is stopped, or the process is asked to end by SIGTERM or SIGINT.
+
+        ``begun`` is called once it serves, and heeds these signals.
+        """
+        self._server.begun = begun
         with self._socket:
             self._server.run([self._socket])
 
@@ -125,11 +130,13 @@ class _Server(Server):
     def __init__(self, config: Config, read_timeout_s: float) -> None:
         super().__init__(config)
         self._read_timeout_s = read_timeout_s
+        self.begun: Callable[[], None] = lambda: None
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         connections: set[Any] = self.server_state.connections
         self._closing = asyncio.create_task(close_stalled(connections, self._read_timeout_s))
+        self.begun()
 
     async def shutdown(self, sockets: Any = None) -> None:
         self._closing.cancel()
