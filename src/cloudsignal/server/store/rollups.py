@@ -210,8 +210,9 @@ class Rollups:
         """
         chosen = select(rollups.c.at, rollups.c.key, rollups.c.count.label("total"))
         with self._database.reading() as connection:
-            found = connection.execute(_within(chosen, connection, what, partner, since, until))
-            return {(row.at, row.key): row.total for row in found}
+            within = _within(chosen, connection, what, partner, since, until)
+            # All rows at once, which may be tens of thousands: one by one takes twice as long.
+            return {(at, key): total for at, key, total in connection.execute(within).all()}
 
     def sums(
         self, what: str, *, partner: str | None = None, since: int = 0, until: int | None = None
@@ -220,7 +221,7 @@ class Rollups:
         chosen = select(rollups.c.key, func.sum(rollups.c.count).label("total"))
         with self._database.reading() as connection:
             within = _within(chosen, connection, what, partner, since, until)
-            return {row.key: int(row.total) for row in connection.execute(within.group_by("key"))}
+            return {key: int(total) for key, total in connection.execute(within.group_by("key"))}
 
     def by_partner(
         self, what: str, *, since: int = 0, until: int | None = None
@@ -236,8 +237,9 @@ class Rollups:
             names = {row.id: row.name for row in every}
             found: dict[str, dict[str, int]] = {name: {} for name in names.values()}
             # Each by its number, or what was counted at any other time would be read as well.
-            for row in connection.execute(sums.where(rollups.c.partner.in_(names))):
-                found[names[row.partner]][row.key] = int(row.total)
+            of_each = sums.where(rollups.c.partner.in_(names))
+            for partner, key, total in connection.execute(of_each).all():
+                found[names[partner]][key] = int(total)
         return found
 
 
