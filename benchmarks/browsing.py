@@ -12,6 +12,7 @@ from benchmarks.report import Fact
 from benchmarks.rows import Measurement, Row
 from benchmarks.servers import Server
 from benchmarks.stores import Store
+from cloudsignal.server.panel.places import PREFIX
 from cloudsignal.server.store.store import open_store
 
 SIGNALS, SIGNALS_QUICK = 10_000_000, 200_000
@@ -106,7 +107,8 @@ def paths(store: Store) -> dict[str, str]:
         partner = opened.access.partner("Benchmark").id
     order = workload.order_id(store.first_item)
     return {
-        title: f"/panel{path.format(order=order, partner=partner)}" for title, path in PAGES.items()
+        title: f"{PREFIX}{path.format(order=order, partner=partner)}"
+        for title, path in PAGES.items()
     }
 
 
@@ -128,7 +130,7 @@ def is_there(status: int, _: bytes) -> bool:
 
 def first_loads(store: Store, server: Server) -> Iterator[Fact]:
     """How long the very first load of a page took after the start, of those where that was longest."""
-    load(server, "/panel/login", 0)  # Or the first one would wait until the panel is imported.
+    load(server, f"{PREFIX}/login", 0)  # Or the first one would wait until the panel is imported.
     found = [(first_load(server, path), title) for title, path in paths(store).items()]
     for took_ms, title in sorted(found, reverse=True)[:SHOWN]:
         name = f"first load of a page{store.home.where}: {title}, {store.signals:,} signals"

@@ -9,6 +9,7 @@ from benchmarks.places import Place
 from benchmarks.preload import preload
 from benchmarks.servers import Server, ServerFailedError, run_cloudsignal, serving
 from benchmarks.stores import CONNECTIONS, Store, make_token
+from cloudsignal.protocol.units import DAY_US
 from cloudsignal.server.alerting.watching import Watch
 from cloudsignal.server.clock import now
 from cloudsignal.server.insight.stalling import STATES, Rule
@@ -29,7 +30,6 @@ DEAD, WAITING = 10_000, 10_000
 REFUSED = 200
 TOGETHER = 5_000
 """How many attempts or deliveries are noted at once."""
-DAY_US = 86_400_000_000
 
 
 def furnish(store: Store) -> None:

@@ -11,13 +11,14 @@ from benchmarks.rows import Measurement, Row, measure_load
 from benchmarks.servers import SECRET, Server
 from benchmarks.stores import Store
 from benchmarks.wrk import Load
+from cloudsignal.protocol.units import DAY_US
 from cloudsignal.server.clock import now
 from cloudsignal.server.keys import Keyring
+from cloudsignal.server.panel.places import PREFIX
 from cloudsignal.server.store.sessions import Session
 from cloudsignal.server.store.store import open_store
 
 SESSION = "the session of a benchmark"
-DAY_US = 86_400_000_000
 COOKIE = {"Cookie": f"cloudsignal={SESSION}"}
 
 
@@ -46,7 +47,7 @@ def posting(store: Store, load: Load, seconds: int, *, looks: bool) -> Callable[
 def watching(server: Server) -> Iterator[None]:
     """Somebody has the first page open, which is live."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    connection.request("GET", "/panel/live", headers=COOKIE)
+    connection.request("GET", f"{PREFIX}/live", headers=COOKIE)
     answer = connection.getresponse()
     if answer.status != 200:
         raise RuntimeError(f"the live page was answered {answer.status}")

@@ -20,14 +20,13 @@ from cloudsignal.partner.keys import ApiKey
 from cloudsignal.partner.outbox.file import File
 from cloudsignal.partner.outbox.sender import sender_path
 from cloudsignal.partner.posts import check_of
+from cloudsignal.protocol.wire import EMPTY
 
 CLOCK_S: Final = 60.0
 """How far this machine's clock may be from the server's."""
 TOLD_S: Final = 2.0
 """What is less is not told: servers tell their time in whole seconds."""
 HEALTH: Final = "/healthz"
-EMPTY: Final = "empty_bundle"
-"""What a cloudsignal server calls a post with a good key and nothing else. It does not remember a check as refused."""
 
 
 class Finding(Struct, frozen=True):
@@ -61,7 +60,7 @@ def examine(
 
 
 def _looks_at_keys(answer: Answer) -> bool:
-    """Whether only who looks at keys answers an empty post like this, whatever it thinks of this one."""
+    """Whether only who looks at keys answers a check like this, whatever it thinks of this key."""
     return answer.status in (401, 403) or told_in(answer).type == EMPTY
 
 

@@ -127,10 +127,11 @@ class Serving:
 class _Server(Server):
     """uvicorn's server, which hangs up on clients that stall, and after which a program ends as it wants to."""
 
+    begun: Callable[[], None]
+
     def __init__(self, config: Config, read_timeout_s: float) -> None:
         super().__init__(config)
         self._read_timeout_s = read_timeout_s
-        self.begun: Callable[[], None] = lambda: None
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)

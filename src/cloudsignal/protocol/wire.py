@@ -31,6 +31,8 @@ NESTING_MAX: Final = 32
 """How deep arrays and objects may be nested in a body."""
 BUNDLE_MAX: Final = 1000
 """How many signals a bundle may hold, unless a setting says otherwise."""
+EMPTY: Final = "empty_bundle"
+"""The error of a bundle that holds no signal."""
 CHECK: Final = "check"
 """A member of a post that only asks whether its key is good (contract, section 4): its bundle is empty."""
 ECHO_MAX: Final = 64
@@ -204,9 +206,7 @@ def _too_deep() -> Refusal:
 
 def _check_size(count: int, bundle_max: int) -> None:
     if not count:
-        raise refuse(
-            "empty_bundle", "items is empty: a bundle holds at least one signal", at="items"
-        )
+        raise refuse(EMPTY, "items is empty: a bundle holds at least one signal", at="items")
     if count > bundle_max:
         raise refuse(
             "bundle_too_large",

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from cloudsignal.protocol.excerpts import Sent, excerpt
 from cloudsignal.protocol.refusals import Refusal
 from cloudsignal.protocol.units import DAY_US, HOUR_US
-from cloudsignal.protocol.wire import CHECK, Receipt, hide_keys
+from cloudsignal.protocol.wire import CHECK, EMPTY, Receipt, hide_keys
 from cloudsignal.server.addresses import neighbourhood
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.interfaces import Caller
@@ -43,7 +43,6 @@ REFUSED_EACH_MAX: Final = 5
 FORGET_S: Final = 600.0
 """How often what is old is forgotten."""
 ADDRESS_MAX: Final = 64
-EMPTY: Final = "empty_bundle"
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from cloudsignal.protocol.units import HOUR_US, SECOND_US
+from cloudsignal.protocol.units import DAY_US, HOUR_US, SECOND_US
 from cloudsignal.server.addresses import neighbourhood
 from cloudsignal.server.clock import Clock
 from cloudsignal.server.delivery.sealing import Sealer, SealError
@@ -23,7 +23,7 @@ from cloudsignal.server.store.users import Invitation, User
 
 IDLE_US: Final = 12 * HOUR_US
 """After how long without a page somebody has to sign in again."""
-SESSION_US: Final = 7 * 24 * HOUR_US
+SESSION_US: Final = 7 * DAY_US
 """After how long in any case."""
 SEEN_EVERY_US: Final = 60 * SECOND_US
 """How often it is noted that somebody is there."""
